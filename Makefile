@@ -1,0 +1,69 @@
+# `make book` and `make test` are all that a reader needs; `make help` lists the rest.
+
+PYTHON = python3
+JOBS = 2
+VENV = .venv
+BIN = $(VENV)/bin
+
+BOOK_READY = $(VENV)/.book-installed
+TEST_READY = $(VENV)/.test-installed
+FIRST_PAGE = file://$(CURDIR)/_build/html/book/intro.html
+
+# How chapters execute outside the book: one picture in the place of a slider, no progress bars, one thread each.
+QUIET = LBDL_EXPLORE=still LBDL_PROGRESS=0 OMP_NUM_THREADS=1
+
+.PHONY: help book test lab serve notebooks bench lock clean
+
+help:                   ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+book: $(BOOK_READY)     ## execute what changed, build the book, print the address of its first page
+	@$(BUILD)
+	@echo "The book is at $(FIRST_PAGE)"
+
+test: $(TEST_READY)     ## everything that continuous integration runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy lbdl
+	$(BIN)/lint-imports
+	@FLAGS="--all -W -n --keep-going"; $(BUILD)
+	$(QUIET) $(BIN)/pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout 300 tests book
+
+lab: $(BOOK_READY)      ## JupyterLab on the chapters, with live sliders
+	$(BIN)/jupyter lab --notebook-dir=book
+
+serve: book             ## the built book at http://localhost:8000
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+notebooks: $(BOOK_READY) ## execute the chapters again and write their outputs into the notebooks
+	$(QUIET) PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.notebooks --jobs $(JOBS)
+
+bench: $(TEST_READY)    ## run the races on this machine and record them
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench --record
+
+lock: $(TEST_READY)     ## pin the requirements again, from the ranges in pyproject.toml
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --extra book \
+	    pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --extra book --extra test \
+	    -c requirements.txt pyproject.toml -o requirements-test.txt
+
+clean:                  ## remove the built book and the environment
+	rm -rf _build $(VENV)
+
+# Pages that an interrupted or failed build left behind are not trusted: its mark stands until a build succeeds.
+# Results of chapters that had finished executing are kept (the extension in book/_ext checks each).
+BUILD = if [ -e _build/unfinished ]; then rm -rf _build/html _build/.doctrees; fi && \
+    mkdir -p _build && touch _build/unfinished && \
+    $(BIN)/jupyter-book build . $$FLAGS && rm _build/unfinished
+
+# A step's stamp is written last: interrupted, it is done again.
+$(BOOK_READY): requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
+	touch $@
+
+$(TEST_READY): requirements-test.txt $(BOOK_READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-test.txt
+	touch $@

@@ -1,0 +1,70 @@
+"""Executes chapters afresh and writes their outputs back into the notebooks, normalised.
+
+    python -m lbdl_book.notebooks [--jobs N] [chapter.ipynb ...]
+
+Without paths, all chapters of `_toc.yml`. A chapter that fails is left as it was.
+"""
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).parents[3]
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def chapters(root: Path = ROOT) -> list[Path]:
+    """The notebooks that the table of contents lists, in its order."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+    return [path for file in files if (path := root / f"{file}.ipynb").exists()]
+
+
+def normalised(notebook: NotebookNode) -> NotebookNode:
+    """Keep what a reader sees; drop times, versions and the state of an editor."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        for key in ("execution", "collapsed", "scrolled", "ExecuteTime"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def rewrite(path: Path) -> str:
+    """Execute one chapter and write it back; an empty string, or the traceback of the cell that failed."""
+    notebook = nbformat.read(path, as_version=4)
+    folder = {"metadata": {"path": str(path.parent)}}
+    try:
+        NotebookClient(notebook, timeout=600, resources=folder, record_timing=False).execute()
+    except CellExecutionError as error:
+        return f"{path}\n{error}"
+    nbformat.write(normalised(notebook), path)
+    return ""
+
+
+def main() -> int:
+    """Rewrite the chapters; 1 if one failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*", type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    paths = [path.resolve() for path in arguments.chapters] or chapters()
+    failures = 0
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        for path, failure in zip(paths, pool.map(rewrite, paths), strict=True):
+            print(failure or f"written: {path.name}", flush=True)
+            failures += bool(failure)
+    return min(failures, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Tables of recorded results: `{races}` from `bench/recorded`, `{experiments}` from `lbdl/experiments/recorded`."""
+
+import json
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+def install(app: Sphinx) -> None:
+    """Add the two directives."""
+    app.add_directive("races", Races)
+    app.add_directive("experiments", Experiments)
+
+
+class RecordedTable(SphinxDirective):
+    """A directive that renders the files of one folder, and is rendered again when they change."""
+
+    folder: str
+    suffix: str
+
+    def run(self) -> list[nodes.Node]:
+        folder = Path(self.env.srcdir) / self.folder
+        files = sorted(folder.rglob(f"*{self.suffix}"))
+        for path in {folder, *files, *(file.parent for file in files)}:
+            if path.exists():
+                self.env.note_dependency(str(path))
+        html = "\n".join(piece for file in files for piece in self.render(file))
+        return [nodes.raw("", html or "<p>Nothing is recorded yet.</p>", format="html")]
+
+    def render(self, file: Path) -> Iterator[str]:
+        """HTML of one recorded file."""
+        raise NotImplementedError
+
+
+class Races(RecordedTable):
+    """One table a topic: our time against the package that a user would pick instead."""
+
+    folder, suffix = "bench/recorded", ".json"
+
+    def render(self, file: Path) -> Iterator[str]:
+        record = json.loads(file.read_text())
+        machine = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
+        yield f"<h2>{title(record['topic'])}</h2>"
+        yield f"<p>Recorded {escape(record['date'])} on {escape(machine)}.</p>"
+        head = ("job", "peer", "peer, ms", "ours, ms", "ours / peer", "goal", "reached", "note")
+        yield table(head, (race_row(race) for race in record["races"]))
+
+
+class Experiments(RecordedTable):
+    """One entry a recorded experiment: what it shows, on which device, and how to repeat it."""
+
+    folder, suffix = "lbdl/experiments/recorded", ".json"
+
+    def render(self, file: Path) -> Iterator[str]:
+        record = json.loads(file.read_text())
+        yield f"<h2>{title(record.get('name', file.stem))}</h2>"
+        yield table(
+            ("property", "value"), ((key, text(value)) for key, value in record.items() if is_plain(value))
+        )
+
+
+def race_row(race: dict[str, Any]) -> list[str]:
+    """The cells of one race; a quantity that was not measured stays empty."""
+    numbers = [text(race.get(key)) for key in ("peer_ms", "ours_ms", "ratio", "goal")]
+    reached = {True: "yes", False: "no"}.get(race.get("reached"), "")
+    return [race["job"], race["peer"], *numbers, reached, race.get("note") or ""]
+
+
+def text(value: Any) -> str:
+    """Numbers to three significant digits, without an exponent; anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return "" if value is None else str(value)
+
+
+def title(name: str) -> str:
+    """`models/softmax` or `map_of_trainability` as words."""
+    return escape(name.rsplit("/", 1)[-1].replace("_", " ").capitalize())
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a table cell can show it."""
+    return not isinstance(value, list | dict)
+
+
+def table(head: tuple[str, ...], rows: Iterator[tuple[str, str] | list[str]]) -> str:
+    """An HTML table inside a box of its own that scrolls when it is too wide."""
+    header = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        '<div class="pst-scrollable-table-container" tabindex="0" role="region" aria-label="table">'
+        f'<table class="table lbdl-records"><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>'
+    )

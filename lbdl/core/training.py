@@ -1,0 +1,183 @@
+"""The training loop that the chapters share.
+
+One step: take a minibatch, compute its loss, send the gradient back, let the optimizer move the weights. An
+epoch takes every example once, in a new random order.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from lbdl.core.data import Dataset
+from lbdl.core.progress import progress_bar
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What a training went through, on the CPU.
+
+    `losses` (steps,) is the loss of every minibatch before its step; `validation` maps "loss", and "accuracy"
+    where the targets are class numbers, to one value an epoch (epochs,).
+    """
+
+    losses: Tensor
+    validation: dict[str, Tensor] = field(default_factory=dict)
+
+
+def train(
+    model: nn.Module,
+    data: Dataset,
+    loss: Loss,
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    batch_size: int,
+    generator: Generator,
+    schedule: Callable[[int], float] | None = None,
+    validation: Dataset | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Minimises the mean loss over `data` by minibatch steps of `optimizer`.
+
+        w <- optimizer(w, gradient of mean of loss(model(x; w), y) over a minibatch)
+
+    Works where the model is: the data is moved there once, and the losses come back once, at the end.
+
+    Args:
+        model: maps x (B, ...) to predictions; its weights are changed.
+        data: the examples, x (n, ...) and y (n, ...).
+        loss: of predictions and y of a minibatch, a scalar.
+        optimizer: a `torch.optim.Optimizer` over the model's parameters.
+        epochs: passes over the data, >= 0.
+        batch_size: examples a step, >= 1; the last minibatch of an epoch is smaller where it does not divide
+            n.
+        generator: draws the order of the examples.
+        schedule: factor on the optimizer's learning rates at step 0, 1, ...; they are put back at the end.
+        validation: examples on which loss and accuracy are measured after every epoch.
+        progress: show a bar; by default where somebody can see it.
+
+    Returns:
+        The `History` of losses and validation metrics.
+
+    Raises:
+        TypeError: `data` or `validation` is not a `Dataset`.
+        ValueError: a number is out of range, or the data or the model's parameters are empty.
+    """
+    require_training(model, data, validation, epochs, batch_size)
+    device = next(model.parameters()).device
+    data = data.to(device)
+    if validation is not None:
+        validation = validation.to(device)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    losses: list[Tensor] = []
+    metrics: list[dict[str, Tensor]] = []
+    for _ in progress_bar(range(epochs), progress, label="epochs"):
+        model.train()
+        for x, y in minibatches(data, batch_size, generator):
+            if schedule is not None:
+                set_rates(optimizer, rates, float(schedule(len(losses))))
+            losses.append(step(model, x, y, loss, optimizer))
+        if validation is not None:
+            metrics.append(evaluate(model, validation, loss))
+    set_rates(optimizer, rates)
+    return history(losses, metrics)
+
+
+def minibatches(data: Dataset, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """The examples in a new random order, `batch_size` at a time: pairs x (B, ...), y (B, ...)."""
+    order = torch.randperm(len(data), generator=generator, device=generator.device)
+    for rows in order.to(data.x.device).split(batch_size):
+        yield data.x[rows], data.y[rows]
+
+
+def step(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, optimizer: Optimizer) -> Tensor:
+    """One step on one minibatch; returns the loss before the step, a scalar that carries no graph."""
+    value = loss(model(x), y)
+    optimizer.zero_grad()
+    value.backward()
+    optimizer.step()
+    return value.detach()
+
+
+def predict(model: nn.Module, x: Tensor, batch_size: int = 4096) -> Tensor:
+    """The model's predictions for all of x (n, ...), in evaluation mode and without a graph."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        predictions = torch.cat([model(rows) for rows in x.split(batch_size)])
+    model.train(was_training)
+    return predictions
+
+
+def evaluate(model: nn.Module, data: Dataset, loss: Loss) -> dict[str, Tensor]:
+    """Loss over all of `data`, and accuracy where y holds class numbers: scalars on the model's device."""
+    predictions = predict(model, data.x)
+    metrics = {"loss": loss(predictions, data.y)}
+    if is_classes(data.y):
+        metrics["accuracy"] = hits(predictions, data.y)
+    return metrics
+
+
+def accuracy(model: nn.Module, data: Dataset) -> float:
+    """Fraction of the examples whose largest score is the right class.
+
+    Args:
+        model: maps x (n, ...) to scores (n, K).
+        data: x (n, ...), y int64 (n,).
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        ValueError: `y` does not hold class numbers, or there are no examples.
+    """
+    if len(data) == 0 or not is_classes(data.y):
+        raise ValueError(
+            f"data.y must be int64 (n,) with n >= 1, got {data.y.dtype} of shape {tuple(data.y.shape)}"
+        )
+    data = data.to(next(model.parameters()).device)
+    return float(hits(predict(model, data.x), data.y))
+
+
+def hits(scores: Tensor, classes: Tensor) -> Tensor:
+    """Fraction of rows of `scores` (n, K) that are largest at the entry of `classes` (n,)."""
+    return (scores.argmax(dim=-1) == classes).float().mean()
+
+
+def is_classes(y: Tensor) -> bool:
+    """Whether y holds class numbers: int64 (n,)."""
+    return y.dtype == torch.int64 and y.dim() == 1
+
+
+def set_rates(optimizer: Optimizer, rates: list[float], factor: float = 1.0) -> None:
+    """Gives every parameter group its learning rate of `rates`, times `factor`."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate * factor
+
+
+def history(losses: list[Tensor], metrics: list[dict[str, Tensor]]) -> History:
+    """Moves all that was measured to the CPU, at once."""
+    names = metrics[0] if metrics else {}
+    validation = {name: torch.stack([values[name] for values in metrics]).cpu() for name in names}
+    return History(torch.stack(losses).cpu() if losses else torch.empty(0), validation)
+
+
+def require_training(
+    model: nn.Module, data: Dataset, validation: Dataset | None, epochs: int, batch_size: int
+) -> None:
+    """Raises TypeError or ValueError where `train` could not work."""
+    for name, given in (("data", data), ("validation", validation)):
+        if given is not None and not isinstance(given, Dataset):
+            raise TypeError(f"{name} must be a Dataset, got {type(given).__name__}")
+        if given is not None and len(given) == 0:
+            raise ValueError(f"{name} must hold at least one example, got none")
+    if next(model.parameters(), None) is None:
+        raise ValueError("model must have parameters to train, got none")
+    for name, count, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1)):
+        if not isinstance(count, int) or count < least:
+            raise ValueError(f"{name} must be a whole number >= {least}, got {count!r}")

@@ -1,0 +1,1030 @@
+"""Gradient descent and its family: how a gradient becomes a step.
+
+Every rule here has one form, `rule(w, gradient, state, lr=...) -> (w, state)`: the weights, the gradient
+there, what the rule remembers (`None` at the start), and back come the new weights and the new memory. Rules
+act element by element, so one call moves one point, a batch of points or a weight matrix, and `lr` may be a
+tensor that broadcasts against `w`.
+
+Cauchy 1847 (descent), Polyak 1964 (heavy ball), Nesterov 1983, Tieleman & Hinton 2012 (RMSProp), Kingma & Ba
+2015 (Adam, arXiv:1412.6980), Loshchilov & Hutter 2019 (AdamW, arXiv:1711.05101). The theory on quadratics
+follows Polyak 1987. At the end the same gradient is taken with respect to the input: Goodfellow et al. 2015,
+arXiv:1412.6572.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = [
+    "gradient_descent",
+    "heavy_ball",
+    "nesterov",
+    "nesterov_lookahead",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "with_l2",
+    "adam_",
+    "newton",
+    "damped_newton",
+    "saddle_free_newton",
+    "trust_region_newton",
+    "trajectory",
+    "newton_trajectory",
+    "minimize",
+    "gradient_of",
+    "gradient_and_hessian",
+    "stability_limit",
+    "best_rate",
+    "best_heavy_ball",
+    "steps_to",
+    "iteration_matrix",
+    "spectral_radius",
+    "quadratic_bowl",
+    "rosenbrock",
+    "saddle",
+    "fgsm",
+    "worst_logistic_loss",
+    "dual_order",
+    "lipschitz_bound",
+]
+
+Rate = float | Tensor
+State = Any  # None at the start, then a tensor or a plain tuple, which torch can save
+Rule = Callable[..., tuple[Tensor, State]]
+Objective = Callable[[Tensor], Tensor]
+
+
+# --- First-order rules --------------------------------------------------------------------------------------
+
+
+def gradient_descent(w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate) -> tuple[Tensor, State]:
+    """One step against the gradient.
+
+        w <- w - lr g   =   argmin_u  f(w) + <g, u - w> + ||u - w||^2 / (2 lr)
+
+    Args:
+        w: weights, any shape, floating dtype.
+        gradient: the gradient at `w`, same shape.
+        state: unused; every rule takes one.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
+
+    Returns:
+        The new weights, shape of `w`, and `None`.
+
+    Raises:
+        ValueError: shapes differ, or `lr` is negative or not finite.
+
+    Source: Cauchy 1847; the proximal form, Nesterov, Introductory Lectures on Convex Optimization, 2004,
+        section 2.1.5.
+    """
+    require_step(w, gradient, lr)
+    return w - lr * gradient, None
+
+
+def heavy_ball(
+    w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate, beta: Rate = 0.9
+) -> tuple[Tensor, State]:
+    """Gradient descent with momentum: a ball with inertia.
+
+        v <- beta v + g,    w <- w - lr v
+
+    `torch.optim.SGD` keeps this v. Polyak's v is the displacement, v <- beta v - lr g, w <- w + v: the same
+    path as long as `lr` is constant. When `lr` changes, this form applies the new rate to the whole memory,
+    Polyak's only to the new gradient.
+
+    Args:
+        w: weights, any shape, floating dtype.
+        gradient: the gradient at `w`, same shape.
+        state: the velocity v, shape of `w`, or `None` for a ball at rest.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
+        beta: momentum in [0, 1), a number or a tensor that broadcasts against `w`.
+
+    Returns:
+        The new weights and the new velocity, both with the shape of `w`.
+
+    Raises:
+        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
+
+    Source: Polyak 1964, USSR Comput. Math. Math. Phys. 4(5), equation (9).
+    """
+    require_step(w, gradient, lr, beta=beta)
+    velocity = gradient if state is None else beta * state + gradient
+    return w - lr * velocity, velocity
+
+
+def nesterov(
+    w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate, beta: Rate = 0.9
+) -> tuple[Tensor, State]:
+    """Nesterov momentum, written for the gradient at the present point.
+
+        v <- beta v + g,    w <- w - lr (g + beta v)
+
+    It is `nesterov_lookahead` seen from the look-ahead point: this w is that w - lr beta v.
+
+    Args:
+        w: weights, any shape, floating dtype.
+        gradient: the gradient at `w`, same shape.
+        state: the velocity v, shape of `w`, or `None` at the start.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
+        beta: momentum in [0, 1), a number or a tensor that broadcasts against `w`.
+
+    Returns:
+        The new weights and the new velocity, both with the shape of `w`.
+
+    Raises:
+        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
+
+    Source: Sutskever et al. 2013, equations (3)-(4), and Bengio et al. 2012, arXiv:1212.0901, equation (7).
+    """
+    require_step(w, gradient, lr, beta=beta)
+    velocity = gradient if state is None else beta * state + gradient
+    return w - lr * (gradient + beta * velocity), velocity
+
+
+def nesterov_lookahead(
+    w: Tensor, gradient_at: Objective, state: State = None, *, lr: Rate, beta: Rate = 0.9
+) -> tuple[Tensor, State]:
+    """Nesterov momentum as it was thought of: the gradient where the ball is about to be.
+
+        v <- beta v + grad f(w - lr beta v),    w <- w - lr v
+
+    Args:
+        w: weights, any shape, floating dtype.
+        gradient_at: the function w -> gradient of f at w, shape preserved.
+        state: the velocity v, shape of `w`, or `None` at the start.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
+        beta: momentum in [0, 1), a number or a tensor that broadcasts against `w`.
+
+    Returns:
+        The new weights and the new velocity, both with the shape of `w`.
+
+    Raises:
+        ValueError: `lr` is negative or not finite, or `beta` is outside [0, 1).
+
+    Source: Nesterov 1983, Soviet Math. Dokl. 27(2); in this notation Sutskever et al. 2013, equations
+        (3)-(4).
+    """
+    require_step(w, w, lr, beta=beta)
+    velocity = torch.zeros_like(w) if state is None else state
+    velocity = beta * velocity + gradient_at(w - lr * beta * velocity)
+    return w - lr * velocity, velocity
+
+
+def rmsprop(
+    w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate, beta: Rate = 0.99, eps: float = 1e-8
+) -> tuple[Tensor, State]:
+    """Steps of a size that forgets the size of the gradient.
+
+        v <- beta v + (1 - beta) g^2,    w <- w - lr g / (sqrt(v) + eps)
+
+    Adam without the first moment and without bias correction.
+
+    Args:
+        w: weights, any shape, floating dtype.
+        gradient: the gradient at `w`, same shape.
+        state: the running mean v of squared gradients, shape of `w`, or `None` at the start.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
+        beta: memory of v, in [0, 1).
+        eps: added to the root, > 0.
+
+    Returns:
+        The new weights and the new v, both with the shape of `w`.
+
+    Raises:
+        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
+
+    Source: Tieleman & Hinton 2012, Neural Networks for Machine Learning, lecture 6.5.
+    """
+    require_step(w, gradient, lr, beta=beta)
+    second = (1 - beta) * gradient**2 + (0 if state is None else beta * state)
+    return w - lr * gradient / (second.sqrt() + eps), second
+
+
+def adam(
+    w: Tensor,
+    gradient: Tensor,
+    state: State = None,
+    *,
+    lr: Rate = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> tuple[Tensor, State]:
+    """Momentum divided by the root mean square of the gradient, both corrected for their start at zero.
+
+        m <- beta1 m + (1 - beta1) g            v <- beta2 v + (1 - beta2) g^2
+        w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+
+    v is the uncentred second moment, not a variance. The first step is lr sign(g), whatever the size of g.
+
+    Args:
+        w: weights, any shape, floating dtype.
+        gradient: the gradient at `w`, same shape.
+        state: (m, v, t), two tensors of the shape of `w` and the number of steps done, or `None` at the
+            start.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
+        betas: memories of m and v, each in [0, 1).
+        eps: added to the root, > 0. In float16 anything below 6e-8, the default too, rounds to 0.
+
+    Returns:
+        The new weights, shape of `w`, and the new (m, v, t).
+
+    Raises:
+        ValueError: shapes differ, `lr` is negative or not finite, or a beta is outside [0, 1).
+
+    Source: Kingma & Ba 2015, Algorithm 1, arXiv:1412.6980.
+    """
+    beta1, beta2 = betas
+    require_step(w, gradient, lr, beta1=beta1, beta2=beta2)
+    m, v, t = (0, 0, 0) if state is None else state
+    m, v, t = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2, t + 1
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    return w - lr * m_hat / (v_hat.sqrt() + eps), (m, v, t)
+
+
+def adamw(
+    w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate = 1e-3, decay: float = 1e-2, **options: Any
+) -> tuple[Tensor, State]:
+    """Adam with the weights shrunk beside it, not through the gradient.
+
+        w <- (1 - lr decay) w,    then the step of `adam` with the gradient of the loss alone
+
+    Args:
+        w: weights, any shape, floating dtype.
+        gradient: the gradient of the loss at `w`, same shape.
+        state: (m, v, t) as for `adam`, tensors with the shape of `w`, or `None` at the start.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
+        decay: weight decay >= 0.
+        options: `betas` and `eps` as for `adam`.
+
+    Returns:
+        The new weights, shape of `w`, and the new (m, v, t).
+
+    Raises:
+        ValueError: as `adam`, or `decay` is negative.
+
+    Source: Loshchilov & Hutter 2019, Algorithm 2, arXiv:1711.05101.
+    """
+    require_decay(decay)
+    return adam((1 - lr * decay) * w, gradient, state, lr=lr, **options)
+
+
+def with_l2(rule: Rule, decay: float) -> Rule:
+    """The rule for the penalised loss f(w) + decay ||w||^2 / 2.
+
+        g <- g + decay w,    then the rule
+
+    It is what torch calls `weight_decay` in SGD, RMSprop and Adam.
+    For gradient descent this is the same as shrinking w by 1 - lr decay; for Adam it is not, see `adamw`.
+
+    Args:
+        rule: any rule of this module; it acts on weights of any shape.
+        decay: strength of the penalty, >= 0.
+
+    Returns:
+        A rule with the same call and the same shapes.
+
+    Raises:
+        ValueError: `decay` is negative.
+
+    Source: Loshchilov & Hutter 2019, section 2, arXiv:1711.05101.
+    """
+    require_decay(decay)
+
+    def penalised(w: Tensor, gradient: Tensor, state: State = None, **options: Any) -> tuple[Tensor, State]:
+        return rule(w, gradient + decay * w, state, **options)
+
+    return penalised
+
+
+# --- Adam in place: the fast way over many tensors ----------------------------------------------------------
+
+
+@torch.no_grad()
+def adam_(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    state: State = None,
+    *,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    decay: float = 0.0,
+) -> State:
+    """`adamw` on a whole list of tensors, in place; with `decay=0` it is `adam`.
+
+        w <- (1 - lr decay) w - (lr / (1 - beta1^t)) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+
+    Six passes over the memory instead of a dozen, and one scratch tensor that all weights of a shape share.
+    Not differentiable: the weights are overwritten.
+
+    Args:
+        weights: tensors of any shapes, floating dtype, changed in place.
+        gradients: one for each weight, same shape.
+        state: (ms, vs, t), two lists of tensors with the shapes of the weights and the number of steps done,
+            changed in place; `None` at the start.
+        lr: learning rate >= 0.
+        betas: memories of m and v, each in [0, 1).
+        eps: added to the root, > 0.
+        decay: decoupled weight decay >= 0.
+
+    Returns:
+        The new (ms, vs, t).
+
+    Raises:
+        ValueError: lengths or shapes differ, `lr` or `decay` is negative, or a beta is outside [0, 1).
+
+    Source: Kingma & Ba 2015, the rearrangement at the end of section 2, arXiv:1412.6980.
+    """
+    require_lists(weights, gradients)
+    require_step(weights[0], gradients[0], lr, beta1=betas[0], beta2=betas[1])
+    require_decay(decay)
+    ms, vs, t = state or ([torch.zeros_like(w) for w in weights], [torch.zeros_like(w) for w in weights], 0)
+    root, scratch = math.sqrt(1 - betas[1] ** (t + 1)), torch.empty(0)
+    for w, gradient, m, v in zip(weights, gradients, ms, vs, strict=True):
+        if decay:
+            w.mul_(1 - lr * decay)
+        m.lerp_(gradient, 1 - betas[0])
+        v.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+        scratch = torch.sqrt(v, out=room_for(w, scratch)).add_(eps * root)
+        w.addcdiv_(m, scratch, value=-lr * root / (1 - betas[0] ** (t + 1)))
+    return ms, vs, t + 1
+
+
+def room_for(w: Tensor, scratch: Tensor) -> Tensor:
+    fits = scratch.shape == w.shape and scratch.dtype == w.dtype and scratch.device == w.device
+    return scratch if fits else torch.empty_like(w)
+
+
+# --- Second-order rules -------------------------------------------------------------------------------------
+
+
+def newton(w: Tensor, gradient: Tensor, hessian: Tensor) -> Tensor:
+    """Jump to the stationary point of the local quadratic, be it a minimum, a saddle or a maximum.
+
+        w <- w - H^-1 g
+
+    Args:
+        w: points (..., d), floating dtype.
+        gradient: (..., d).
+        hessian: (..., d, d), symmetric and invertible.
+
+    Returns:
+        The new points (..., d).
+
+    Raises:
+        ValueError: shapes do not fit.
+        RuntimeError: a Hessian is singular (`torch.linalg.LinAlgError`).
+
+    Source: Nocedal & Wright 2006, Numerical Optimization, equation (2.15).
+    """
+    return damped_newton(w, gradient, hessian, damping=0.0)
+
+
+def damped_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, damping: float = 1.0) -> Tensor:
+    """Newton's step on a Hessian lifted by a multiple of the identity.
+
+        w <- w - (H + damping I)^-1 g
+
+    damping = 0 is Newton; large damping is gradient descent with rate 1 / damping. It goes downhill at a
+    saddle only when the damping exceeds the most negative curvature.
+
+    Args:
+        w: points (..., d), floating dtype.
+        gradient: (..., d).
+        hessian: (..., d, d), symmetric.
+        damping: number >= 0.
+
+    Returns:
+        The new points (..., d).
+
+    Raises:
+        ValueError: shapes do not fit, or `damping` is negative.
+        RuntimeError: H + damping I is singular (`torch.linalg.LinAlgError`).
+
+    Source: Levenberg 1944; Nocedal & Wright 2006, Numerical Optimization, section 3.4.
+    """
+    require_hessian(w, gradient, hessian)
+    if not damping >= 0:
+        raise ValueError(f"damping must be >= 0, got {damping}")
+    lifted = hessian + damping * torch.eye(w.shape[-1], dtype=w.dtype, device=w.device)
+    return w - torch.linalg.solve(lifted, gradient)
+
+
+def saddle_free_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, damping: float = 0.0) -> Tensor:
+    """Newton's step with the absolute values of the curvatures: saddles repel.
+
+        w <- w - (|H| + damping I)^-1 g,    |H| = Q |Lambda| Q^T
+
+    Args:
+        w: points (..., d), floating dtype.
+        gradient: (..., d).
+        hessian: (..., d, d), symmetric.
+        damping: number >= 0; it keeps the step finite where a curvature is 0.
+
+    Returns:
+        The new points (..., d).
+
+    Raises:
+        ValueError: shapes do not fit, or `damping` is negative.
+
+    Source: Dauphin et al. 2014, Algorithm 1, arXiv:1406.2572.
+    """
+    require_hessian(w, gradient, hessian)
+    if not damping >= 0:
+        raise ValueError(f"damping must be >= 0, got {damping}")
+    curvature, directions = torch.linalg.eigh(hessian)
+    slope = (directions.mT @ gradient.unsqueeze(-1)).squeeze(-1)  # (..., d)
+    step = slope / (curvature.abs() + damping)
+    return w - (directions @ step.unsqueeze(-1)).squeeze(-1)
+
+
+def trust_region_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, radius: float = 1.0) -> Tensor:
+    """The best point of the local quadratic within a ball, solved exactly.
+
+        w <- w + argmin_{||p|| <= radius}  <g, p> + <p, H p> / 2
+
+    The answer is p = -(H + mu I)^-1 g with the least mu >= 0 that makes H + mu I positive semidefinite and p
+    fit the ball. Where g has no part along the lowest curvature (the "hard case": exactly on the ridge of a
+    saddle), the way to the rim is made up along that direction, so the saddle is left all the same. Not
+    differentiable at the hard case.
+
+    Args:
+        w: points (..., d), floating dtype.
+        gradient: (..., d).
+        hessian: (..., d, d), symmetric.
+        radius: of the ball, > 0.
+
+    Returns:
+        The new points (..., d).
+
+    Raises:
+        ValueError: shapes do not fit, or `radius` is not positive.
+
+    Source: Moré & Sorensen 1983; Nocedal & Wright 2006, Numerical Optimization, section 4.3, theorem 4.1.
+    """
+    require_hessian(w, gradient, hessian)
+    if not radius > 0:
+        raise ValueError(f"radius must be > 0, got {radius}")
+    curvature, directions = torch.linalg.eigh(hessian)
+    slope = (directions.mT @ gradient.unsqueeze(-1)).squeeze(-1)  # (..., d), along the eigenvectors
+    step = ball_step(curvature, slope, radius)
+    return w + (directions @ step.unsqueeze(-1)).squeeze(-1)
+
+
+def ball_step(curvature: Tensor, slope: Tensor, radius: float) -> Tensor:
+    """The step in the eigenbasis: -slope / (curvature + mu), made up to the rim in the hard case."""
+    above, lowest = curvature - curvature[..., :1], curvature[..., :1]  # curvature + mu = above + shift
+    step = -slope / positive(above + shift_to_fit(above, slope, radius, lowest.clamp(min=0)))
+    length = step.norm(dim=-1, keepdim=True)
+    hard = (lowest < 0) & (length < (1 - 1e-4) * radius)
+    missing = torch.where(hard, (radius**2 - length**2).clamp(min=0).sqrt(), 0)
+    return torch.cat([step[..., :1] + torch.where(slope[..., :1] > 0, -missing, missing), step[..., 1:]], -1)
+
+
+def shift_to_fit(above: Tensor, slope: Tensor, radius: float, low: Tensor) -> Tensor:
+    """The least shift >= low, (..., 1), for which slope / (above + shift) fits the radius, by bisection."""
+
+    def fits(shift: Tensor) -> Tensor:
+        return (slope / positive(above + shift)).norm(dim=-1, keepdim=True) <= radius
+
+    high = torch.where(fits(low), low, low + slope.norm(dim=-1, keepdim=True) / radius)
+    for _ in range(80):  # each halves the interval
+        middle = (low + high) / 2
+        low, high = torch.where(fits(middle), low, middle), torch.where(fits(middle), middle, high)
+    return high
+
+
+def positive(x: Tensor) -> Tensor:
+    return x.clamp(min=torch.finfo(x.dtype).tiny)
+
+
+# --- Paths --------------------------------------------------------------------------------------------------
+
+
+def trajectory(rule: Rule, f: Objective, w0: Tensor, steps: int, **options: Any) -> Tensor:
+    """The path of a rule over an objective.
+
+        w_0,   (w_{t+1}, state) = rule(w_t, grad f(w_t), state)
+
+    A batch of independent descents costs one call: give `w0` leading dimensions, and `lr` or `beta` a shape
+    that broadcasts against it.
+
+    Args:
+        rule: a first-order rule of this module.
+        f: objective, points (..., d) -> values (...), differentiable, each value of its own point alone.
+        w0: starting points (..., d), floating dtype.
+        steps: number of steps >= 0.
+        options: passed to the rule: `lr`, `beta`, ...
+
+    Returns:
+        The path (steps + 1, ..., d), starting with `w0`, detached.
+
+    Raises:
+        ValueError: `steps` is negative, or a rate broadcasts `w0` to a larger shape.
+        TypeError: `w0` is not floating.
+
+    Source: definition.
+    """
+    require_start(w0, steps)
+    path, state = [w0.detach()], None
+    for _ in range(steps):
+        w, state = rule(path[-1], gradient_of(f, path[-1]), state, **options)
+        if w.shape != w0.shape:
+            raise ValueError(
+                f"w0 must have the batch shape {tuple(w.shape)} of the rates, got {tuple(w0.shape)}"
+            )
+        path.append(w.detach())
+    return torch.stack(path)
+
+
+def newton_trajectory(
+    rule: Callable[..., Tensor], f: Objective, w0: Tensor, steps: int, **options: Any
+) -> Tensor:
+    """The path of a second-order rule over an objective.
+
+        w_0,   w_{t+1} = rule(w_t, grad f(w_t), Hessian f(w_t))
+
+    Args:
+        rule: `newton`, `damped_newton`, `saddle_free_newton` or `trust_region_newton`.
+        f: objective, one point (d,) -> one value (), twice differentiable; it is mapped over the batch.
+        w0: starting points (..., d), floating dtype.
+        steps: number of steps >= 0.
+        options: passed to the rule: `damping`, `radius`.
+
+    Returns:
+        The path (steps + 1, ..., d), starting with `w0`.
+
+    Raises:
+        ValueError: `steps` is negative.
+        TypeError: `w0` is not floating.
+
+    Source: definition.
+    """
+    require_start(w0, steps)
+    path = [w0.detach()]
+    for _ in range(steps):
+        path.append(rule(path[-1], *gradient_and_hessian(f, path[-1]), **options))
+    return torch.stack(path)
+
+
+def minimize(
+    rule: Rule, f: Objective, w0: Tensor, *, tolerance: float = 1e-6, max_steps: int = 10_000, **options: Any
+) -> tuple[Tensor, Tensor]:
+    """Follow a rule until the gradient is small, and keep the best point seen: the last one need not be it.
+
+        stop when ||grad f(w)|| <= tolerance; the result is argmin f over the points visited
+
+    Args:
+        rule: a first-order rule of this module.
+        f: objective, one point (d,) -> one value (), differentiable.
+        w0: starting point (d,), floating dtype.
+        tolerance: on the norm of the gradient, >= 0.
+        max_steps: the most steps to take, >= 0.
+        options: passed to the rule.
+
+    Returns:
+        The best point (d,) and the values of f at all points visited, shape (steps + 1,).
+
+    Raises:
+        ValueError: `max_steps` is negative.
+        TypeError: `w0` is not floating.
+
+    Source: definition.
+    """
+    require_start(w0, max_steps)
+    w, state, values = w0.detach(), None, [float(f(w0))]
+    best, lowest = w, values[0]
+    for _ in range(max_steps):
+        gradient = gradient_of(f, w)
+        if gradient.norm() <= tolerance:
+            break
+        w, state = rule(w, gradient, state, **options)
+        values.append(float(f(w)))
+        if values[-1] < lowest:
+            best, lowest = w, values[-1]
+    return best, w0.new_tensor(values)
+
+
+def gradient_of(f: Objective, w: Tensor) -> Tensor:
+    """The gradient of f at every point of a batch.
+
+        grad f(w),    f applied to each point by itself
+
+    Args:
+        f: points (..., d) -> values (...), differentiable.
+        w: points (..., d), floating dtype.
+
+    Returns:
+        The gradients (..., d).
+
+    Raises:
+        RuntimeError: f does not depend differentiably on its argument.
+
+    Source: definition.
+    """
+    with torch.enable_grad():
+        w = w.detach().requires_grad_()
+        return torch.autograd.grad(f(w).sum(), w)[0]
+
+
+def gradient_and_hessian(f: Objective, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient and Hessian of f at every point of a batch.
+
+        grad f(w),   Hessian f(w)
+
+    Args:
+        f: one point (d,) -> one value (), twice differentiable.
+        w: points (..., d), floating dtype.
+
+    Returns:
+        Gradients (..., d) and Hessians (..., d, d).
+
+    Source: definition; the Hessian is the Jacobian of the gradient, `jacrev` over `grad`.
+    """
+    points = w.reshape(-1, w.shape[-1])
+    gradients = torch.func.vmap(torch.func.grad(f))(points)
+    hessians = torch.func.vmap(torch.func.jacrev(torch.func.grad(f)))(points)
+    return gradients.reshape(w.shape), hessians.reshape(*w.shape, w.shape[-1])
+
+
+# --- Theory on a quadratic ----------------------------------------------------------------------------------
+
+
+def stability_limit(curvature: Rate, beta: Rate = 0.0, *, lookahead: bool = False) -> Rate:
+    """The learning rate at which descent on a quadratic stops to converge.
+
+        lr < 2 (1 + beta) / L   (heavy ball; beta = 0 is gradient descent)
+        lr < 2 (1 + beta) / ((1 + 2 beta) L)   (Nesterov)
+
+    Args:
+        curvature: L > 0, the largest eigenvalue of the Hessian; a number or a tensor of any shape.
+        beta: momentum in [0, 1), a number or a tensor.
+        lookahead: whether the momentum is Nesterov's.
+
+    Returns:
+        The limit, shape of the arguments broadcast.
+
+    Raises:
+        ValueError: `beta` is outside [0, 1).
+
+    Source: Polyak 1987, Introduction to Optimization, section 3.2; Nesterov's by Jury's criterion on
+        `iteration_matrix`.
+    """
+    require_beta(beta=beta)
+    return 2 * (1 + beta) / ((1 + 2 * beta if lookahead else 1) * curvature)
+
+
+def best_rate(smallest: float, largest: float) -> tuple[float, float]:
+    """The best constant rate of gradient descent on a quadratic, and how fast the error then shrinks.
+
+        lr = 2 / (L + m),   error per step = (kappa - 1) / (kappa + 1),   kappa = L / m
+
+    Args:
+        smallest: m > 0, the smallest eigenvalue of the Hessian, shape ().
+        largest: L >= m, the largest, shape ().
+
+    Returns:
+        The learning rate and the factor by which the error shrinks each step.
+
+    Raises:
+        ValueError: not 0 < m <= L.
+
+    Source: Polyak 1987, Introduction to Optimization, section 1.4, theorem 3.
+    """
+    require_spectrum(smallest, largest)
+    return 2 / (largest + smallest), (largest - smallest) / (largest + smallest)
+
+
+def best_heavy_ball(smallest: float, largest: float) -> tuple[float, float, float]:
+    """The best constants of the heavy ball on a quadratic, and how fast the error then shrinks.
+
+        lr = 4 / (sqrt L + sqrt m)^2,   beta = ((sqrt kappa - 1) / (sqrt kappa + 1))^2,   error per step =
+        sqrt beta
+
+    Args:
+        smallest: m > 0, the smallest eigenvalue of the Hessian, shape ().
+        largest: L >= m, the largest, shape ().
+
+    Returns:
+        The learning rate, the momentum, and the asymptotic factor of the error per step.
+
+    Raises:
+        ValueError: not 0 < m <= L.
+
+    Source: Polyak 1987, Introduction to Optimization, section 3.2, theorem 1.
+    """
+    require_spectrum(smallest, largest)
+    low, high = math.sqrt(smallest), math.sqrt(largest)
+    root = (high - low) / (high + low)
+    return 4 / (high + low) ** 2, root**2, root
+
+
+def steps_to(error: float, rate: float) -> float:
+    """How many steps shrink an error that is multiplied by a factor each step.
+
+        rate^t = error   =>   t = log(error) / log(rate)
+
+    Args:
+        error: what is to be left of it, in (0, 1), shape ().
+        rate: the factor per step, in (0, 1), shape ().
+
+    Returns:
+        The number of steps, not rounded.
+
+    Raises:
+        ValueError: an argument is outside (0, 1).
+
+    Source: definition.
+    """
+    if not (0 < error < 1 and 0 < rate < 1):
+        raise ValueError(f"error and rate must be in (0, 1), got {error} and {rate}")
+    return math.log(error) / math.log(rate)
+
+
+def iteration_matrix(curvature: Tensor, lr: Rate, beta: Rate = 0.0, *, lookahead: bool = False) -> Tensor:
+    """One step of momentum on f(w) = h w^2 / 2, as a matrix on (w, v).
+
+        heavy ball   [1 - lr h,  -lr beta]      Nesterov   [1 - lr h (1 + beta),  -lr beta^2]
+                     [    h,        beta ]                 [        h,               beta   ]
+
+    Args:
+        curvature: h (...), eigenvalues of the Hessian, floating dtype.
+        lr: learning rate, a number or a tensor that broadcasts against `curvature`.
+        beta: momentum, a number or a tensor that broadcasts against `curvature`.
+        lookahead: whether the momentum is Nesterov's.
+
+    Returns:
+        The matrices (..., 2, 2).
+
+    Raises:
+        TypeError: `curvature` is not a floating tensor.
+
+    Source: Polyak 1987, Introduction to Optimization, section 3.2; Lessard et al. 2016, section 2.2,
+        arXiv:1408.3595.
+    """
+    require_floating(curvature=curvature)
+    peek = beta if lookahead else 0 * beta  # how much of the velocity the step looks ahead
+    top = [1 - lr * curvature * (1 + peek), -lr * beta * (peek if lookahead else 1)]
+    rows = torch.broadcast_tensors(
+        *(torch.as_tensor(x, dtype=curvature.dtype, device=curvature.device) for x in (*top, curvature, beta))
+    )
+    return torch.stack(rows, dim=-1).unflatten(-1, (2, 2))
+
+
+def spectral_radius(matrix: Tensor) -> Tensor:
+    """The largest absolute value of an eigenvalue: the asymptotic factor of the error per step.
+
+        rho(M) = max |lambda_i(M)| = lim ||M^t||^(1/t)
+
+    Args:
+        matrix: (..., n, n), floating dtype.
+
+    Returns:
+        The radii (...).
+
+    Raises:
+        ValueError: the last two dimensions differ.
+
+    Source: Gelfand 1941; Polyak 1987, Introduction to Optimization, section 2.1.
+    """
+    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ValueError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
+    return torch.linalg.eigvals(matrix).abs().amax(-1)
+
+
+# --- Landscapes to try the rules on -------------------------------------------------------------------------
+
+
+def quadratic_bowl(curvature: Tensor) -> Objective:
+    """The bowl whose axes are the coordinates.
+
+        f(w) = sum_i h_i w_i^2 / 2
+
+    Args:
+        curvature: h (d,) or (..., d), floating dtype.
+
+    Returns:
+        The function points (..., d) -> values (...).
+
+    Raises:
+        TypeError: `curvature` is not a floating tensor.
+
+    Source: Polyak 1987, Introduction to Optimization, section 1.4.
+    """
+    require_floating(curvature=curvature)
+    return lambda w: (curvature * w**2).sum(-1) / 2
+
+
+def rosenbrock(w: Tensor) -> Tensor:
+    """A curved valley: easy to reach, slow to follow. Minimum 0 at (1, 1).
+
+        f(x, y) = (1 - x)^2 + 100 (y - x^2)^2
+
+    Args:
+        w: points (..., 2), floating dtype.
+
+    Returns:
+        Values (...).
+
+    Raises:
+        ValueError: the last dimension is not 2.
+
+    Source: Rosenbrock 1960, The Computer Journal 3(3).
+    """
+    x, y = coordinates(w)
+    return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+
+
+def saddle(w: Tensor) -> Tensor:
+    """The simplest landscape with a stationary point that is no minimum.
+
+        f(x, y) = x^2 - y^2
+
+    Args:
+        w: points (..., 2), floating dtype.
+
+    Returns:
+        Values (...).
+
+    Raises:
+        ValueError: the last dimension is not 2.
+
+    Source: Dauphin et al. 2014, arXiv:1406.2572, figure 1.
+    """
+    x, y = coordinates(w)
+    return x**2 - y**2
+
+
+# --- The same gradient, with respect to the input -----------------------------------------------------------
+
+
+def fgsm(x: Tensor, gradient: Tensor, eps: float) -> Tensor:
+    """The fast gradient sign method: the worst step within a box, to first order.
+
+        x + eps sign(grad_x loss)   =   argmax_{||u - x||_inf <= eps}  <grad_x loss, u - x>
+
+    The loss grows by eps ||grad_x loss||_1 + O(eps^2): a local penalty on the gradient, no bound on it
+    elsewhere.
+
+    Args:
+        x: inputs, any shape, floating dtype.
+        gradient: the gradient of the loss with respect to `x`, same shape.
+        eps: half the width of the box, >= 0.
+
+    Returns:
+        The attacked inputs, shape and dtype of `x`.
+
+    Raises:
+        ValueError: shapes differ, or `eps` is negative.
+
+    Source: Goodfellow et al. 2015, section 4, arXiv:1412.6572.
+    """
+    require_step(x, gradient, 0.0)
+    require_budget(eps)
+    return x + eps * gradient.sign()
+
+
+def worst_logistic_loss(w: Tensor, x: Tensor, y: Tensor, eps: float, *, p: float = math.inf) -> Tensor:
+    """The loss of a linear logistic classifier under the worst attack of size eps: exact, in closed form.
+
+        max_{||d||_p <= eps} softplus(-y <w, x + d>) = softplus(-y <w, x> + eps ||w||_q),    1/p + 1/q = 1
+
+    Args:
+        w: weights (..., d), floating dtype.
+        x: inputs (..., d).
+        y: labels (...), each -1 or +1.
+        eps: size of the attack, >= 0.
+        p: norm that measures the attack, >= 1; infinity is the box of `fgsm`.
+
+    Returns:
+        The worst losses (...).
+
+    Raises:
+        ValueError: the last dimensions of `w` and `x` differ, `eps` is negative, or `p` < 1.
+
+    Source: Goodfellow et al. 2015, section 5, arXiv:1412.6572 (p = infinity); Hoelder's inequality otherwise.
+    """
+    if w.shape[-1:] != x.shape[-1:]:
+        raise ValueError(f"w and x must share the last dimension, got {tuple(w.shape)} and {tuple(x.shape)}")
+    require_budget(eps)
+    return F.softplus(-y * (w * x).sum(-1) + eps * torch.linalg.vector_norm(w, dual_order(p), dim=-1))
+
+
+def dual_order(p: float) -> float:
+    """The exponent q of the dual norm.
+
+        1/p + 1/q = 1,   so that  max_{||d||_p <= 1} <w, d> = ||w||_q
+
+    Args:
+        p: exponent in [1, infinity], shape ().
+
+    Returns:
+        q in [1, infinity].
+
+    Raises:
+        ValueError: `p` is below 1.
+
+    Source: Hoelder's inequality; Hardy, Littlewood & Polya 1934, Inequalities, theorem 13.
+    """
+    if not p >= 1:
+        raise ValueError(f"p must be in [1, inf], got {p}")
+    if math.isinf(p):
+        return 1.0
+    return math.inf if p == 1 else p / (p - 1)
+
+
+def lipschitz_bound(weights: Sequence[Tensor]) -> Tensor:
+    """An upper bound on how much a network can stretch the distance of two inputs, anywhere.
+
+        ||f(x) - f(x')||_2 <= prod_l ||W_l||_2  ||x - x'||_2
+
+    for activations that are 1-Lipschitz (ReLU, tanh; the sigmoid is 1/4-Lipschitz). The bound is met by
+    linear networks whose singular directions line up, and is loose elsewhere.
+
+    Args:
+        weights: at least one matrix (..., out, in), floating dtype, batch dimensions equal.
+
+    Returns:
+        The bounds (...).
+
+    Raises:
+        ValueError: the list is empty, or an entry is no matrix.
+
+    Source: Szegedy et al. 2014, section 4.3, arXiv:1312.6199.
+    """
+    if not weights or any(w.dim() < 2 for w in weights):
+        raise ValueError(
+            f"weights must be matrices, at least one, got shapes {[tuple(w.shape) for w in weights]}"
+        )
+    return torch.stack([torch.linalg.matrix_norm(w, 2) for w in weights]).prod(0)
+
+
+# --- Checks -------------------------------------------------------------------------------------------------
+
+
+def require_step(w: Tensor, gradient: Tensor, lr: Rate, **betas: Rate) -> None:
+    if gradient.shape != w.shape:
+        raise ValueError(f"gradient must have the shape of w, {tuple(w.shape)}, got {tuple(gradient.shape)}")
+    if (
+        not isinstance(lr, Tensor) and not 0 <= lr < math.inf
+    ):  # a tensor is not read: that would wait for the device
+        raise ValueError(f"lr must be finite and >= 0, got {lr}")
+    require_beta(**betas)
+
+
+def require_beta(**betas: Rate) -> None:
+    for name, beta in betas.items():
+        if not isinstance(beta, Tensor) and not 0 <= beta < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {beta}")
+
+
+def require_decay(decay: float) -> None:
+    if not 0 <= decay < math.inf:
+        raise ValueError(f"decay must be finite and >= 0, got {decay}")
+
+
+def require_lists(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    shapes, others = [tuple(w.shape) for w in weights], [tuple(g.shape) for g in gradients]
+    if not shapes or shapes != others:
+        raise ValueError(
+            f"gradients must match weights, at least one tensor, got shapes {others} for {shapes}"
+        )
+
+
+def require_hessian(w: Tensor, gradient: Tensor, hessian: Tensor) -> None:
+    if gradient.shape != w.shape or hessian.shape != (*w.shape, *w.shape[-1:]):
+        shapes = tuple(w.shape), tuple(gradient.shape), tuple(hessian.shape)
+        raise ValueError(f"w, gradient, hessian must be (..., d), (..., d), (..., d, d), got shapes {shapes}")
+
+
+def require_start(w0: Tensor, steps: int) -> None:
+    require_floating(w0=w0)
+    if steps < 0:
+        raise ValueError(f"steps must be >= 0, got {steps}")
+
+
+def require_floating(**tensors: Tensor) -> None:
+    for name, x in tensors.items():
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+
+
+def require_spectrum(smallest: float, largest: float) -> None:
+    if not 0 < smallest <= largest < math.inf:
+        raise ValueError(f"need 0 < smallest <= largest, got {smallest} and {largest}")
+
+
+def require_budget(eps: float) -> None:
+    if not eps >= 0:
+        raise ValueError(f"eps must be >= 0, got {eps}")
+
+
+def coordinates(w: Tensor) -> tuple[Tensor, Tensor]:
+    if w.shape[-1:] != (2,):
+        raise ValueError(f"w must be (..., 2), got shape {tuple(w.shape)}")
+    return w[..., 0], w[..., 1]

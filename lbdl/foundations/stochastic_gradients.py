@@ -1,0 +1,530 @@
+"""Stochastic gradients: what a mini-batch costs in noise, and why noisy descent works all the same.
+
+A random mini-batch gives an unbiased gradient with a variance of s^2 / B. From this follow the spread in
+which SGD ends up, the rules that tie the learning rate to the batch size (Goyal et al. 2017,
+arXiv:1706.02677; Krizhevsky 2014, arXiv:1404.5997) and the batch size past which more samples stop to help
+(McCandlish et al. 2018, arXiv:1812.06162). The regret of projected gradient descent on any sequence of convex
+losses is bounded: Zinkevich, ICML 2003.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "per_example_gradients",
+    "fast_per_example_gradients",
+    "draw_batch",
+    "gradient_variance",
+    "minibatch_variance",
+    "noisy_quadratic",
+    "stationary_variance",
+    "scaled_rate",
+    "simple_noise_scale",
+    "noise_scale_from_norms",
+    "best_noisy_step",
+    "project_ball",
+    "projected_sgd",
+    "average_regret",
+    "regret_bound",
+    "constant_rate_bound",
+    "decaying_rate_bound",
+    "running_mean",
+]
+
+Rate = float | Tensor
+ExampleLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (w, x of one example, y of one example) -> ()
+
+
+# --- The mini-batch gradient and its variance ---------------------------------------------------------------
+
+
+def per_example_gradients(loss: ExampleLoss, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """The gradient of every example's loss, one example at a time.
+
+        g_n = grad_w loss(w, x_n, y_n)
+
+    Args:
+        loss: (w, one x, one y) -> scalar, differentiable in w.
+        w: weights, any shape, floating dtype.
+        x: inputs (N, ...).
+        y: targets (N, ...).
+
+    Returns:
+        The gradients (N, *w.shape); their mean over N is the full gradient.
+
+    Raises:
+        ValueError: `x` and `y` differ in length, or are empty.
+
+    Source: definition; Goodfellow 2015, arXiv:1510.01799, for why one wants them.
+    """
+    require_examples(x, y)
+    return torch.stack([torch.func.grad(loss)(w, a, b) for a, b in zip(x, y, strict=True)])
+
+
+def fast_per_example_gradients(loss: ExampleLoss, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """`per_example_gradients`, all examples at once.
+
+        g_n = grad_w loss(w, x_n, y_n)
+
+    Args:
+        loss: (w, one x, one y) -> scalar, differentiable in w, and fit for `torch.func.vmap`.
+        w: weights, any shape, floating dtype.
+        x: inputs (N, ...).
+        y: targets (N, ...).
+
+    Returns:
+        The gradients (N, *w.shape).
+
+    Raises:
+        ValueError: `x` and `y` differ in length, or are empty.
+
+    Source: `torch.func.vmap` over `torch.func.grad`.
+    """
+    require_examples(x, y)
+    return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(w, x, y)
+
+
+def draw_batch(size: int, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
+    """The indices of a random mini-batch, without replacement.
+
+        every subset of `batch_size` out of `size` is equally likely, so the mean over the batch is unbiased
+
+    Args:
+        size: number of examples N >= 1.
+        batch_size: B in [1, N].
+        generator: source of randomness; the batch lies on its device.
+
+    Returns:
+        Indices (batch_size,), int64, all different.
+
+    Raises:
+        ValueError: `batch_size` is outside [1, size].
+
+    Source: simple random sampling; Cochran 1977, Sampling Techniques, chapter 2.
+    """
+    if not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size must be in [1, {size}], got {batch_size}")
+    device = generator.device if generator is not None else "cpu"
+    return torch.randperm(size, generator=generator, device=device)[:batch_size]
+
+
+def gradient_variance(gradients: Tensor) -> Tensor:
+    """How much the gradients of single examples scatter: the trace of their covariance.
+
+        s^2 = (1/N) sum_n ||g_n - g||^2,    g the mean gradient
+
+    Args:
+        gradients: per-example gradients (N, ...), floating dtype, N >= 1.
+
+    Returns:
+        s^2, shape ().
+
+    Raises:
+        ValueError: there is no example.
+
+    Source: Cochran 1977, Sampling Techniques, section 2.3 (with the divisor N).
+    """
+    if gradients.dim() == 0 or len(gradients) == 0:
+        raise ValueError(f"gradients must be (N, ...) with N >= 1, got shape {tuple(gradients.shape)}")
+    scatter = gradients - gradients.mean(0)
+    return scatter.reshape(len(gradients), -1).square().sum(-1).mean()
+
+
+def minibatch_variance(variance: Rate, batch_size: Rate, size: float = math.inf) -> Rate:
+    """The variance of a mini-batch gradient.
+
+        s^2 / B  (N - B) / (N - 1)    drawn without replacement from N examples
+        s^2 / B                       drawn with replacement, or N infinite
+
+    Args:
+        variance: s^2 of single examples (divisor N), a number or a tensor of any shape.
+        batch_size: B, a number or a tensor that broadcasts against `variance`.
+        size: N >= 2, or infinity.
+
+    Returns:
+        The variance, shape of the arguments broadcast.
+
+    Raises:
+        ValueError: `size` is below 2, or `batch_size` is a number outside [1, N].
+
+    Source: Cochran 1977, Sampling Techniques, theorem 2.2.
+    """
+    if not size >= 2:
+        raise ValueError(f"size must be >= 2, got {size}")
+    if not isinstance(batch_size, Tensor) and not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size must be in [1, {size}], got {batch_size}")
+    left_out = 1.0 if math.isinf(size) else (size - batch_size) / (size - 1)
+    return variance / batch_size * left_out
+
+
+# --- SGD on a noisy quadratic -------------------------------------------------------------------------------
+
+
+def noisy_quadratic(
+    w0: Tensor,
+    steps: int,
+    *,
+    lr: Rate,
+    batch_size: Rate = 1,
+    curvature: Rate = 1.0,
+    noise: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """SGD on f(w) = h w^2 / 2, where the mini-batch gradient is the true one plus Gaussian noise.
+
+        w <- w - lr (h w + s xi / sqrt(B)),    xi ~ N(0, 1)
+
+    Args:
+        w0: starting points, one for each independent run, any shape, floating dtype.
+        steps: number of steps >= 0.
+        lr: learning rate, a number or a tensor that broadcasts against `w0`.
+        batch_size: B >= 1, likewise.
+        curvature: h > 0, likewise.
+        noise: s, the standard deviation of a single example's gradient.
+        generator: source of randomness, on the device of `w0`.
+
+    Returns:
+        The paths (steps + 1, *w0.shape).
+
+    Raises:
+        ValueError: `steps` is negative.
+
+    Source: the noisy quadratic model; Zhang et al. 2019, section 3, arXiv:1907.04164.
+    """
+    if steps < 0:
+        raise ValueError(f"steps must be >= 0, got {steps}")
+    path = [w0]
+    spread = noise / batch_size**0.5
+    for _ in range(steps):
+        xi = torch.randn(w0.shape, generator=generator, dtype=w0.dtype, device=w0.device)
+        path.append(path[-1] - lr * (curvature * path[-1] + spread * xi))
+    return torch.stack(path)
+
+
+def stationary_variance(lr: Rate, curvature: Rate, variance: Rate, batch_size: Rate) -> Rate:
+    """Where the noise and the pull of the bowl balance: the variance of w under SGD on a quadratic.
+
+        Var[w] = lr s^2 / (B h (2 - lr h))    for lr h < 2, else infinite
+
+    Args:
+        lr: learning rate, a number or a tensor; all arguments broadcast.
+        curvature: h > 0.
+        variance: s^2, the variance of a single example's gradient.
+        batch_size: B >= 1.
+
+    Returns:
+        The variance, shape of the arguments broadcast.
+
+    Source: the fixed point of V <- (1 - lr h)^2 V + lr^2 s^2 / B; Mandt et al. 2017, section 3,
+        arXiv:1704.04289.
+    """
+    pull = 2 - lr * curvature
+    if isinstance(pull, Tensor):
+        return torch.where(pull > 0, lr * variance / (batch_size * curvature * pull), math.inf)
+    return lr * variance / (batch_size * curvature * pull) if pull > 0 else math.inf
+
+
+def scaled_rate(lr: float, batch_size: float, new_batch_size: float, *, rule: str = "linear") -> float:
+    """The learning rate to use when the batch size changes.
+
+        linear   lr B' / B          keeps the stationary variance of SGD, while lr h is small
+        sqrt     lr sqrt(B' / B)    keeps the variance of one update, lr^2 s^2 / B; the rule for Adam
+
+    Args:
+        lr: learning rate that works at `batch_size`, shape ().
+        batch_size: B > 0.
+        new_batch_size: B' > 0.
+        rule: "linear" or "sqrt".
+
+    Returns:
+        The new learning rate.
+
+    Raises:
+        ValueError: a batch size is not positive, or the rule is unknown.
+
+    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt: Krizhevsky 2014, section 5,
+        arXiv:1404.5997, and for Adam Malladi et al. 2022, arXiv:2205.10287.
+    """
+    if not (batch_size > 0 and new_batch_size > 0):
+        raise ValueError(f"batch sizes must be > 0, got {batch_size} and {new_batch_size}")
+    powers = {"linear": 1.0, "sqrt": 0.5}
+    if rule not in powers:
+        raise ValueError(f"rule must be one of {sorted(powers)}, got {rule!r}")
+    return lr * (new_batch_size / batch_size) ** powers[rule]
+
+
+# --- The critical batch size --------------------------------------------------------------------------------
+
+
+def simple_noise_scale(gradients: Tensor) -> Tensor:
+    """The batch size at which the noise of the gradient is as large as the gradient.
+
+        B_simple = tr(Sigma) / ||g||^2
+
+    Args:
+        gradients: per-example gradients (N, ...), floating dtype, N >= 1.
+
+    Returns:
+        B_simple, shape (); infinite where the mean gradient is 0.
+
+    Raises:
+        ValueError: there is no example.
+
+    Source: McCandlish et al. 2018, equation (2.9), arXiv:1812.06162.
+    """
+    return gradient_variance(gradients) / gradients.mean(0).square().sum()
+
+
+def noise_scale_from_norms(
+    small_norm: Tensor, large_norm: Tensor, small_batch: int, large_batch: int
+) -> tuple[Tensor, Tensor]:
+    """Gradient and noise from the norms of mini-batch gradients at two batch sizes.
+
+        E||g_B||^2 = ||g||^2 + tr(Sigma) / B    at two B, solved for both unknowns
+
+    Each estimate is unbiased; the ratio of their means over many steps estimates B_simple.
+
+    Args:
+        small_norm: ||g_b||^2 (...), squared norms at the small batch size, floating dtype.
+        large_norm: ||g_B||^2 (...), at the large one.
+        small_batch: b >= 1.
+        large_batch: B > b.
+
+    Returns:
+        Estimates of ||g||^2 and of tr(Sigma), both (...).
+
+    Raises:
+        ValueError: not 1 <= b < B.
+
+    Source: McCandlish et al. 2018, appendix A.1, equation (A.2), arXiv:1812.06162.
+    """
+    if not 1 <= small_batch < large_batch:
+        raise ValueError(f"need 1 <= small_batch < large_batch, got {small_batch} and {large_batch}")
+    signal = (large_batch * large_norm - small_batch * small_norm) / (large_batch - small_batch)
+    return signal, (small_norm - large_norm) / (1 / small_batch - 1 / large_batch)
+
+
+def best_noisy_step(
+    gradient: Tensor, hessian: Tensor, covariance: Tensor, batch_size: Rate = math.inf
+) -> tuple[Tensor, Tensor]:
+    """The learning rate that lowers a quadratic most in expectation, and by how much.
+
+        lr = lr_max / (1 + B_noise / B),   gain = gain_max / (1 + B_noise / B),   B_noise = tr(H Sigma) / <g,
+        H g>
+
+    with lr_max = ||g||^2 / <g, H g> and gain_max = ||g||^4 / (2 <g, H g>). Doubling the batch pays while B is
+    well below B_noise, and no more above it.
+
+    Args:
+        gradient: g (..., d), floating dtype.
+        hessian: H (..., d, d), positive along g.
+        covariance: Sigma (..., d, d), of single examples' gradients.
+        batch_size: B, a number or a tensor that broadcasts against (...).
+
+    Returns:
+        The best learning rate and the expected decrease of the loss, both (...).
+
+    Raises:
+        ValueError: shapes do not fit.
+
+    Source: McCandlish et al. 2018, equations (2.5)-(2.8), arXiv:1812.06162.
+    """
+    require_matrices(gradient, hessian, covariance)
+    squared = gradient.square().sum(-1)
+    bend = torch.einsum("...i,...ij,...j->...", gradient, hessian, gradient)
+    noise = torch.einsum("...ij,...ji->...", hessian, covariance) / bend  # B_noise
+    shrink = 1 + noise / batch_size
+    return squared / bend / shrink, squared**2 / (2 * bend) / shrink
+
+
+# --- Projected SGD and its regret ---------------------------------------------------------------------------
+
+
+def project_ball(w: Tensor, radius: float, center: Tensor | float = 0.0) -> Tensor:
+    """The nearest point of a ball.
+
+        Pi(w) = c + (w - c) min(1, r / ||w - c||)
+
+    Args:
+        w: points (..., d), floating dtype.
+        radius: r >= 0.
+        center: c (d,) or (..., d), or a number.
+
+    Returns:
+        The projections (..., d).
+
+    Raises:
+        ValueError: `radius` is negative.
+
+    Source: Boyd & Vandenberghe 2004, Convex Optimization, section 8.1.
+    """
+    if not radius >= 0:
+        raise ValueError(f"radius must be >= 0, got {radius}")
+    offset = w - center
+    length = torch.linalg.vector_norm(offset, dim=-1, keepdim=True).clamp(min=torch.finfo(w.dtype).tiny)
+    return torch.where(length > radius, center + offset * (radius / length), w)
+
+
+def projected_sgd(
+    loss: ExampleLoss, w0: Tensor, x: Tensor, y: Tensor, rates: Tensor, *, radius: float = math.inf
+) -> tuple[Tensor, Tensor]:
+    """One pass of SGD over a stream of examples, pulled back into a ball after every step.
+
+        w_{t+1} = Pi(w_t - lr_t grad loss(w_t, x_t, y_t))
+
+    Args:
+        loss: (w, one x, one y) -> scalar, convex in w for the regret bound to hold.
+        w0: start (d,), floating dtype, inside the ball.
+        x: inputs (T, ...), in the order in which they come.
+        y: targets (T, ...).
+        rates: learning rates (T,).
+        radius: of the ball around 0; infinity for no projection.
+
+    Returns:
+        The weights w_1 ... w_T at which each loss was paid, (T, d), and the losses paid, (T,).
+
+    Raises:
+        ValueError: lengths differ, or are 0.
+
+    Source: Zinkevich 2003, Algorithm 1 ("greedy projection").
+    """
+    require_examples(x, y, rates)
+    w, path, losses = w0.detach(), [], []
+    for a, b, lr in zip(x, y, rates, strict=True):
+        gradient, value = torch.func.grad_and_value(loss)(w, a, b)
+        path.append(w)
+        losses.append(value)
+        w = project_ball(w - lr * gradient, radius)
+    return torch.stack(path), torch.stack(losses)
+
+
+def average_regret(losses: Tensor, best_losses: Tensor) -> Tensor:
+    """How much more was paid so far, on average, than by the best fixed weights.
+
+        R_t / t = (1/t) sum_{i <= t} (l_i - l*_i)
+
+    Args:
+        losses: paid along the path, (..., T), floating dtype.
+        best_losses: of the fixed weights one compares with, on the same examples, (..., T).
+
+    Returns:
+        The average regret after each step, (..., T).
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: Zinkevich 2003, section 2, divided by the number of steps.
+    """
+    if losses.shape != best_losses.shape:
+        raise ValueError(
+            f"losses must match best_losses, got {tuple(losses.shape)} and {tuple(best_losses.shape)}"
+        )
+    return running_mean(losses - best_losses, dim=-1)
+
+
+def regret_bound(rates: Tensor, diameter: float, gradient_bound: float) -> Tensor:
+    """The bound on the average regret after every step, for any non-increasing rates.
+
+        R_T / T <= D^2 / (2 T lr_T) + G^2 / (2 T) sum_{t <= T} lr_t
+
+    Args:
+        rates: learning rates (T,), floating dtype, > 0, non-increasing.
+        diameter: D, of the set that w is projected into.
+        gradient_bound: G, on the norm of every gradient.
+
+    Returns:
+        The bounds (T,).
+
+    Raises:
+        ValueError: `rates` increase somewhere, or are not positive.
+
+    Source: Zinkevich 2003, the proof of theorem 1.
+    """
+    if not bool((rates > 0).all()) or bool((rates.diff() > 0).any()):
+        raise ValueError("rates must be positive and non-increasing")
+    t = torch.arange(1, len(rates) + 1, dtype=rates.dtype, device=rates.device)
+    return diameter**2 / (2 * t * rates) + gradient_bound**2 / (2 * t) * rates.cumsum(0)
+
+
+def constant_rate_bound(steps: Rate, diameter: float, gradient_bound: float) -> Rate:
+    """The bound for the best constant rate, when the number of steps is known beforehand.
+
+        lr = D / (G sqrt T)   =>   R_T / T <= D G / sqrt T
+
+    Args:
+        steps: T >= 1, a number or a tensor of any shape.
+        diameter: D > 0.
+        gradient_bound: G > 0.
+
+    Returns:
+        The bound, shape of `steps`.
+
+    Source: Zinkevich 2003, theorem 1, with a constant rate.
+    """
+    return diameter * gradient_bound / steps**0.5
+
+
+def decaying_rate_bound(
+    steps: Rate, diameter: float, gradient_bound: float, alpha: float | None = None
+) -> Rate:
+    """The bound for rates that fall with the square root of time: no need to know the number of steps.
+
+        lr_t = alpha / sqrt t   =>   R_T / T <= D^2 / (2 alpha sqrt T) + alpha G^2 / sqrt T
+
+    It is least, sqrt(2) D G / sqrt T, at alpha = D / (sqrt(2) G).
+
+    Args:
+        steps: T >= 1, a number or a tensor of any shape.
+        diameter: D > 0.
+        gradient_bound: G > 0.
+        alpha: > 0; `None` for the best.
+
+    Returns:
+        The bound, shape of `steps`.
+
+    Source: Zinkevich 2003, theorem 1, with sum_{t <= T} 1/sqrt(t) <= 2 sqrt(T) - 1.
+    """
+    alpha = diameter / (math.sqrt(2) * gradient_bound) if alpha is None else alpha
+    return (diameter**2 / (2 * alpha) + alpha * gradient_bound**2) / steps**0.5
+
+
+def running_mean(x: Tensor, dim: int = 0) -> Tensor:
+    """The mean of everything so far: for a path of SGD, the averaged iterate.
+
+        m_t = (1/t) sum_{i <= t} x_i
+
+    Args:
+        x: values (..., T, ...), floating dtype.
+        dim: the dimension of time.
+
+    Returns:
+        Running means, shape of `x`.
+
+    Raises:
+        IndexError: `dim` is out of range.
+
+    Source: Polyak & Juditsky 1992; for the averaged iterate's bound, Jensen's inequality on Zinkevich's.
+    """
+    shape = [1] * x.dim()
+    shape[dim] = x.shape[dim]
+    return x.cumsum(dim) / torch.arange(1, x.shape[dim] + 1, dtype=x.dtype, device=x.device).view(shape)
+
+
+# --- Checks -------------------------------------------------------------------------------------------------
+
+
+def require_examples(*tensors: Tensor) -> None:
+    lengths = [len(x) if x.dim() else None for x in tensors]
+    if len(set(lengths)) != 1 or not lengths[0]:
+        shapes = [tuple(x.shape) for x in tensors]
+        raise ValueError(f"examples must share a first dimension of at least 1, got shapes {shapes}")
+
+
+def require_matrices(gradient: Tensor, *matrices: Tensor) -> None:
+    expected = (*gradient.shape, *gradient.shape[-1:])
+    wrong = [tuple(m.shape) for m in matrices if tuple(m.shape) != expected]
+    if wrong:
+        raise ValueError(f"hessian and covariance must be (..., d, d) = {expected}, got {wrong[0]}")

@@ -1,0 +1,1073 @@
+"""Multivariate normal distributions and the distances between two of them.
+
+Density, entropy, Kullback-Leibler divergence, Bhattacharyya and Hellinger distance, the Wasserstein distance W2 with
+its optimal map, geodesics and barycentres, the Fréchet distance of two samples, and the Laplace approximation.
+
+Kullback & Leibler 1951; Bhattacharyya 1943; Kailath 1967 (bounds on the Bayes error); Dowson & Landau 1982, Olkin &
+Pukelsheim 1982 and Givens & Shortt 1984 (W2); Álvarez-Esteban et al. 2016, arXiv:1511.05355 (barycentres);
+Heusel et al. 2017, arXiv:1706.08500 (the Fréchet inception distance).
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.linalg import solve_triangular
+
+# --- A Gaussian -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """A multivariate normal distribution, or a batch of them.
+
+        p(x) = exp(-(x - mu)^T Sigma^-1 (x - mu) / 2) / sqrt((2 pi)^d det Sigma)
+
+    Sigma is given in one of three ways. A covariance may be singular where a function says so; a Cholesky factor and
+    the variances of a diagonal covariance spare the factorisation. Values are checked here, but not under
+    `torch.compile`, where a singular matrix is found only when it is factorised (`torch.linalg.LinAlgError`).
+
+    Args:
+        mean: mu (..., d), floating dtype, d >= 1.
+        covariance: Sigma (..., d, d), symmetric.
+        cholesky: L (..., d, d), lower triangular with a positive diagonal, Sigma = L L^T.
+        variance: (..., d), >= 0, the diagonal of a diagonal Sigma.
+
+    Raises:
+        TypeError: a field is not a floating tensor.
+        ValueError: not exactly one of the three is given; shapes, dtypes or devices do not fit; an entry is not finite;
+            or the matrix is not what its name says.
+
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, equation (2.43).
+    """
+
+    mean: Tensor
+    covariance: Tensor | None = None
+    cholesky: Tensor | None = None
+    variance: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        name, spread = require_one_spread(self)
+        require_fit(self.mean, name, spread)
+        if not torch.compiler.is_compiling():
+            require_values(self.mean, name, spread)
+
+
+def covariance_of(p: Gaussian) -> Tensor:
+    """Sigma (..., d, d), from whichever way the Gaussian was given."""
+    if p.covariance is not None:
+        return p.covariance
+    if p.variance is not None:
+        return torch.diag_embed(p.variance)
+    factor = cholesky_of(p)
+    return factor @ factor.mT
+
+
+def cholesky_of(p: Gaussian) -> Tensor:
+    """L (..., d, d), lower triangular, Sigma = L L^T; ValueError where Sigma is singular."""
+    if p.cholesky is not None:
+        return p.cholesky.tril()  # no gradient for the zeros above the diagonal
+    if p.variance is not None:
+        return torch.diag_embed(require_positive(p.variance).sqrt())
+    assert p.covariance is not None
+    if torch.compiler.is_compiling():
+        return torch.linalg.cholesky(p.covariance)
+    factor, info = torch.linalg.cholesky_ex(p.covariance)
+    require_factor(factor, info)
+    return factor
+
+
+def log_det(p: Gaussian) -> Tensor:
+    """log det Sigma (...), as a sum of logarithms: a determinant of many small factors would underflow."""
+    if p.variance is not None:
+        return require_positive(p.variance).log().sum(-1)
+    return 2 * cholesky_of(p).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def trace(p: Gaussian) -> Tensor:
+    """Tr Sigma (...)."""
+    if p.variance is not None:
+        return p.variance.sum(-1)
+    return covariance_of(p).diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def mahalanobis_squared(p: Gaussian, x: Tensor) -> Tensor:
+    """Squared distance from the mean, measured in standard deviations.
+
+        (x - mu)^T Sigma^-1 (x - mu) = ||L^-1 (x - mu)||^2
+
+    Args:
+        p: Gaussian, mean (..., d).
+        x: points (..., d), batch dimensions broadcast against those of `p`.
+
+    Returns:
+        (...), >= 0.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit, or Sigma is singular.
+
+    Source: Mahalanobis 1936, Proc. National Institute of Sciences of India 2(1).
+    """
+    require_points(p, x)
+    p, wide = widened(p), wider(x)
+    if p.variance is not None:
+        return ((wide - p.mean).square() / require_positive(p.variance)).sum(-1).to(x.dtype)
+    return whitened(cholesky_of(p), wide - p.mean).square().sum(-1).to(x.dtype)
+
+
+def log_density(p: Gaussian, x: Tensor) -> Tensor:
+    """The logarithm of the density at x.
+
+        log p(x) = -(d log 2 pi + log det Sigma + (x - mu)^T Sigma^-1 (x - mu)) / 2
+
+    Args:
+        p: Gaussian, mean (..., d).
+        x: points (..., d), batch dimensions broadcast against those of `p`.
+
+    Returns:
+        (...), dtype of `x`.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit, or Sigma is singular.
+
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, equation (2.43).
+    """
+    require_points(p, x)
+    p, wide = widened(p), wider(x)
+    return (-(x.shape[-1] * math.log(2 * math.pi) + log_det(p) + mahalanobis_squared(p, wide)) / 2).to(
+        x.dtype
+    )
+
+
+def entropy(p: Gaussian) -> Tensor:
+    """Differential entropy in nats: the largest of all densities with this covariance.
+
+        h(p) = -E[log p(x)] = (d (1 + log 2 pi) + log det Sigma) / 2
+
+    Args:
+        p: Gaussian, mean (..., d).
+
+    Returns:
+        (...), dtype of the mean.
+
+    Raises:
+        ValueError: Sigma is singular.
+
+    Source: Cover & Thomas 2006, Elements of Information Theory, theorems 8.4.1 and 8.6.5.
+    """
+    return ((p.mean.shape[-1] * (1 + math.log(2 * math.pi)) + log_det(widened(p))) / 2).to(p.mean.dtype)
+
+
+def sample(p: Gaussian, n: int, generator: Generator | None = None) -> Tensor:
+    """Draws n points: noise z, stretched and moved.
+
+        x = mu + L z,    z ~ N(0, I)
+
+    Differentiable with respect to mu and Sigma (the reparametrisation trick).
+
+    Args:
+        p: Gaussian, mean (..., d); its device is the generator's.
+        n: number of points, >= 1.
+        generator: the source of the noise.
+
+    Returns:
+        (..., n, d).
+
+    Raises:
+        ValueError: `n` is not a whole number >= 1, or Sigma is singular.
+
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, section 11.1.1.
+    """
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(f"n must be a whole number >= 1, got {n!r}")
+    wide = widened(p)
+    factor = cholesky_of(wide)
+    batch, d = torch.broadcast_shapes(p.mean.shape[:-1], factor.shape[:-2]), p.mean.shape[-1]
+    noise = torch.randn(*batch, n, d, generator=generator, dtype=factor.dtype, device=factor.device)
+    return (wide.mean[..., None, :] + noise @ factor.mT).to(p.mean.dtype)
+
+
+def from_samples(x: Tensor, correction: int = 1) -> Gaussian:
+    """The Gaussian with the mean and the covariance of a sample.
+
+        mu = sum_i x_i / n,    Sigma = sum_i (x_i - mu)(x_i - mu)^T / (n - correction)
+
+    With n <= d points Sigma is singular.
+
+    Args:
+        x: points (..., n, d), floating dtype.
+        correction: 1 for the unbiased covariance, 0 for maximum likelihood.
+
+    Returns:
+        Gaussian, mean (..., d), covariance (..., d, d).
+
+    Raises:
+        TypeError: `x` is not a floating tensor.
+        ValueError: there are not more than `correction` points.
+
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, equations (2.121)-(2.125).
+    """
+    require_sample("x", x, correction)
+    wide = wider(x)
+    mean = wide.mean(-2)
+    centred = wide - mean[..., None, :]
+    return Gaussian(mean.to(x.dtype), (centred.mT @ centred / (x.shape[-2] - correction)).to(x.dtype))
+
+
+# --- Preparing a pair -------------------------------------------------------------------------------------------------
+
+
+def of_a_pair(distance: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Checks that two Gaussians fit; half precision is computed in float32 and rounded at the end."""
+
+    @functools.wraps(distance)
+    def checked(p: Gaussian, q: Gaussian, *rest: Any, **options: Any) -> Tensor:
+        require_pair(p, q)
+        return distance(widened(p), widened(q), *rest, **options).to(p.mean.dtype)
+
+    return checked
+
+
+def wider(x: Tensor) -> Tensor:
+    """x in the precision in which matrices are factorised: float32 or more."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
+def widened(p: Gaussian) -> Gaussian:
+    """The Gaussian in float32 or more."""
+    if p.mean.dtype.itemsize >= 4:
+        return p
+    fields = {name: wider(x) for name in SPREADS if (x := getattr(p, name)) is not None}
+    return replace(p, mean=wider(p.mean), **fields)
+
+
+def whitened(factor: Tensor, x: Tensor) -> Tensor:
+    """L^-1 x for vectors x (..., d) and a lower triangular L (..., d, d)."""
+    return solve_triangular(factor, x[..., None], upper=False)[..., 0]
+
+
+def safe_root(x: Tensor) -> Tensor:
+    """sqrt(x), with the value 0 and the slope 0 where x <= 0: the bare root has an infinite slope at 0."""
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
+
+
+# --- Kullback-Leibler -------------------------------------------------------------------------------------------------
+
+
+@of_a_pair
+def kl_divergence_by_formula(p: Gaussian, q: Gaussian) -> Tensor:
+    """The Kullback-Leibler divergence, as the formula stands: the plain way.
+
+        KL(p | q) = (D^T Sigma_q^-1 D - log det(Sigma_q^-1 Sigma_p) + Tr(Sigma_q^-1 Sigma_p) - d) / 2,   D = mu_p - mu_q
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast.
+
+    Returns:
+        (...).
+
+    Raises:
+        ValueError: p and q do not fit.
+        RuntimeError: Sigma_q is singular (`torch.linalg.LinAlgError`).
+
+    Source: Kullback 1959, Information Theory and Statistics, chapter 9, equation (1.2).
+    """
+    quotient = torch.linalg.solve(covariance_of(q), covariance_of(p))
+    difference = (p.mean - q.mean)[..., None]
+    moved = (difference * torch.linalg.solve(covariance_of(q), difference)).sum((-2, -1))
+    stretched = quotient.diagonal(dim1=-2, dim2=-1).sum(-1) - torch.linalg.slogdet(quotient).logabsdet
+    return (moved + stretched - p.mean.shape[-1]) / 2
+
+
+@of_a_pair
+def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
+    """The Kullback-Leibler divergence KL(p | q) = E_p[log p(x) - log q(x)], from Cholesky factors.
+
+        KL = (||R||_F^2 - d - 2 sum_i log R_ii + ||L_q^-1 (mu_p - mu_q)||^2) / 2,    R = L_q^-1 L_p
+
+    R is lower triangular, so the sum splits into terms that are never negative: R_ii^2 - 1 - 2 log R_ii, R_ij^2, and
+    the last. Nothing large cancels when p and q are close. Two diagonal Gaussians cost O(d).
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast.
+
+    Returns:
+        (...), >= 0, in nats.
+
+    Raises:
+        ValueError: p and q do not fit, or a covariance is singular.
+
+    Source: Kullback & Leibler 1951, Ann. Math. Statist. 22(1).
+    """
+    if p.variance is not None and q.variance is not None:
+        width = require_positive(q.variance).sqrt()
+        ratio, below = require_positive(p.variance).sqrt() / width, 0
+        moved = ((p.mean - q.mean) / width).square()
+    else:
+        factor = cholesky_of(q)
+        quotient = solve_triangular(factor, cholesky_of(p), upper=False)
+        ratio, below = quotient.diagonal(dim1=-2, dim2=-1), quotient.tril(-1).square().sum((-2, -1))
+        moved = whitened(factor, p.mean - q.mean).square()
+    return (stretch_cost(ratio).sum(-1) + below + moved.sum(-1)) / 2
+
+
+def stretch_cost(a: Tensor) -> Tensor:
+    """a^2 - 1 - 2 log a for a > 0: zero at 1, positive elsewhere, without cancellation near 1."""
+    u = a - 1
+    near = u.abs() < 0.5
+    small = torch.where(near, u, 0)
+    far = a**2 - 1 - 2 * a.clamp(max=torch.finfo(a.dtype).max).log()  # inf, not inf - inf, where a overflows
+    return torch.where(near, small**2 + 2 * (small - small.log1p()), far)
+
+
+# --- Bhattacharyya and Hellinger --------------------------------------------------------------------------------------
+
+
+@of_a_pair
+def bhattacharyya_distance(p: Gaussian, q: Gaussian) -> Tensor:
+    """How little two densities overlap.
+
+        BD(p, q) = -log integral sqrt(p(x) q(x)) dx
+                 = log(det S / sqrt(det Sigma_p det Sigma_q)) / 2 + D^T S^-1 D / 8
+
+    with S = (Sigma_p + Sigma_q) / 2 and D = mu_p - mu_q.
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast.
+
+    Returns:
+        (...), >= 0, symmetric in p and q.
+
+    Raises:
+        ValueError: p and q do not fit, or a covariance is singular.
+
+    Source: Bhattacharyya 1943, Bull. Calcutta Math. Soc. 35; Kailath 1967, IEEE Trans. Commun. Technol. 15(1).
+    """
+    difference = p.mean - q.mean
+    if p.variance is not None and q.variance is not None:
+        ratio = require_positive(p.variance).sqrt() / require_positive(q.variance).sqrt()
+        spread = torch.log1p(((ratio - 1) / ratio.sqrt()) ** 2 / 2) / 2  # log((r + 1/r) / 2) / 2
+        return (spread + difference**2 / (p.variance + q.variance) / 4).sum(-1)
+    middle = Gaussian(difference, (covariance_of(p) + covariance_of(q)) / 2)
+    factor = cholesky_of(middle)
+    spread = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - (log_det(p) + log_det(q)) / 4
+    return spread.clamp(min=0) + whitened(factor, difference).square().sum(-1) / 8
+
+
+def bhattacharyya_coefficient(p: Gaussian, q: Gaussian) -> Tensor:
+    """The overlap itself.
+
+        BC(p, q) = integral sqrt(p(x) q(x)) dx = exp(-BD(p, q))
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast.
+
+    Returns:
+        (...), from 0 (no overlap) to 1 (p = q).
+
+    Raises:
+        ValueError: p and q do not fit, or a covariance is singular.
+
+    Source: Bhattacharyya 1943, Bull. Calcutta Math. Soc. 35.
+    """
+    return torch.exp(-bhattacharyya_distance(p, q))
+
+
+def hellinger_squared(p: Gaussian, q: Gaussian) -> Tensor:
+    """The squared Hellinger distance.
+
+        H^2(p, q) = integral (sqrt(p(x)) - sqrt(q(x)))^2 dx / 2 = 1 - exp(-BD(p, q))
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast.
+
+    Returns:
+        (...), from 0 to 1.
+
+    Raises:
+        ValueError: p and q do not fit, or a covariance is singular.
+
+    Source: Hellinger 1909; Kailath 1967, IEEE Trans. Commun. Technol. 15(1).
+    """
+    return -torch.expm1(-bhattacharyya_distance(p, q))
+
+
+def hellinger(p: Gaussian, q: Gaussian) -> Tensor:
+    """The Hellinger distance, a metric.
+
+        H(p, q) = sqrt(1 - exp(-BD(p, q)))
+
+    Where p = q the gradient is 0, one of the slopes at the tip of the cone.
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast.
+
+    Returns:
+        (...), from 0 to 1.
+
+    Raises:
+        ValueError: p and q do not fit, or a covariance is singular.
+
+    Source: Hellinger 1909.
+    """
+    return safe_root(hellinger_squared(p, q))
+
+
+def bayes_error_bounds(p: Gaussian, q: Gaussian, prior: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Bounds on the error of the best classifier of two Gaussian classes.
+
+        (1 - sqrt(1 - 4 a BC^2)) / 2  <=  integral min(prior p, (1 - prior) q) dx  <=  sqrt(a) BC
+
+    with a = prior (1 - prior).
+
+    Args:
+        p, q: the classes, Gaussians, means (..., d), batch dimensions broadcast.
+        prior: probability of the class `p`, in (0, 1).
+
+    Returns:
+        The lower and the upper bound, (...) each.
+
+    Raises:
+        ValueError: p and q do not fit, a covariance is singular, or `prior` is not in (0, 1).
+
+    Source: Kailath 1967, IEEE Trans. Commun. Technol. 15(1), section II; Devroye, Györfi & Lugosi 1996, section 3.4.
+    """
+    if not 0 < prior < 1:
+        raise ValueError(f"prior must be in (0, 1), got {prior}")
+    product = prior * (1 - prior)
+    overlap = bhattacharyya_coefficient(p, q)
+    hidden = (
+        4 * product * overlap**2
+    )  # (1 - sqrt(1 - h)) / 2 = h / 2 / (1 + sqrt(1 - h)), without cancellation
+    return hidden / 2 / (1 + safe_root(1 - hidden)), math.sqrt(product) * overlap
+
+
+# --- Matrix roots -----------------------------------------------------------------------------------------------------
+
+
+def matrix_sqrt(a: Tensor) -> Tensor:
+    """The symmetric root of a positive semi-definite matrix.
+
+        X X = A,    X = Q sqrt(Lambda) Q^T    for    A = Q Lambda Q^T
+
+    Its derivative solves X dX + dX X = dA, which is well behaved where eigenvalues coincide; the derivative of an
+    eigenvector is not.
+
+    Args:
+        a: A (..., d, d), symmetric, eigenvalues >= 0 up to rounding (these count as 0).
+
+    Returns:
+        X (..., d, d), symmetric.
+
+    Raises:
+        ValueError: `a` is not square.
+
+    Source: Higham 2008, Functions of Matrices, sections 1.7 and 6.1.
+    """
+    require_square("a", a)
+    return MatrixSqrt.apply(a)
+
+
+def sylvester(x: Tensor, g: Tensor) -> Tensor:
+    """The symmetric Sylvester equation: Y with X Y + Y X = G, for a positive semi-definite X.
+
+        Y = Q ((Q^T G Q)_ij / (s_i + s_j)) Q^T    for    X = Q diag(s) Q^T
+
+    Where s_i + s_j = 0 the entry is 0: the smallest solution.
+
+    Args:
+        x: X (..., d, d), symmetric.
+        g: G (..., d, d).
+
+    Returns:
+        Y (..., d, d).
+
+    Raises:
+        ValueError: `x` is not square.
+
+    Source: Higham 2008, Functions of Matrices, section B.14.
+    """
+    require_square("x", x)
+    return Sylvester.apply(x, g)
+
+
+class MatrixSqrt(torch.autograd.Function):
+    """`matrix_sqrt` with its derivative."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(a)
+        return (vectors * values.clamp(min=0).sqrt()[..., None, :]) @ vectors.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return Sylvester.apply(*ctx.saved_tensors, gradients[0])
+
+
+class Sylvester(torch.autograd.Function):
+    """`sylvester` with its derivative, which is two more equations of the same kind."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, g: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(x)
+        sums = (values[..., :, None] + values[..., None, :]).clamp(min=0)
+        inverse = torch.where(sums > 0, 1 / sums, 0)
+        return vectors @ ((vectors.mT @ g @ vectors) * inverse) @ vectors.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = ctx.saved_tensors
+        solved = Sylvester.apply(x, gradients[0])
+        return -(y.mT @ solved + solved @ y.mT), solved
+
+
+# --- Wasserstein ------------------------------------------------------------------------------------------------------
+
+
+@of_a_pair
+def wasserstein_squared_by_roots(p: Gaussian, q: Gaussian) -> Tensor:
+    """The squared Wasserstein distance, as the formula stands: the plain way.
+
+        W2^2 = ||mu_p - mu_q||^2 + Tr Sigma_p + Tr Sigma_q - 2 Tr (Sigma_p^1/2 Sigma_q Sigma_p^1/2)^1/2
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may be singular.
+
+    Returns:
+        (...), >= 0 up to rounding.
+
+    Raises:
+        ValueError: p and q do not fit.
+
+    Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3), equation (4); Givens & Shortt 1984, proposition 7.
+    """
+    root = matrix_sqrt(covariance_of(p))
+    cross = matrix_sqrt(root @ covariance_of(q) @ root).diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (p.mean - q.mean).square().sum(-1) + trace(p) + trace(q) - 2 * cross
+
+
+@of_a_pair
+def wasserstein_squared(p: Gaussian, q: Gaussian) -> Tensor:
+    """The squared Wasserstein distance: the least mean squared way from p to q.
+
+        W2^2(p, q) = min E||x - y||^2 over all joint distributions with x ~ p, y ~ q
+                   = ||mu_p - mu_q||^2 + Tr Sigma_p + Tr Sigma_q - 2 sum_i sqrt(lambda_i)
+
+    where lambda_i are the eigenvalues of A^T Sigma_q A, for any A with A A^T = Sigma_p: the Cholesky factor
+    will do, no matrix root is needed. Two diagonal Gaussians cost O(d). The gradient is that of the formula wherever
+    Sigma_p and Sigma_q are positive definite, p = q included.
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may be singular.
+
+    Returns:
+        (...), >= 0.
+
+    Raises:
+        ValueError: p and q do not fit, a covariance has a negative eigenvalue, or a gradient is asked for at a singular
+            Sigma_p, where the slope is infinite.
+
+    Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3); Olkin & Pukelsheim 1982, Linear Algebra Appl. 48.
+    """
+    moved = (p.mean - q.mean).square().sum(-1)
+    if p.variance is not None and q.variance is not None:
+        return moved + (safe_root(p.variance) - safe_root(q.variance)).square().sum(-1)
+    return moved + (trace(p) + trace(q) - 2 * largest_cross_trace(p, q)).clamp(min=0)
+
+
+def wasserstein(p: Gaussian, q: Gaussian) -> Tensor:
+    """The Wasserstein distance W2, a metric.
+
+        W2(p, q) = sqrt(W2^2(p, q))
+
+    Where p = q the gradient is 0, one of the slopes at the tip of the cone.
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may be singular.
+
+    Returns:
+        (...), >= 0.
+
+    Raises:
+        ValueError: as `wasserstein_squared`.
+
+    Source: Givens & Shortt 1984, Michigan Math. J. 31(2).
+    """
+    return safe_root(wasserstein_squared(p, q))
+
+
+@of_a_pair
+def wasserstein_squared_by_alignment(p: Gaussian, q: Gaussian) -> Tensor:
+    """The squared Wasserstein distance as what is left of two factors after the best rotation.
+
+        W2^2 = ||mu_p - mu_q||^2 + min over orthogonal U of ||A - B U||_F^2,    A A^T = Sigma_p, B B^T = Sigma_q
+
+    A sum of squares: nothing cancels, so it keeps all its digits when p and q are close. It costs an SVD, about five
+    times `wasserstein_squared`. U is held fixed in the gradient, which is right at the minimum; second derivatives
+    are not.
+
+    Args:
+        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may be singular.
+
+    Returns:
+        (...), >= 0.
+
+    Raises:
+        ValueError: as `wasserstein_squared`.
+
+    Source: Bhatia, Jain & Lim 2019, Expositiones Mathematicae 37(2), theorem 1, arXiv:1712.01504.
+    """
+    a, b = factor_of(p), factor_of(q)
+    left, _, right = torch.linalg.svd((b.mT @ a).detach())
+    return (p.mean - q.mean).square().sum(-1) + (a - b @ (left @ right)).square().sum((-2, -1))
+
+
+def largest_cross_trace(p: Gaussian, q: Gaussian) -> Tensor:
+    """The largest E<x - mu_p, y - mu_q> of a joint distribution: Tr (Sigma_p^1/2 Sigma_q Sigma_p^1/2)^1/2, (...).
+
+    A batch of many matrices goes through in pieces that fit the cache of a CPU.
+    """
+    factored = p.covariance is None
+    first, second = factor_of(p) if p.covariance is None else p.covariance, covariance_of(q)
+    batch, d = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2]), p.mean.shape[-1]
+    rows = max(1, CACHED // (d * d))
+    if first.is_cuda or d * d > CACHED or math.prod(batch) <= rows:
+        return cross_trace(first, second, factored)
+    flat = (x.expand(*batch, d, d).flatten(0, -3).split(rows) for x in (first, second))
+    pieces = [cross_trace(x, y, factored) for x, y in zip(*flat, strict=True)]
+    return torch.cat(pieces).unflatten(0, batch)
+
+
+def cross_trace(first: Tensor, second: Tensor, factored: bool) -> Tensor:
+    """sum_i sqrt(lambda_i) of A^T Sigma_q A, (...); `first` is A itself or Sigma_p."""
+    factor = first if factored else semidefinite_factor(first)
+    values = torch.linalg.eigvalsh(factor.mT @ second @ factor)
+    require_semidefinite(values)
+    return safe_root(values).sum(-1)
+
+
+def factor_of(p: Gaussian) -> Tensor:
+    """Some A (..., d, d) with A A^T = Sigma, singular or not; the Cholesky factor where there is one."""
+    if p.variance is not None:
+        return torch.diag_embed(safe_root(p.variance))
+    return cholesky_of(p) if p.covariance is None else semidefinite_factor(p.covariance)
+
+
+def semidefinite_factor(covariance: Tensor) -> Tensor:
+    """Some A (..., d, d) with A A^T = Sigma (..., d, d), by Cholesky or, where that fails, by eigenvectors."""
+    if torch.compiler.is_compiling():
+        return torch.linalg.cholesky(covariance)
+    factor, info = torch.linalg.cholesky_ex(covariance)
+    if not info.any():
+        return factor
+    require_no_gradient(covariance)
+    values, vectors = torch.linalg.eigh(covariance)
+    require_semidefinite(values)
+    return vectors * values.clamp(min=0).sqrt()[..., None, :]
+
+
+def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
+    """The Fréchet distance of two samples: W2^2 of the Gaussians with their means and covariances.
+
+        ||mu_x - mu_y||^2 + Tr(Sigma_x + Sigma_y - 2 (Sigma_x Sigma_y)^1/2)
+
+    With features of an Inception network for x and y it is the Fréchet inception distance, FID. It is biased upwards:
+    two samples of one distribution have a positive distance, the larger the fewer points. float64 is advised where
+    n <= d: each eigenvalue that should be 0 adds a root of the rounding error.
+
+    Args:
+        x: features (..., n, d), n >= 2, floating dtype.
+        y: features (..., m, d), m >= 2.
+
+    Returns:
+        (...), >= 0.
+
+    Raises:
+        TypeError: `x` or `y` is not a floating tensor.
+        ValueError: shapes or dtypes do not fit, or there are fewer than two points.
+
+    Source: Heusel et al. 2017, equation (6), arXiv:1706.08500.
+    """
+    require_sample("y", y, 1)
+    return wasserstein_squared(from_samples(x), from_samples(y))
+
+
+# --- Moving along W2 --------------------------------------------------------------------------------------------------
+
+
+@of_a_pair
+def optimal_map(p: Gaussian, q: Gaussian) -> Tensor:
+    """The matrix of the cheapest way to carry p onto q: x -> mu_q + T (x - mu_p).
+
+        T = Sigma_p^-1/2 (Sigma_p^1/2 Sigma_q Sigma_p^1/2)^1/2 Sigma_p^-1/2 = L^-T (L^T Sigma_q L)^1/2 L^-1
+
+    with Sigma_p = L L^T. T is the only positive semi-definite matrix with T Sigma_p T = Sigma_q.
+
+    Args:
+        p: Gaussian, mean (..., d), positive definite.
+        q: Gaussian, mean (..., d), may be singular; batch dimensions broadcast.
+
+    Returns:
+        T (..., d, d), symmetric.
+
+    Raises:
+        ValueError: p and q do not fit, or Sigma_p is singular.
+
+    Source: Olkin & Pukelsheim 1982, Linear Algebra Appl. 48; Givens & Shortt 1984, Michigan Math. J. 31(2).
+    """
+    if p.variance is not None and q.variance is not None:
+        return torch.diag_embed(safe_root(q.variance / require_positive(p.variance)))
+    factor = cholesky_of(p)
+    root = matrix_sqrt(factor.mT @ covariance_of(q) @ factor)
+    left = solve_triangular(factor.mT, root, upper=True)  # L^-T R
+    return symmetric(solve_triangular(factor, left, upper=False, left=False))  # L^-T R L^-1
+
+
+def transport(p: Gaussian, q: Gaussian, x: Tensor) -> Tensor:
+    """Carries points of p to where the optimal map sends them.
+
+        x -> mu_q + T (x - mu_p)
+
+    Args:
+        p, q: Gaussians, means (d,) or (..., 1, d) to broadcast against `x`.
+        x: points (..., n, d).
+
+    Returns:
+        (..., n, d), distributed as q if x is distributed as p.
+
+    Raises:
+        ValueError: shapes do not fit, or Sigma_p is singular.
+
+    Source: Knott & Smith 1984, J. Optim. Theory Appl. 43(1).
+    """
+    require_points(p, x)
+    moved = optimal_map(p, q) @ (x - p.mean)[..., None]
+    return q.mean + moved[..., 0]
+
+
+def geodesic(p: Gaussian, q: Gaussian, t: float | Tensor) -> Gaussian:
+    """The Gaussian at fraction t of the straight way from p to q in W2: every point has gone t of its own way.
+
+        mu_t = (1 - t) mu_p + t mu_q,    Sigma_t = M Sigma_p M,    M = (1 - t) I + t T
+
+    Args:
+        p: Gaussian, mean (..., d), positive definite.
+        q: Gaussian, mean (..., d), may be singular.
+        t: number in [0, 1], or a tensor (...) of them that broadcasts against the batch.
+
+    Returns:
+        Gaussian, mean (..., d), covariance (..., d, d).
+
+    Raises:
+        ValueError: p and q do not fit, Sigma_p is singular, or a number `t` is outside [0, 1].
+
+    Source: McCann 1997, Advances in Mathematics 128(1), example 1.7.
+    """
+    if not isinstance(t, Tensor) and not 0 <= t <= 1:
+        raise ValueError(f"t must be in [0, 1], got {t}")
+    require_pair(p, q)
+    t = torch.as_tensor(t, dtype=p.mean.dtype, device=p.mean.device)[..., None]
+    mean = torch.lerp(*torch.broadcast_tensors(p.mean, q.mean, t))
+    whole = optimal_map(p, q)
+    mixed = t[..., None] * whole + (1 - t[..., None]) * identity_like(whole)
+    return Gaussian(mean, symmetric(mixed @ covariance_of(p) @ mixed))
+
+
+def barycenter(gaussians: Gaussian, weights: Tensor | None = None, steps: int = 30) -> Gaussian:
+    """The Gaussian that is nearest to several others in the mean of W2^2.
+
+        argmin over r of sum_i w_i W2^2(r, p_i):    mu = sum_i w_i mu_i,    Sigma <- M Sigma M,    M = sum_i w_i T_i
+
+    T_i is the optimal map from N(0, Sigma) to N(0, Sigma_i). The iteration starts at the mean of the covariances; at
+    its fixed point M = I. Commuting covariances are done after one step.
+
+    Args:
+        gaussians: Gaussians, mean (..., k, d): the k to be averaged; positive definite.
+        weights: (..., k), >= 0, sum 1; equal when not given.
+        steps: iterations, >= 1.
+
+    Returns:
+        Gaussian, mean (..., d), covariance (..., d, d).
+
+    Raises:
+        ValueError: shapes do not fit, a weight is negative, or `steps` is less than 1.
+
+    Source: Álvarez-Esteban et al. 2016, theorem 4.2, arXiv:1511.05355; Agueh & Carlier 2011, SIAM J. Math. Anal. 43(2).
+    """
+    weights = require_weights(gaussians, weights, steps)
+    wide = widened(gaussians)
+    targets, share = covariance_of(wide), wider(weights)[..., None, None]
+    covariance = (share * targets).sum(-3)
+    for _ in range(steps):
+        start = Gaussian(torch.zeros_like(wide.mean[..., :1, :]), covariance[..., None, :, :])
+        mixed = (share * optimal_map(start, Gaussian(torch.zeros_like(wide.mean), targets))).sum(-3)
+        covariance = symmetric(mixed @ covariance @ mixed)
+    mean = (wider(weights)[..., None] * wide.mean).sum(-2)
+    return Gaussian(mean.to(weights.dtype), covariance.to(weights.dtype))
+
+
+# --- Laplace ----------------------------------------------------------------------------------------------------------
+
+
+def laplace_approximation(log_f: Callable[[Tensor], Tensor], start: Tensor, steps: int = 30) -> Gaussian:
+    """The Gaussian that has the mode of a density and the curvature of its logarithm there.
+
+        mu = argmax log f,    Sigma = (-Hessian of log f at mu)^-1
+
+    It is the second-order expansion of log f, not of f, and it knows one mode only. Newton's method finds the mode; f
+    need not be normalised. Not for `torch.compile`: the result is checked.
+
+    Args:
+        log_f: maps a point (d,) to a scalar, twice differentiable near the mode.
+        start: points (..., d) near the mode, floating dtype, float32 or more.
+        steps: iterations of Newton's method, >= 1.
+
+    Returns:
+        Gaussian, mean (..., d), covariance (..., d, d).
+
+    Raises:
+        TypeError: `start` is not a floating tensor.
+        ValueError: Newton's method does not end at a maximum where log f is smooth and curved downwards.
+
+    Source: Laplace 1774; MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27.
+    """
+    require_start(start, steps)
+    slope, curvature = torch.func.vmap(torch.func.grad(log_f)), torch.func.vmap(torch.func.hessian(log_f))
+    x = start.reshape(-1, start.shape[-1])
+    for _ in range(steps):
+        last = curvature(x)
+        x = x - torch.linalg.lstsq(last, slope(x)[..., None]).solution[..., 0]
+    precision = -symmetric(curvature(x))
+    require_mode(precision, -symmetric(last))
+    covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
+    return Gaussian(x.reshape(start.shape), symmetric(covariance).reshape(*start.shape, start.shape[-1]))
+
+
+def laplace_log_integral(log_f: Callable[[Tensor], Tensor], p: Gaussian) -> Tensor:
+    """The integral of f as if f were the Gaussian that touches it at its mode.
+
+        log integral f(x) dx  ~  log f(mu) + (d log 2 pi + log det Sigma) / 2
+
+    Args:
+        log_f: maps a point (d,) to a scalar.
+        p: the Laplace approximation of f, mean (..., d).
+
+    Returns:
+        (...).
+
+    Raises:
+        ValueError: Sigma is singular.
+
+    Source: MacKay 2003, Information Theory, Inference, and Learning Algorithms, equation (27.5).
+    """
+    d = p.mean.shape[-1]
+    heights = torch.func.vmap(log_f)(p.mean.reshape(-1, d)).reshape(p.mean.shape[:-1])
+    return heights + (d * math.log(2 * math.pi) + log_det(p)) / 2
+
+
+# --- Small helpers and checks -----------------------------------------------------------------------------------------
+
+SPREADS = ("covariance", "cholesky", "variance")
+CACHED = 1 << 16  # numbers in a piece of a batch: 64 matrices of 32 x 32, half a megabyte in float64
+
+
+def symmetric(a: Tensor) -> Tensor:
+    """The symmetric part of a matrix (..., d, d): removes what rounding made unequal."""
+    return (a + a.mT) / 2
+
+
+def identity_like(a: Tensor) -> Tensor:
+    """I (d, d) for matrices a (..., d, d)."""
+    return torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+
+
+def covariance_shape(p: Gaussian) -> tuple[int, ...]:
+    """Shape of Sigma (..., d, d) without computing it."""
+    if p.variance is not None:
+        return (*p.variance.shape, p.variance.shape[-1])
+    return tuple(next(x.shape for x in (p.covariance, p.cholesky) if x is not None))
+
+
+def tolerance(a: Tensor) -> Tensor:
+    """How far from exact a matrix (..., d, d) may be in its dtype: half of its digits, (..., 1, 1)."""
+    return math.sqrt(torch.finfo(a.dtype).eps) * a.detach().abs().amax((-2, -1), keepdim=True)
+
+
+def require_floating(**tensors: Any) -> None:
+    for name, x in tensors.items():
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+
+
+def require_one_spread(p: Gaussian) -> tuple[str, Tensor]:
+    given = {name: x for name in SPREADS if (x := getattr(p, name)) is not None}
+    if len(given) != 1:
+        raise ValueError(f"a Gaussian needs exactly one of {', '.join(SPREADS)}, got {list(given) or 'none'}")
+    require_floating(mean=p.mean, **given)
+    return next(iter(given.items()))
+
+
+def require_fit(mean: Tensor, name: str, spread: Tensor) -> None:
+    if mean.dim() == 0 or mean.shape[-1] == 0:
+        raise ValueError(f"mean must be (..., d) with d >= 1, got shape {tuple(mean.shape)}")
+    d = mean.shape[-1]
+    core = (d,) if name == "variance" else (d, d)
+    if tuple(spread.shape[-len(core) :]) != core:
+        raise ValueError(
+            f"{name} must be (..., {', '.join(map(str, core))}) for a mean {tuple(mean.shape)}, "
+            f"got shape {tuple(spread.shape)}"
+        )
+    require_broadcast(mean=mean.shape[:-1], **{name: spread.shape[: -len(core)]})
+    if (mean.dtype, mean.device) != (spread.dtype, spread.device):
+        raise ValueError(
+            f"{name} must have the dtype and device of mean, {mean.dtype} on {mean.device}, "
+            f"got {spread.dtype} on {spread.device}"
+        )
+
+
+def require_broadcast(**batches: Any) -> None:
+    try:
+        torch.broadcast_shapes(*batches.values())
+    except RuntimeError:
+        shapes = ", ".join(f"{name} {tuple(shape)}" for name, shape in batches.items())
+        raise ValueError(f"batch dimensions must broadcast, got {shapes}") from None
+
+
+def require_values(mean: Tensor, name: str, spread: Tensor) -> None:
+    for what, x in (("mean", mean), (name, spread)):
+        if not x.isfinite().all():
+            raise ValueError(f"{what} must be finite, got nan or inf")
+    if name == "variance" and (spread < 0).any():
+        raise ValueError(f"variance must be >= 0, got {spread.min().item():.3g}")
+    if name == "covariance" and ((spread - spread.mT).abs() > tolerance(spread)).any():
+        raise ValueError("covariance must be symmetric, got a matrix that differs from its transpose")
+    if name == "cholesky" and (spread.triu(1).any() or not (spread.diagonal(dim1=-2, dim2=-1) > 0).all()):
+        raise ValueError("cholesky must be lower triangular with a positive diagonal, got another matrix")
+
+
+def require_pair(p: Gaussian, q: Gaussian) -> None:
+    for name, x in (("p", p), ("q", q)):
+        if not isinstance(x, Gaussian):
+            raise TypeError(f"{name} must be a Gaussian, got {type(x).__name__}")
+    if p.mean.shape[-1] != q.mean.shape[-1]:
+        raise ValueError(f"p and q must have one dimension d, got {p.mean.shape[-1]} and {q.mean.shape[-1]}")
+    if (p.mean.dtype, p.mean.device) != (q.mean.dtype, q.mean.device):
+        raise ValueError(
+            f"p and q must have one dtype and device, got {p.mean.dtype} on {p.mean.device} "
+            f"and {q.mean.dtype} on {q.mean.device}"
+        )
+    require_broadcast(
+        p=covariance_shape(p)[:-2],
+        q=covariance_shape(q)[:-2],
+        p_mean=p.mean.shape[:-1],
+        q_mean=q.mean.shape[:-1],
+    )
+
+
+def require_points(p: Gaussian, x: Tensor) -> None:
+    require_floating(x=x)
+    if x.dim() == 0 or x.shape[-1] != p.mean.shape[-1] or x.dtype != p.mean.dtype:
+        raise ValueError(
+            f"x must be (..., {p.mean.shape[-1]}) of {p.mean.dtype}, got shape {tuple(x.shape)} of {x.dtype}"
+        )
+    require_broadcast(x=x.shape[:-1], mean=p.mean.shape[:-1], covariance=covariance_shape(p)[:-2])
+
+
+def require_sample(name: str, x: Tensor, correction: int) -> None:
+    require_floating(**{name: x})
+    if x.dim() < 2 or x.shape[-2] <= correction or x.shape[-1] == 0:
+        raise ValueError(f"{name} must be (..., n, d) with n > {correction} and d >= 1, got {tuple(x.shape)}")
+
+
+def require_square(name: str, a: Tensor) -> None:
+    require_floating(**{name: a})
+    if a.dim() < 2 or a.shape[-1] != a.shape[-2]:
+        raise ValueError(f"{name} must be (..., d, d), got shape {tuple(a.shape)}")
+
+
+def require_positive(variance: Tensor) -> Tensor:
+    if not torch.compiler.is_compiling() and not (variance > 0).all():
+        raise ValueError("variance must be > 0 here, got a zero: the distribution has no density")
+    return variance
+
+
+def require_factor(factor: Tensor, info: Tensor) -> None:
+    if info.any():
+        raise ValueError(
+            "covariance must be positive definite here, got one that is singular or has a negative eigenvalue in "
+            f"{factor.dtype}: add a small multiple of the identity, or shrink it towards its diagonal"
+        )
+
+
+def require_semidefinite(values: Tensor) -> None:
+    """Eigenvalues (..., d), ascending: none may be below zero by more than rounding."""
+    if not torch.compiler.is_compiling() and (values < -tolerance(values[..., None])[..., 0]).any():
+        raise ValueError("covariance must be positive semi-definite, got a negative eigenvalue")
+
+
+def require_no_gradient(covariance: Tensor) -> None:
+    if covariance.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            "covariance must be positive definite where a gradient is asked for: at a singular one the slope of W2 "
+            "is infinite; add a small multiple of the identity"
+        )
+
+
+def require_weights(gaussians: Gaussian, weights: Tensor | None, steps: int) -> Tensor:
+    mean = gaussians.mean
+    if mean.dim() < 2:
+        raise ValueError(f"gaussians must have a mean (..., k, d), got shape {tuple(mean.shape)}")
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be a whole number >= 1, got {steps!r}")
+    if weights is None:
+        return mean.new_full(mean.shape[-2:-1], 1 / mean.shape[-2])
+    require_floating(weights=weights)
+    if weights.dim() == 0 or weights.shape[-1] != mean.shape[-2] or weights.dtype != mean.dtype:
+        raise ValueError(
+            f"weights must be (..., {mean.shape[-2]}) of {mean.dtype}, "
+            f"got {tuple(weights.shape)} of {weights.dtype}"
+        )
+    if not torch.compiler.is_compiling() and (
+        (weights < 0).any() or ((weights.sum(-1) - 1).abs() > 1e-2).any()
+    ):
+        raise ValueError("weights must be >= 0 and sum to 1")
+    return weights
+
+
+def require_start(start: Tensor, steps: int) -> None:
+    require_floating(start=start)
+    if start.dim() == 0 or start.shape[-1] == 0 or start.dtype.itemsize < 4:
+        raise ValueError(
+            f"start must be (..., d) of float32 or more, got {tuple(start.shape)} of {start.dtype}"
+        )
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be a whole number >= 1, got {steps!r}")
+
+
+def require_mode(precision: Tensor, last: Tensor) -> None:
+    """At a smooth maximum log f is curved downwards, and the curvature has settled."""
+    info = torch.linalg.cholesky_ex(precision).info
+    if (
+        info.any()
+        or not (precision - last).abs().le(1e-2 * precision.abs().amax((-2, -1), keepdim=True)).all()
+    ):
+        raise ValueError(
+            "log_f must have a maximum near start where it is smooth and curved downwards, found none"
+        )

@@ -1,0 +1,76 @@
+"""Softmax and its alternatives: maps from scores to probabilities, and the losses that train them.
+
+Read `maps.py` first: softmax, Taylor softmax, sparse softmax, sparsemax, entmax, their Jacobians and the
+Tsallis entropy, written plainly. `perturbed.py` reads softmax as a race with noise. `losses.py` has the
+Fenchel-Young losses and the universal surrogate loss. `fast.py` does sparsemax and entmax again, without
+sorting: use these in a network.
+"""
+
+from lbdl.models.softmax.fast import fast_entmax, fast_entmax15, fast_sparsemax
+from lbdl.models.softmax.losses import (
+    cross_entropy,
+    entmax_loss,
+    fenchel_young_loss,
+    margin_softmax_loss,
+    smooth_labels,
+    smoothed_logit_gap,
+    sparse_softmax_loss,
+    sparsemax_loss,
+    universal_surrogate_loss,
+)
+from lbdl.models.softmax.maps import (
+    bisect_peak,
+    entmax,
+    entmax15,
+    entmax15_support_size,
+    entmax15_threshold,
+    entmax_jacobian,
+    entmax_with_peak,
+    logsumexp,
+    one_hot_gap,
+    softmax,
+    softmax_jacobian,
+    sparse_softmax,
+    sparsemax,
+    sparsemax_jacobian,
+    sparsemax_threshold,
+    taylor_softmax,
+    tsallis_entropy,
+    tsallis_exp,
+)
+from lbdl.models.softmax.perturbed import perturb_max, sample_perturb_max
+
+__all__ = [
+    "bisect_peak",
+    "cross_entropy",
+    "entmax",
+    "entmax15",
+    "entmax15_support_size",
+    "entmax15_threshold",
+    "entmax_jacobian",
+    "entmax_loss",
+    "entmax_with_peak",
+    "fast_entmax",
+    "fast_entmax15",
+    "fast_sparsemax",
+    "fenchel_young_loss",
+    "logsumexp",
+    "margin_softmax_loss",
+    "one_hot_gap",
+    "perturb_max",
+    "sample_perturb_max",
+    "smooth_labels",
+    "smoothed_logit_gap",
+    "softmax",
+    "softmax_jacobian",
+    "sparse_softmax",
+    "sparse_softmax_loss",
+    "sparsemax",
+    "sparsemax_jacobian",
+    "sparsemax_loss",
+    "sparsemax_threshold",
+    "taylor_softmax",
+    "tsallis_entropy",
+    "tsallis_exp",
+    "universal_surrogate_loss",
+]

@@ -1,0 +1,302 @@
+"""Entmax without sorting and without bisection: Newton's method on the largest probability.
+
+The plain ways in `maps.py` sort the scores or halve a bracket. Here each row needs two to five passes over
+its scores:
+
+1. With z = (alpha-1) (x - max(x)) and m = 1 / (alpha-1), the probabilities are p_i = relu(z_i + r)^m, and only the
+   number r in (0, 1] is unknown: it must make their total S equal 1.
+2. As a function of r, S^(1/m) is the m-norm of relu(z + r): convex for m >= 1, that is for alpha <= 2.
+   Newton's method, started at r = 1 where the total is too large, therefore comes down to the root without
+   ever passing it.
+3. Leaving scores out can only raise the r that is needed. So the few largest scores, one from each group of
+   columns, give a better start than r = 1 at almost no cost.
+4. Rows are treated in chunks that fit the cache: each pass then costs a small part of reading the scores from memory.
+
+The backward pass needs nothing but the result: dx = s * (g - <s, g> / sum(s)), s = p^(2-alpha) on the support.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lbdl.models.softmax.maps import entmax, entmax_slope, require_alpha
+from lbdl.models.softmax.scores import require_peak, require_scores, widen
+
+CHUNK = 2**16  # scores treated at once on a CPU: 256 KiB in float32, a few of which fit the second cache
+GROUPS = 128  # columns of the table whose maxima make the first guess
+MAX_STEPS = 64  # total excess times slope falls fourfold a step: 64 steps cover float64 and any n
+
+
+def fast_sparsemax(x: Tensor, dim: int = -1) -> Tensor:
+    """Euclidean projection of scores onto the probability simplex: `sparsemax`, without sorting.
+
+        fast_sparsemax(x) = argmin ||p - x||^2  s.t.  p >= 0, sum(p) = 1
+
+    Args:
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        dim: the dimension, of size n >= 1, that becomes a distribution.
+
+    Returns:
+        Probabilities, shape and dtype of `x`; exact zeros outside the support.
+
+    Raises:
+        TypeError: `x` is not a floating-point tensor.
+        ValueError: bad `dim`; a row with NaN, +inf or no finite score.
+
+    Source: Martins & Astudillo 2016, section 2, arXiv:1602.02068; for alpha = 2, Newton's method drops scores
+        as Michelot 1986 does.
+    """
+    return fast_entmax(x, 2.0, dim)
+
+
+def fast_entmax15(x: Tensor, dim: int = -1) -> Tensor:
+    """Entmax with alpha = 1.5: `entmax15`, without sorting.
+
+        fast_entmax15(x) = relu(x / 2 - tau)^2  that sums to 1
+
+    Args:
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        dim: the dimension, of size n >= 1, that becomes a distribution.
+
+    Returns:
+        Probabilities, shape and dtype of `x`; exact zeros outside the support.
+
+    Raises:
+        TypeError: `x` is not a floating-point tensor.
+        ValueError: bad `dim`; a row with NaN, +inf or no finite score.
+
+    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
+    """
+    return fast_entmax(x, 1.5, dim)
+
+
+def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
+    """The distribution that best trades score against Tsallis entropy: `entmax`, by Newton's method.
+
+        fast_entmax(x) = argmax <p, x> + H_alpha(p)  s.t.  p >= 0, sum(p) = 1
+
+    alpha = 1 is handed to `torch.softmax`. Above 2 the total is no longer convex in the threshold and
+    Newton's method may jump past the root: there the plain `entmax` does the work. Differentiable twice and
+    more. The number of steps depends on the values, so `torch.compile` leaves this function as one eager call
+    in the compiled graph (`fullgraph=True` refuses it).
+
+    Args:
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        alpha: 1 or more; from 1 on, the larger, the sparser.
+        dim: the dimension, of size n >= 1, that becomes a distribution.
+
+    Returns:
+        Probabilities, shape and dtype of `x`; exact zeros outside the support where alpha > 1.
+
+    Raises:
+        TypeError: `x` is not a floating-point tensor.
+        ValueError: `alpha` is below 1; bad `dim`; a row with NaN, +inf or no finite score. The check looks at
+            the rows'
+            maxima, which are needed anyway: it costs no pass over the scores.
+
+    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702; Newton's method in place of their
+        Algorithm 1.
+    """
+    require_alpha(alpha)
+    require_scores(x, dim)
+    if alpha > 2:
+        return entmax(x, alpha, dim)
+    if alpha == 1:
+        require_peak(x.detach().amax(dim))
+        return torch.softmax(x, dim)
+    return FastEntmax.apply(x.movedim(dim, -1), alpha).movedim(-1, dim)
+
+
+class FastEntmax(torch.autograd.Function):
+    """Entmax over the last dimension, for 1 < alpha <= 2, with its closed-form derivative."""
+
+    @staticmethod
+    def forward(x: Tensor, alpha: float) -> Tensor:
+        """Probabilities (..., n) of scores (..., n)."""
+        return entmax_rows(x.reshape(-1, x.shape[-1]), alpha).view(x.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        """Keep the result: the derivative needs nothing else."""
+        ctx.save_for_backward(output)
+        ctx.alpha = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """The gradient with respect to the scores, itself differentiable where that is asked for."""
+        (p,) = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return jacobian_product(entmax_slope(widen(p), ctx.alpha), widen(grad)).to(p.dtype), None
+        n = p.shape[-1]
+        return jacobian_product_rows(p.reshape(-1, n), grad.reshape(-1, n), ctx.alpha).view(p.shape), None
+
+
+def entmax_rows(x: Tensor, alpha: float) -> Tensor:
+    """Entmax of each row, chunk by chunk.
+
+    Args:
+        x: scores (rows, n), any floating dtype.
+        alpha: in (1, 2].
+
+    Returns:
+        Probabilities (rows, n), dtype of `x`.
+
+    Raises:
+        ValueError: a row with NaN, +inf or no finite score.
+
+    Source: the module's docstring, points 1 to 4.
+    """
+    maxima = widen(group_maxima(x))
+    highest = maxima.amax(-1, keepdim=True)
+    require_peak(highest)
+    guess, _ = newton_root((maxima - highest).mul_(alpha - 1), torch.ones_like(highest), alpha)
+    p = torch.empty_like(x, memory_format=torch.contiguous_format)
+    for scores, top, start, out in chunks(x, highest, guess, p):
+        _, weights = newton_root((scores - top).mul_(alpha - 1), start, alpha)
+        torch.div(
+            weights, weights.sum(-1, keepdim=True), out=out
+        )  # takes the last rounding error off the total
+    return p
+
+
+def group_maxima(x: Tensor) -> Tensor:
+    """A few of each row's largest scores: lay the row out as a table and take the maximum of each column.
+
+    Columns that do not fill the table are taken as they are, so that the row's maximum is among the results.
+
+    Args:
+        x: scores (rows, n).
+
+    Returns:
+        Different scores of the row (rows, a few), the largest among them.
+
+    Source: the module's docstring, point 3.
+    """
+    n = x.shape[-1]
+    columns = max(1, min(GROUPS, n // 16))
+    whole = n - n % columns
+    table = x[:, :whole].unflatten(-1, (-1, columns))  # (rows, n / columns, columns)
+    return torch.cat([table.amax(-2), x[:, whole:]], dim=-1)
+
+
+def newton_root(z: Tensor, root: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """The r for which relu(z + r)^m sums to 1, by Newton's method on the m-norm of relu(z + r).
+
+        r <- r - (S - S^(2-alpha)) / D,   S = sum relu(z + r)^m,   D = sum relu(z + r)^(m-1)
+
+    Args:
+        z: (alpha-1) times the scores minus their maximum (rows, n), float32 or float64.
+        root: a start r (rows, 1), not below the root.
+        alpha: in (1, 2].
+
+    Returns:
+        r (rows, 1), to a few units of rounding, and the last relu(z + r)^m (rows, n).
+
+    Source: the module's docstring, points 1 and 2.
+    """
+    tolerance = 4 * torch.finfo(z.dtype).eps
+    for _ in range(MAX_STEPS):
+        slopes, weights = lower_and_full_power(z, root, 1 / (alpha - 1))
+        total = weights.sum(-1, keepdim=True)
+        step = (total - total ** (2 - alpha)) / slopes.sum(-1, keepdim=True)
+        root = root - step
+        if bool((step <= tolerance * root).all()):
+            break
+    return root, weights
+
+
+def lower_and_full_power(z: Tensor, root: Tensor, m: float) -> tuple[Tensor, Tensor]:
+    """t^(m-1) and t^m for t = relu(z + r).
+
+    Where m is a small whole number (alpha = 2, 3/2, 4/3, 5/4), products are much cheaper than a power. Elsewhere the
+    logarithm of t is log(1 + z / r) + log(r), which stays exact when m is large and t therefore near 1.
+
+    Args:
+        z: (alpha-1) times the scores minus their maximum (rows, n), float32 or float64.
+        root: r (rows, 1).
+        m: 1 or more.
+
+    Returns:
+        Two tables (rows, n).
+
+    Source: the module's docstring, point 1.
+    """
+    if round(m) <= 4 and abs(m - round(m)) < 1e-9:
+        return whole_powers((z + root).relu_(), round(m))
+    log = (z / root).clamp_(min=-1).log1p_().add_(root.log())
+    return (log * (m - 1)).exp_(), log.mul_(m).exp_()
+
+
+def whole_powers(t: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """t^(m-1) and t^m by repeated products, with 0^0 = 0.
+
+    Args:
+        t: nonnegative, any shape.
+        m: 1 or more.
+
+    Returns:
+        Two tables of the shape of `t`.
+
+    Source: arithmetic.
+    """
+    if m == 1:
+        return t.sign(), t
+    lower = t
+    for _ in range(m - 2):
+        lower = lower * t
+    return lower, lower * t
+
+
+def jacobian_product(slopes: Tensor, grad: Tensor) -> Tensor:
+    """The Jacobian of entmax times a vector:   s * (g - <s, g> / sum(s)).
+
+    Args:
+        slopes: s = p^(2-alpha) on the support, 0 elsewhere (..., n), float32 or float64.
+        grad: g (..., n).
+
+    Returns:
+        J g, (..., n); the Jacobian is symmetric, so this is the vector-Jacobian product too.
+
+    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
+    """
+    weighted = slopes * grad
+    mean = weighted.sum(-1, keepdim=True) / slopes.sum(-1, keepdim=True)
+    return torch.addcmul(weighted, slopes, mean, value=-1)
+
+
+def jacobian_product_rows(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
+    """`jacobian_product` of each row, chunk by chunk.
+
+    Args:
+        p: probabilities (rows, n), any floating dtype.
+        grad: g (rows, n).
+        alpha: the alpha that made `p`, in (1, 2].
+
+    Returns:
+        J g (rows, n), dtype of `p`.
+
+    Source: the module's docstring, point 4.
+    """
+    result = torch.empty_like(p, memory_format=torch.contiguous_format)
+    for some_p, some_grad, out in chunks(p, grad, result):
+        slopes = some_p.sign() if alpha == 2 else widen(some_p) ** (2 - alpha)
+        out.copy_(jacobian_product(widen(slopes), widen(some_grad)))
+    return result
+
+
+def chunks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few rows of each table, until all rows were served; all rows at once on other devices than the CPU.
+
+    Args:
+        tables: each (rows, anything); the first decides how many rows fit.
+
+    Returns:
+        An iterator of tuples of views.
+
+    Source: the module's docstring, point 4.
+    """
+    first = tables[0]
+    rows = max(1, CHUNK // first.shape[-1]) if first.device.type == "cpu" else max(1, len(first))
+    return zip(*(table.split(rows) for table in tables), strict=True)

@@ -1,0 +1,375 @@
+"""What to train the maps with: losses whose gradient is p - target.
+
+Each map from scores to probabilities that comes from an entropy has a loss of its own, the Fenchel-Young loss
+(Blondel, Martins & Niculae 2020, arXiv:1901.02324): cross-entropy for softmax, the sparsemax loss for
+sparsemax, the entmax losses between. A map that comes from no entropy can still be trained: the universal
+surrogate loss has the gradient p - target by construction.
+
+Every loss takes scores (..., K) with the classes last, and a target that is either class numbers (...) in
+int64 or probabilities (..., K) of a floating dtype. It returns one loss for each row, (...). -inf marks a
+masked class; its loss is infinite if it is the target.
+"""
+
+from collections.abc import Callable
+from math import log
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from lbdl.models.softmax.fast import fast_entmax
+from lbdl.models.softmax.maps import (
+    logsumexp,
+    require_positive,
+    require_top,
+    softmax,
+    sparsemax,
+    tsallis_entropy,
+)
+from lbdl.models.softmax.scores import require_scores, shifted, widen
+
+Map = Callable[[Tensor], Tensor]
+
+
+def cross_entropy(x: Tensor, target: Tensor) -> Tensor:
+    """The code length of the target under softmax.
+
+        L = log sum_j exp(x_j) - <target, x>
+
+    Its gradient is softmax(x) - target. For a target q that is no vertex, L is the Fenchel-Young loss plus
+    the entropy of q: that is the whole difference which label smoothing (`smooth_labels`) makes.
+
+    Args:
+        x: scores (..., K), any floating dtype; -inf marks a masked class.
+        target: class numbers (...), int64, or probabilities (..., K), floating.
+
+    Returns:
+        L (...), dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not floating, or `target` neither int64 nor floating.
+        ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
+
+    Source: Blondel, Martins & Niculae 2020, section 4, arXiv:1901.02324.
+    """
+    q = as_distribution(target, x)
+    z = shifted(x)
+    return (logsumexp(z) - inner(q, z)).to(x.dtype)
+
+
+def margin_softmax_loss(
+    cosine: Tensor, target: Tensor, margin: float = 0.35, temperature: float = 1 / 30
+) -> Tensor:
+    """Cross-entropy that asks the true class to win by a margin (additive margin softmax).
+
+        L = -log( e^((c_t - margin) / T) / (e^((c_t - margin) / T) + sum_{j != t} e^(c_j / T)) )
+
+    Args:
+        cosine: similarities c (..., K), any floating dtype: cosines between a feature and each class vector.
+        target: class numbers (...), int64.
+        margin: 0 or more; with 0 this is cross-entropy.
+        temperature: T, above 0.
+
+    Returns:
+        L (...), dtype of `cosine`.
+
+    Raises:
+        TypeError: `cosine` is not floating, or `target` not int64.
+        ValueError: `margin` below 0; bad `temperature`; shapes do not fit; a class number is not in [0, K).
+
+    Source: Wang et al. 2018, section 2, arXiv:1801.05599.
+    """
+    require_positive(temperature, "temperature")
+    if not margin >= 0:
+        raise ValueError(f"margin must be 0 or more, got {margin}")
+    onehot = as_onehot(target, cosine)
+    return cross_entropy((cosine - margin * onehot) / temperature, target)
+
+
+def sparse_softmax_loss(x: Tensor, target: Tensor, k: int) -> Tensor:
+    """Cross-entropy with only the k largest scores in the normaliser.
+
+        L = log sum_{j in top k} exp(x_j) - x_t
+
+    Only the top k and the target get a gradient.
+
+    Args:
+        x: scores (..., K), any floating dtype; -inf marks a masked class.
+        target: class numbers (...), int64.
+        k: how many scores the normaliser keeps, 1 <= k <= K.
+
+    Returns:
+        L (...), dtype of `x`, never negative.
+
+    Raises:
+        TypeError: `x` is not floating, or `target` not int64.
+        ValueError: `k` is not in [1, K]; shapes do not fit; a class number is not in [0, K).
+
+    Source: Sun et al. 2021, arXiv:2112.12433.
+    """
+    require_top(x, k, -1)
+    onehot = as_onehot(target, x)
+    z = shifted(x)
+    return (logsumexp(z.topk(k).values) - inner(onehot, z)).to(x.dtype)
+
+
+def sparsemax_loss(x: Tensor, target: Tensor) -> Tensor:
+    """The loss of sparsemax, in closed form.
+
+        L = 1/2 - x_t + 1/2 sum_{i in support} (x_i^2 - tau^2)
+
+    Its gradient is sparsemax(x) - onehot. It is 0 exactly where x_t leads by 1 or more.
+
+    Args:
+        x: scores (..., K), any floating dtype; -inf marks a masked class.
+        target: class numbers (...), int64.
+
+    Returns:
+        L (...), dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not floating, or `target` not int64.
+        ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
+
+    Source: Martins & Astudillo 2016, section 3, arXiv:1602.02068.
+    """
+    onehot = as_onehot(target, x)
+    z = shifted(x)
+    support = sparsemax(z.detach()) > 0
+    inside = z.where(support, 0)
+    size = support.sum(-1)
+    tau = (inside.sum(-1) - 1) / size
+    return ((1 + inside.square().sum(-1) - size * tau.square()) / 2 - inner(onehot, z)).to(x.dtype)
+
+
+def entmax_loss(x: Tensor, target: Tensor, alpha: float = 1.5) -> Tensor:
+    """The Fenchel-Young loss of entmax: cross-entropy for alpha = 1, the sparsemax loss for alpha = 2.
+
+        L = <p - target, x> + H_alpha(p) - H_alpha(target),   p = entmax(x)
+
+    Its gradient is p - target. For a class number as target it is 0 exactly where x_t leads by 1 / (alpha-1) or more.
+
+    Args:
+        x: scores (..., K), any floating dtype; -inf marks a masked class.
+        target: class numbers (...), int64, or probabilities (..., K), floating.
+        alpha: 1 or more.
+
+    Returns:
+        L (...), dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not floating, or `target` neither int64 nor floating.
+        ValueError: `alpha` is below 1; shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no
+            finite score.
+
+    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
+    """
+    return fenchel_young_loss(x, target, lambda z: fast_entmax(z, alpha), lambda p: tsallis_entropy(p, alpha))
+
+
+def fenchel_young_loss(x: Tensor, target: Tensor, maximizer: Map, entropy: Map) -> Tensor:
+    """The loss that belongs to an entropy H: how much better the best distribution does than the target.
+
+        L = max_p (<p, x> + H(p)) - (<target, x> + H(target))
+
+    Never negative, 0 exactly where the target is the maximizer, convex in x; its gradient is p - target
+    (Danskin's theorem: the maximizer counts as a constant). First derivatives only.
+
+    Args:
+        x: scores (..., K), any floating dtype; -inf marks a masked class.
+        target: class numbers (...), int64, or probabilities (..., K), floating.
+        maximizer: takes scores (..., K) to the p of the maximum; `softmax` for Shannon's entropy.
+        entropy: takes probabilities (..., K) to H (...).
+
+    Returns:
+        L (...), dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not floating, or `target` neither int64 nor floating.
+        ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
+
+    Source: Blondel, Martins & Niculae 2020, section 3, arXiv:1901.02324.
+    """
+    q = as_distribution(target, x)
+    z = shifted(x)
+    p = maximizer(z.detach())
+    return (inner(p - q, z) + entropy(p) - entropy(q)).to(x.dtype)
+
+
+def universal_surrogate_loss(x: Tensor, target: Tensor, mapping: Map = softmax) -> Tensor:
+    """A loss for any map from scores to probabilities: its gradient is p - target by construction.
+
+        L = <sg(p - target), x>,   p = mapping(x),   sg: no gradient passes
+
+    The value means nothing (it can fall below 0); only the gradient does. The stop must be on p - target: on
+    x instead, the gradient would be that of p, weighted by the scores.
+
+    Args:
+        x: scores (..., K), any floating dtype; -inf marks a masked class.
+        target: class numbers (...), int64, or probabilities (..., K), floating.
+        mapping: takes scores (..., K) to probabilities (..., K).
+
+    Returns:
+        L (...), dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not floating, or `target` neither int64 nor floating.
+        ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
+
+    Source: Su 2024, "The road to probability distributions", kexue.fm/archives/10145, with the stop on the
+        other factor.
+    """
+    q = as_distribution(target, x)
+    p = widen(mapping(x.detach()))
+    return inner(p - q, shifted(x)).to(x.dtype)
+
+
+def smooth_labels(target: Tensor, classes: int, epsilon: float, dtype: torch.dtype | None = None) -> Tensor:
+    """Class numbers as distributions that leave a little for every class.
+
+        q = (1 - epsilon) onehot + epsilon / K
+
+    Args:
+        target: class numbers (...), int64.
+        classes: K, 1 or more.
+        epsilon: in [0, 1].
+        dtype: of the result; torch's default where it is None.
+
+    Returns:
+        q (..., K).
+
+    Raises:
+        TypeError: `target` is not int64.
+        ValueError: `classes` below 1; `epsilon` outside [0, 1]; a class number is not in [0, K).
+
+    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567.
+    """
+    require_smoothing(classes, epsilon)
+    require_classes(target, classes)
+    onehot = one_hot(target, classes).to(dtype or torch.get_default_dtype())
+    return (1 - epsilon) * onehot + epsilon / classes
+
+
+def smoothed_logit_gap(classes: int, epsilon: float) -> float:
+    """By how much the true class leads, in logits, where smoothed cross-entropy is smallest.
+
+        gap = log(p_t / p_other) = log(K (1 - epsilon) / epsilon + 1),   at p = the smoothed target
+
+    Without smoothing the gap would have to be infinite.
+
+    Args:
+        classes: K, 1 or more.
+        epsilon: in [0, 1].
+
+    Returns:
+        The gap; infinite for epsilon = 0.
+
+    Raises:
+        ValueError: `classes` below 1; `epsilon` outside [0, 1].
+
+    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567: the minimum of their loss.
+    """
+    require_smoothing(classes, epsilon)
+    return log(classes * (1 - epsilon) / epsilon + 1) if epsilon > 0 else float("inf")
+
+
+def inner(weights: Tensor, x: Tensor) -> Tensor:
+    """<weights, x> over the last dimension, where a weight of 0 silences even an infinite score.
+
+    Args:
+        weights: (..., K), finite.
+        x: (..., K).
+
+    Returns:
+        The sum (...).
+
+    Source: house rule: 0 * inf = 0, as in measure theory.
+    """
+    return (weights * x).where(weights != 0, 0).sum(-1)
+
+
+def as_distribution(target: Tensor, x: Tensor) -> Tensor:
+    """The target as probabilities: class numbers become one-hot rows, probabilities stay.
+
+    Args:
+        target: class numbers (...), int64, or probabilities (..., K), floating.
+        x: the scores (..., K) that it belongs to.
+
+    Returns:
+        q (..., K), in the dtype in which `x` is computed.
+
+    Raises:
+        TypeError: `target` is neither int64 nor floating.
+        ValueError: shapes do not fit; a class number is not in [0, K).
+
+    Source: house rule.
+    """
+    if not target.is_floating_point():
+        return as_onehot(target, x)
+    require_scores(x)
+    if target.shape != x.shape:
+        raise ValueError(f"target must have the shape of x, {tuple(x.shape)}, got {tuple(target.shape)}")
+    return target.to(widen(x).dtype)
+
+
+def as_onehot(target: Tensor, x: Tensor) -> Tensor:
+    """Class numbers as one-hot rows that fit the scores.
+
+    Args:
+        target: class numbers (...), int64.
+        x: the scores (..., K) that they belong to.
+
+    Returns:
+        One-hot rows (..., K), in the dtype in which `x` is computed.
+
+    Raises:
+        TypeError: `target` is not int64.
+        ValueError: shapes do not fit; a class number is not in [0, K).
+
+    Source: house rule.
+    """
+    require_scores(x)
+    if target.shape != x.shape[:-1]:
+        raise ValueError(f"target must have shape {tuple(x.shape[:-1])}, got {tuple(target.shape)}")
+    require_classes(target, x.shape[-1])
+    return one_hot(target, x.shape[-1]).to(widen(x).dtype)
+
+
+def require_classes(target: Tensor, classes: int) -> None:
+    """Refuse class numbers that are none (their values are not looked at inside `torch.compile`).
+
+    Args:
+        target: class numbers, any shape, int64.
+        classes: K.
+
+    Raises:
+        TypeError: `target` is not int64.
+        ValueError: a class number is not in [0, K).
+
+    Source: house rule.
+    """
+    if target.dtype != torch.int64:
+        raise TypeError(f"target must be int64 class numbers, got {target.dtype}")
+    if torch.compiler.is_compiling() or not target.numel():
+        return
+    low, high = (int(bound) for bound in target.aminmax())
+    if low < 0 or high >= classes:
+        raise ValueError(f"target must be in [0, {classes - 1}], got values from {low} to {high}")
+
+
+def require_smoothing(classes: int, epsilon: float) -> None:
+    """Refuse what cannot smooth labels.
+
+    Args:
+        classes: K.
+        epsilon: the share spread over all classes.
+
+    Raises:
+        ValueError: `classes` below 1, or `epsilon` outside [0, 1].
+
+    Source: house rule.
+    """
+    if classes < 1:
+        raise ValueError(f"classes must be 1 or more, got {classes}")
+    if not 0 <= epsilon <= 1:
+        raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")

@@ -1,0 +1,142 @@
+"""Softmax as a race with noise: add noise to the scores and ask which one comes first.
+
+    p_i = P(argmax_j (x_j + e_j) = i) = E_e prod_{j != i} F(x_i - x_j + e),   F the distribution function of the noise
+
+Gumbel noise gives softmax itself. Normal noise gives another smooth, monotone, shift-invariant map, which
+Karpukhin et al. 2022 (arXiv:2205.09615) train with.
+"""
+
+from math import log, pi
+
+import torch
+from torch import Tensor
+
+from lbdl.models.softmax.maps import softmax
+from lbdl.models.softmax.scores import shifted
+
+NOISES = ("gumbel", "normal")
+REACH = 9.0  # standard deviations of noise that count: beyond lies 1e-19
+FARTHEST = 40.0  # scores this far below the best win with a probability below 1e-170
+
+
+def perturb_max(x: Tensor, noise: str = "normal", dim: int = -1, nodes: int = 161) -> Tensor:
+    """The probability of each score to be the largest after noise was added to all.
+
+        p_i = integral f(y - x_i) prod_{j != i} F(y - x_j) dy,   f, F density and distribution function of the noise
+
+    For two scores and normal noise this is Phi((x_1 - x_2) / sqrt(2)). The integral is a sum over equally
+    spaced points (trapezoidal rule), which converges faster than any power of their distance for so smooth an
+    integrand.
+
+    Args:
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        noise: "gumbel" (the result is softmax) or "normal".
+        dim: the dimension, of size n >= 1, that becomes a distribution.
+        nodes: how many points, 2 or more; the work and the memory are n * nodes a row.
+
+    Returns:
+        Probabilities, shape and dtype of `x`; for normal noise right to about 1e-12 in float64.
+
+    Raises:
+        TypeError: `x` is not a floating-point tensor.
+        ValueError: unknown `noise`; `nodes` below 2; bad `dim`; a row with NaN, +inf or no finite score.
+
+    Source: Karpukhin et al. 2022, section 3, arXiv:2205.09615; Gumbel 1954 for Gumbel noise.
+    """
+    require_noise(noise)
+    if nodes < 2:
+        raise ValueError(f"nodes must be 2 or more, got {nodes}")
+    if noise == "gumbel":
+        return softmax(x, dim)
+    z = shifted(x, dim).clamp(min=-FARTHEST).movedim(dim, -1)
+    p = normal_win_probability(z, nodes).movedim(-1, dim)
+    return p.masked_fill(torch.isneginf(x), 0).to(x.dtype)
+
+
+def normal_win_probability(z: Tensor, nodes: int) -> Tensor:
+    """The integral of `perturb_max` for normal noise, in logarithms.
+
+    Args:
+        z: finite scores minus their row's maximum (..., n), float32 or float64.
+        nodes: the number of points.
+
+    Returns:
+        Probabilities (..., n).
+
+    Source: Karpukhin et al. 2022, section 3, arXiv:2205.09615.
+    """
+    y = torch.linspace(-REACH, REACH, nodes, dtype=z.dtype, device=z.device)
+    gap = y - z.unsqueeze(-1)  # (..., n, nodes)
+    log_density = -gap.square() / 2 - log(2 * pi) / 2
+    log_below = torch.special.log_ndtr(gap)
+    others_below = log_below.sum(-2, keepdim=True) - log_below
+    return (log_density + others_below).exp().sum(-1) * (2 * REACH / (nodes - 1))
+
+
+def sample_perturb_max(
+    x: Tensor, samples: int, noise: str = "gumbel", dim: int = -1, generator: torch.Generator | None = None
+) -> Tensor:
+    """How often each score is the largest after noise was added to all: the estimate of `perturb_max` by trial.
+
+        p_i = (1 / samples) sum_t [ i = argmax_j (x_j + e_tj) ]
+
+    Not differentiable. With Gumbel noise each trial is an exact draw from softmax.
+
+    Args:
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        samples: how many trials, 1 or more; the memory is samples times that of `x`.
+        noise: "gumbel" or "normal".
+        dim: the dimension, of size n >= 1, that becomes a distribution.
+        generator: where the noise comes from, on the device of `x`.
+
+    Returns:
+        Frequencies, shape and dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not a floating-point tensor.
+        ValueError: unknown `noise`; `samples` below 1; bad `dim`; a row with NaN, +inf or no finite score.
+
+    Source: Gumbel 1954; Karpukhin et al. 2022, section 3, arXiv:2205.09615.
+    """
+    require_noise(noise)
+    if samples < 1:
+        raise ValueError(f"samples must be 1 or more, got {samples}")
+    scores = shifted(x.detach(), dim).movedim(dim, -1)
+    trials = scores + draw_noise(
+        noise, scores.new_empty(samples, *scores.shape), generator
+    )  # (samples, ..., n)
+    wins = torch.zeros_like(trials).scatter_(-1, trials.argmax(-1, keepdim=True), 1)
+    return wins.mean(0).movedim(-1, dim).to(x.dtype)
+
+
+def draw_noise(noise: str, empty: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Fill a tensor with noise; a Gumbel variable is minus the logarithm of an exponential one.
+
+    Args:
+        noise: "gumbel" or "normal".
+        empty: the tensor to fill, any shape, floating dtype.
+        generator: where the noise comes from.
+
+    Returns:
+        The noise, shape and dtype of `empty`.
+
+    Source: Gumbel 1954.
+    """
+    if noise == "gumbel":
+        return empty.exponential_(generator=generator).log_().neg_()
+    return empty.normal_(generator=generator)
+
+
+def require_noise(noise: str) -> None:
+    """Refuse a noise that is not known.
+
+    Args:
+        noise: its name.
+
+    Raises:
+        ValueError: it is none of `NOISES`.
+
+    Source: house rule.
+    """
+    if noise not in NOISES:
+        raise ValueError(f"noise must be one of {', '.join(NOISES)}, got {noise!r}")

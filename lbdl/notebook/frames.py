@@ -1,0 +1,134 @@
+"""From matplotlib figures to the pictures of an explorer: small, stable SVG and the differences between states.
+
+A figure's SVG is nearly the same from state to state. It is cut into tokens, one XML tag each; the start state is
+stored whole, every other state as the runs of tokens that differ from it, and equal runs are stored once.
+"""
+
+import base64
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from lbdl.notebook import style
+
+Draw = Callable[..., Any]
+Edit = tuple[int, int, list[str]]  # at token i, replace so many tokens by these
+
+NOISE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.S)
+COORDINATES = re.compile(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*|(?<=translate\()[^)]*')
+DECIMAL = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+
+
+class Renderer:
+    """Draws states and keeps the layout of the first one, so that axes stand still while a slider moves.
+
+    Args:
+        draw: called with the values of the controls; returns a Figure, or `(Figure, sentence)` where the sentence
+            says in words what the picture shows in this state.
+    """
+
+    def __init__(self, draw: Draw) -> None:
+        self.draw = draw
+        self.layout: list[Bbox] | None = None
+
+    def figure(self, values: dict[str, Any]) -> tuple[Figure, str]:
+        """The figure of a state, laid out, and its sentence ("" when `draw` returns none)."""
+        drawn = self.draw(**values)
+        figure, sentence = drawn if isinstance(drawn, tuple) else (drawn, "")
+        if not isinstance(figure, Figure):
+            raise TypeError(f"draw must return a matplotlib Figure, or (Figure, str), got {type(figure).__name__}")
+        if self.layout is None:
+            figure.draw_without_rendering()
+            self.layout = [axes.get_position() for axes in figure.axes]
+        if len(self.layout) == len(figure.axes):
+            figure.set_layout_engine("none")
+            for axes, box in zip(figure.axes, self.layout, strict=True):
+                axes.set_position(box)
+        return figure, sentence
+
+    def render(self, values: dict[str, Any], kind: str, **options: Any) -> tuple[bytes, str]:
+        """The picture of a state as the bytes of a file of this kind ("svg" or "png"), and its sentence."""
+        with mpl.rc_context(style.RC):
+            figure, sentence = self.figure(values)
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None, **options)
+        style.close([figure])
+        return file.getvalue(), sentence
+
+    def svg(self, values: dict[str, Any]) -> tuple[list[str], str]:
+        """The picture of a state as tokens of compact SVG, and its sentence."""
+        picture, sentence = self.render(values, "svg")
+        return tokens(picture.decode()), sentence
+
+
+def tokens(svg: str) -> list[str]:
+    """Compact SVG, one token a tag: coordinates to a tenth of a point, nothing that only a file needs."""
+    svg = " ".join(NOISE.sub("", svg).split())
+    svg = re.sub(r'<svg (.*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)
+    svg = COORDINATES.sub(lambda run: DECIMAL.sub(shorten, run[0]), svg)
+    svg = svg.replace("; ", ";").replace(": ", ":").replace('" />', '"/>')
+    return [tag.strip() for tag in re.findall(r"<[^>]*>[^<]*", svg)]
+
+
+def shorten(number: re.Match[str]) -> str:
+    """A decimal number with one digit after the point, none where that digit is 0."""
+    short = f"{float(number[0]):.1f}"
+    return short[:-2].replace("-0", "0") if short.endswith(".0") and short[:-2] == "-0" else short.removesuffix(".0")
+
+
+def edits(base: Sequence[str], frame: Sequence[str]) -> list[Edit]:
+    """What turns `base` into `frame`, in order, indices counted in `base`."""
+    if len(base) == len(frame):
+        return same_length_edits(base, frame)
+    matcher = SequenceMatcher(None, base, frame, autojunk=False)
+    return [(i, j - i, list(frame[k:m])) for op, i, j, k, m in matcher.get_opcodes() if op != "equal"]
+
+
+def same_length_edits(base: Sequence[str], frame: Sequence[str]) -> list[Edit]:
+    """`edits` for frames of the same structure: compare token by token, which is fast."""
+    found: list[Edit] = []
+    for i, (old, new) in enumerate(zip(base, frame, strict=True)):
+        if old == new:
+            continue
+        if found and found[-1][0] + found[-1][1] == i:
+            start, count, run = found[-1]
+            found[-1] = (start, count + 1, [*run, new])
+        else:
+            found.append((i, 1, [new]))
+    return found
+
+
+def apply(base: Sequence[str], changes: Iterable[Edit]) -> list[str]:
+    """The inverse of `edits`: what the script on the page does."""
+    frame = list(base)
+    for start, count, new in reversed(list(changes)):
+        frame[start : start + count] = new
+    return frame
+
+
+def pack(frames: Sequence[tuple[list[str], str]], start: int) -> str:
+    """All states as one base64 text of zlib-compressed JSON.
+
+    The JSON holds `base` (tokens of the start state), `runs` (every different run of new tokens, once), `frames` (for
+    each state the flat list start, count, run, start, count, run, ...) and `sentences`.
+
+    Args:
+        frames: tokens and sentence of each state, in the order of the grid.
+        start: index of the start state.
+    """
+    base = frames[start][0]
+    runs: dict[str, int] = {}
+    listed = [
+        [n for i, count, new in edits(base, frame) for n in (i, count, runs.setdefault("".join(new), len(runs)))]
+        for frame, _ in frames
+    ]
+    data = {"base": base, "runs": list(runs), "frames": listed, "sentences": [sentence for _, sentence in frames]}
+    return base64.b64encode(zlib.compress(json.dumps(data, ensure_ascii=False).encode(), 9)).decode()

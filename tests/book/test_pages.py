@@ -1,0 +1,195 @@
+"""Every page of the built book, in a real browser, from the file system, as a reader without a network opens it."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from playwright.sync_api import Browser, Locator, Page
+
+from tests.book.conftest import HTML
+
+PAGES = sorted(str(path.relative_to(HTML)) for path in HTML.rglob("*.html") if "_static" not in path.parts)
+WITH_SLIDERS = [page for page in PAGES if "<lbdl-explore" in (HTML / page).read_text(encoding="utf-8")]
+DESKTOP, PHONE = (1280, 900), (390, 844)
+MEGABYTE = 1_000_000
+
+pytestmark = pytest.mark.browser
+
+
+class Watched:
+    """A page and what a reader must never get from it: requests to the outside, errors."""
+
+    def __init__(self, browser: Browser, name: str, size: tuple[int, int] = DESKTOP, scheme: Any = "light") -> None:
+        self.context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, has_touch=size == PHONE
+        )
+        self.page: Page = self.context.new_page()
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", lambda r: self.outside.append(r.url) if r.url.startswith(("http", "ws")) else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.goto((HTML / name).as_uri())
+        self.page.wait_for_load_state("load")
+
+    def __enter__(self) -> "Watched":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def wait_for_mathematics(self) -> None:
+        self.page.wait_for_function("() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)")
+        self.page.evaluate("() => window.MathJax && MathJax.startup.promise.then(() => true)")
+
+
+def test_there_are_pages(html: Path) -> None:
+    assert {"intro.html", "evidence.html", "races.html", "search.html"} <= {Path(page).name for page in PAGES}
+    assert len(WITH_SLIDERS) >= 4
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_clean(browser: Browser, html: Path, name: str, size: tuple[int, int], scheme: str) -> None:
+    with Watched(browser, name, size, scheme) as watched:
+        watched.wait_for_mathematics()
+        page = watched.page
+        page.wait_for_timeout(600)  # self-tests look for mathematics half a second after they appear
+        assert watched.outside == []
+        assert watched.errors == []
+        assert page.evaluate("document.documentElement.dataset.theme") == scheme
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+        untypeset = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"
+        assert page.evaluate(untypeset) == 0
+        assert page.locator("mjx-merror").count() == 0
+        assert serious_violations(page) == []
+
+
+def serious_violations(page: Page) -> list[str]:
+    """What axe-core finds that keeps people out, one line each."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{v['impact']} {v['id']}: {node['html'][:160]} -- {node['failureSummary'][:300]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"][:3]
+    ]
+
+
+@pytest.mark.parametrize("name", WITH_SLIDERS)
+def test_every_slider_moves_its_picture(browser: Browser, html: Path, name: str) -> None:
+    with Watched(browser, name) as watched:
+        for explorer in ready(watched.page):
+            for control in explorer.locator("input, select").all():
+                assert moved_by_keyboard(watched.page, explorer, control), "by keyboard"
+                if control.evaluate("c => c.tagName") == "INPUT":
+                    assert moved_by_mouse(explorer, control), "by mouse"
+                    assert control.get_attribute("aria-valuetext"), "the value is announced"
+        assert watched.errors == []
+
+
+@pytest.mark.parametrize("name", WITH_SLIDERS)
+def test_every_slider_moves_by_touch_on_a_phone(browser: Browser, html: Path, name: str) -> None:
+    with Watched(browser, name, PHONE) as watched:
+        for explorer in ready(watched.page):
+            for control in explorer.locator("input").all():
+                assert changes(explorer, lambda c=control: tap(c, 0.95)) or changes(explorer, lambda c=control: tap(c, 0.05))
+
+
+def ready(page: Page) -> list[Locator]:
+    """The explorers of a page, once their pictures are unpacked."""
+    count = page.locator("lbdl-explore").count()
+    page.wait_for_function("n => document.querySelectorAll('lbdl-explore[data-state]').length == n", arg=count)
+    return page.locator("lbdl-explore").all()
+
+
+def changes(explorer: Locator, act: Any) -> bool:
+    """Whether the picture differs after `act`."""
+    picture = explorer.locator(".picture")
+    before = picture.inner_html()
+    act()
+    explorer.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return picture.inner_html() != before
+
+
+def moved_by_keyboard(page: Page, explorer: Locator, control: Locator) -> bool:
+    """A few steps to either side: one of them must show."""
+    control.scroll_into_view_if_needed()
+    control.focus()
+    keys = ["ArrowRight"] * 4 + ["ArrowLeft"] * 8 if control.evaluate("c => c.tagName") == "INPUT" else ["ArrowDown"]
+    return any([changes(explorer, lambda k=key: page.keyboard.press(k)) for key in keys])
+
+
+def moved_by_mouse(explorer: Locator, control: Locator) -> bool:
+    return any([changes(explorer, lambda f=f: click(control, f)) for f in (0.97, 0.03, 0.5)])
+
+
+def place(control: Locator, fraction: float) -> dict[str, float]:
+    box = control.bounding_box()
+    assert box is not None
+    return {"x": box["width"] * fraction, "y": box["height"] / 2}
+
+
+def click(control: Locator, fraction: float) -> None:
+    control.click(position=place(control, fraction))
+
+
+def tap(control: Locator, fraction: float) -> None:
+    control.tap(position=place(control, fraction))
+
+
+def test_the_search_finds_entmax(browser: Browser, html: Path) -> None:
+    with Watched(browser, "search.html") as watched:
+        watched.page.goto((HTML / "search.html").as_uri() + "?q=entmax")
+        watched.page.wait_for_selector("#search-results li a")
+        assert any("softmax" in a.get_attribute("href") for a in watched.page.locator("#search-results li a").all())
+        assert watched.outside == [] and watched.errors == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_internal_link_lands(html: Path, name: str) -> None:
+    lost = [link for link in internal_links(HTML / name) if not lands(HTML / name, link)]
+    assert lost == []
+
+
+def internal_links(path: Path) -> list[str]:
+    soup = soup_of(path)
+    links = [a["href"] for a in soup.select("a[href]")]
+    links += [tag.get("src") or tag.get("href") for tag in soup.select("img[src], script[src], link[href]")]
+    return sorted({link for link in links if not link.startswith(("http", "mailto:", "data:", "javascript:"))})
+
+
+def lands(path: Path, link: str) -> bool:
+    file, anchor = urldefrag(link)
+    file = file.split("?")[0]
+    target = (path.parent / unquote(file)).resolve() if file else path
+    if not target.exists():
+        return False
+    return not anchor or bool(soup_of(target).find(id=unquote(anchor)))
+
+
+SOUPS: dict[Path, BeautifulSoup] = {}
+
+
+def soup_of(path: Path) -> BeautifulSoup:
+    if path not in SOUPS:
+        SOUPS[path] = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    return SOUPS[path]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_stays_small(html: Path, name: str) -> None:
+    images = [HTML / Path(name).parent / unquote(tag["src"]) for tag in soup_of(HTML / name).select("img[src]")]
+    size = (HTML / name).stat().st_size + sum(image.stat().st_size for image in set(images) if image.exists())
+    assert size < 1.5 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_picture_has_words(html: Path, name: str) -> None:
+    for image in soup_of(HTML / name).select("main img"):
+        words = image.get("alt", "")
+        assert words.strip() and not words.endswith((".png", ".svg")), image
