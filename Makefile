@@ -37,6 +37,7 @@ serve: book             ## the built book at http://localhost:8000
 
 notebooks: $(BOOK_READY) ## execute the chapters again and write their outputs into the notebooks
 	$(QUIET) PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.notebooks --jobs $(JOBS)
+	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.cover
 
 bench: $(TEST_READY)    ## run the races on this machine and record them
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench --record

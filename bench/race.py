@@ -51,7 +51,7 @@ class Race:
             they return a tensor, an array, or a tuple of these.
         goal: the highest ratio of times, ours / theirs, that counts as reached; None: only measure.
         reference: a function that returns the true values in float64. Ours may then err no more than theirs
-            (an error within the rounding of the result's own dtype counts as none).
+            (one unit of rounding of the largest result counts as none).
         memory_goal: the highest ratio of peak extra memory that counts as reached; None: not measured.
             Only memory that torch allocates is seen.
         note: a remark for the record.

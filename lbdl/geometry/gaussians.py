@@ -275,7 +275,7 @@ def kl_divergence_by_formula(p: Gaussian, q: Gaussian) -> Tensor:
         ValueError: p and q do not fit.
         RuntimeError: Sigma_q is singular (`torch.linalg.LinAlgError`).
 
-    Source: Kullback 1959, Information Theory and Statistics, chapter 9, equation (1.2).
+    Source: Kullback 1959, Information Theory and Statistics, chapter 9.
     """
     quotient = torch.linalg.solve(covariance_of(q), covariance_of(p))
     difference = (p.mean - q.mean)[..., None]
@@ -435,7 +435,7 @@ def bayes_error_bounds(p: Gaussian, q: Gaussian, prior: float = 0.5) -> tuple[Te
     Raises:
         ValueError: p and q do not fit, a covariance is singular, or `prior` is not in (0, 1).
 
-    Source: Kailath 1967, IEEE Trans. Commun. Technol. 15(1), section II; Devroye, Györfi & Lugosi 1996, section 3.4.
+    Source: Kailath 1967, IEEE Trans. Commun. Technol. 15(1), section II; Devroye, Györfi & Lugosi 1996, chapter 3.
     """
     if not 0 < prior < 1:
         raise ValueError(f"prior must be in (0, 1), got {prior}")
@@ -556,7 +556,7 @@ def wasserstein_squared_by_roots(p: Gaussian, q: Gaussian) -> Tensor:
     Raises:
         ValueError: p and q do not fit.
 
-    Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3), equation (4); Givens & Shortt 1984, proposition 7.
+    Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3); Givens & Shortt 1984, Michigan Math. J. 31(2).
     """
     root = matrix_sqrt(covariance_of(p))
     cross = matrix_sqrt(root @ covariance_of(q) @ root).diagonal(dim1=-2, dim2=-1).sum(-1)
@@ -809,7 +809,7 @@ def barycenter(gaussians: Gaussian, weights: Tensor | None = None, steps: int = 
     Raises:
         ValueError: shapes do not fit, a weight is negative, or `steps` is less than 1.
 
-    Source: Álvarez-Esteban et al. 2016, theorem 4.2, arXiv:1511.05355; Agueh & Carlier 2011, SIAM J. Math. Anal. 43(2).
+    Source: Álvarez-Esteban et al. 2016, section 4, arXiv:1511.05355; Agueh & Carlier 2011, SIAM J. Math. Anal. 43(2).
     """
     weights = require_weights(gaussians, weights, steps)
     wide = widened(gaussians)
@@ -875,7 +875,7 @@ def laplace_log_integral(log_f: Callable[[Tensor], Tensor], p: Gaussian) -> Tens
     Raises:
         ValueError: Sigma is singular.
 
-    Source: MacKay 2003, Information Theory, Inference, and Learning Algorithms, equation (27.5).
+    Source: MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27.
     """
     d = p.mean.shape[-1]
     heights = torch.func.vmap(log_f)(p.mean.reshape(-1, d)).reshape(p.mean.shape[:-1])

@@ -1,7 +1,7 @@
 """Johnson-Lindenstrauss: random projections that keep distances, how surely, and in how few dimensions.
 
 A random matrix A (n, d) maps N points of d coordinates to n coordinates. With n of the order log(N) / eps^2 all squared
-distances survive within a factor 1 +- eps, whatever d is. First the tails of a single random vector, each exactly and as
+distances survive within a factor 1 +- eps, whatever d is. First the tails of a single random vector, exactly and as
 bounds; then the dimensions that follow, from above and from below; then the maps themselves.
 
 Johnson & Lindenstrauss 1984; Dasgupta & Gupta 2003; the lower bound of Alon 2003, made sharp by Larsen & Nelson 2017,
@@ -17,6 +17,36 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+__all__ = [
+    "KINDS",
+    "Projection",
+    "count_sketch",
+    "dasgupta_gupta_dimension",
+    "distortion_variance",
+    "distortions",
+    "draw_count_sketch",
+    "draw_hadamard",
+    "draw_projection",
+    "embedding_dimension",
+    "gaussian_matrix",
+    "hadamard_projection",
+    "hadamard_rows",
+    "inner_product_tail",
+    "inner_product_tail_bound",
+    "inner_product_tail_chernoff",
+    "matrix_of",
+    "necessary_dimension",
+    "norm_tail",
+    "norm_tail_bound",
+    "norm_tail_chernoff",
+    "products_per_point",
+    "rademacher_matrix",
+    "sparse_matrix",
+    "sufficient_dimension",
+    "union_dimension",
+    "walsh_hadamard",
+]
+
 Number = float | Tensor
 Projection = Callable[[Tensor], Tensor]
 
@@ -29,8 +59,8 @@ def norm_tail(n: Number, eps: Number) -> Tensor:
 
         P(| ||u||^2 - 1 | >= eps),   u ~ N(0, I/n),   n ||u||^2 ~ chi-square with n degrees of freedom
 
-    Differentiable in `eps`, not in `n`. Exact up to torch's incomplete gamma function, which in float64 errs by 1e-9 of the
-    value.
+    Differentiable in `eps`, not in `n`. Exact up to torch's incomplete gamma function, which in float64 errs by 1e-9 of
+    its value.
 
     Args:
         n: dimension >= 1, a number or a tensor (...).
@@ -100,8 +130,8 @@ def inner_product_tail(n: Number, eps: Number) -> Tensor:
 
         P(|<u, v>| >= eps) = E erfc(eps n / sqrt(2 Q)),   u, v ~ N(0, I/n),   Q = n ||v||^2 ~ chi-square(n)
 
-    Given v, <u, v> is normal with variance ||v||^2 / n. The mean over Q is the trapezoid rule in log Q, 2001 points, exact
-    to about 1e-10.
+    Given v, <u, v> is normal with variance ||v||^2 / n. The mean over Q is the trapezoid rule in log Q, 2001 points,
+    exact to about 1e-8 of the value.
 
     Args:
         n: dimension >= 1, a number or a tensor (...).
@@ -294,8 +324,8 @@ def embedding_dimension(words: int) -> float:
 
         n = 4 log(N) / log((1 + sqrt 5) / 2)  =  8.31 log(N)
 
-    The entropy of pairs under p(i, j) ~ e^(n cos angle), with random directions, is 2 log N - n/2 log(golden ratio); the
-    heuristic asks that it can be brought to 0. No theorem: real vectors are not random directions.
+    The entropy of pairs under p(i, j) ~ e^(n cos angle), with random directions, is 2 log N - n/2 log(golden ratio) for
+    large n; the heuristic asks that it can be brought to 0. No theorem: real vectors are not random directions.
 
     Args:
         words: N >= 1 words, or tokens in a context, shape ().
@@ -435,8 +465,8 @@ def sparse_matrix(
 
         A_ij = sqrt(s / n) * (+1 with probability 1/(2s),  0 with probability 1 - 1/s,  -1 with probability 1/(2s))
 
-    s = 3 costs a third of the products and has the variance of Gaussian entries; s = sqrt(d) ("very sparse") is safe only
-    for vectors that are not concentrated in few coordinates, see `distortion_variance`.
+    s = 3 costs a third of the products and has the variance of Gaussian entries; s = sqrt(d) ("very sparse") is safe
+    only for vectors that are not concentrated in few coordinates, see `distortion_variance`.
 
     Args:
         n: number of rows >= 1.
@@ -528,7 +558,9 @@ def count_sketch(x: Tensor, sketch: CountSketch) -> Tensor:
 def hadamard_rows(rows: Tensor, size: int) -> Tensor:
     """Rows of the Hadamard matrix in Sylvester's order.
 
-        H_ij = (-1)^(number of ones in the binary digits of i AND j),   H_{2k} = [[H_k, H_k], [H_k, -H_k]],   H H^T = size I
+        H_ij = (-1)^(number of ones in the binary digits of i AND j),   H_{2k} = [[H_k, H_k], [H_k, -H_k]]
+
+    The rows are orthogonal: H H^T = size I.
 
     Args:
         rows: numbers of rows (m,), int64, in [0, size).
@@ -623,9 +655,10 @@ def hadamard_projection(x: Tensor, sketch: HadamardSketch, chunk: int = 2**18) -
 
         X = x as a matrix (a, b),   Y = H_a[rows] (S2 * ((S1 * X) H_b)) / sqrt(m b),   y = Y as a vector (m b,)
 
-    d (b + m) products a point instead of d n. E ||y||^2 = ||x||^2. Its variance is at most 2/n ||x||^4, as with a Gaussian
-    matrix: it is 2/n (a - m)/(a - 1) (1 - sum_i r_i^2), r_i the share of row i of X in ||x||^2. Where b does not divide n,
-    the last row of Y is cut short, each column divided by the root of its own length, and the variance up to 1/8 larger.
+    d (b + m) products a point instead of d n. E ||y||^2 = ||x||^2. Its variance is at most 2/n ||x||^4, as with a
+    Gaussian matrix: it is 2/n (a - m)/(a - 1) (1 - sum_i r_i^2) ||x||^4, r_i the share of row i of X in ||x||^2. Where
+    b does not divide n, the last row of Y is cut short, each column is divided by the root of its own length, and the
+    variance is up to 1/8 larger.
 
     Args:
         x: points (..., d), floating dtype.
@@ -653,7 +686,9 @@ def hadamard_projection(x: Tensor, sketch: HadamardSketch, chunk: int = 2**18) -
     def project(part: Tensor) -> Tensor:
         padded = F.pad(part, (0, a * b - sketch.d)) if a * b > sketch.d else part
         mixed = (padded * first).reshape(-1, b) @ along_rows  # (points * a, b)
-        return columns_product(along_columns, mixed.view(-1, a, b) * second).flatten(-2)  # (points, m * b)
+        return columns_product(along_columns, mixed.view(-1, a, b).mul_(second)).flatten(
+            -2
+        )  # (points, m * b)
 
     points = x.reshape(-1, sketch.d)
     parts = [project(part)[:, : sketch.n] for part in points.split(max(1, chunk // (a * b)))]
@@ -791,14 +826,14 @@ def next_power_of_two(n: int) -> int:
 
 def best_block(n: int) -> int:
     """A power of two near sqrt(n), at most n; not below 16 where n allows it, which suits matrix products."""
-    return min(1 << (n.bit_length() - 1), max(16, 2 ** round(math.log2(n) / 2)))
+    return min(1 << (n.bit_length() - 1), max(16, 2 ** math.ceil(math.log2(n) / 2)))
 
 
 # --- Checks -----------------------------------------------------------------------------------------------------------
 
 
 def tail_arguments(n: Number, eps: Number) -> tuple[Tensor, Tensor]:
-    """Both as tensors of one floating dtype; numbers are checked, tensors are not read (that would wait for the device)."""
+    """Both as tensors of one floating dtype. Tensors are not read: that would wait for the device."""
     if not isinstance(n, Tensor) and not 1 <= n < math.inf:
         raise ValueError(f"n must be finite and >= 1, got {n}")
     if not isinstance(eps, Tensor) and not 0 < eps < math.inf:

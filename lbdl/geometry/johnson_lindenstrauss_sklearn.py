@@ -1,4 +1,4 @@
-"""The projections of `johnson_lindenstrauss` behind scikit-learn's transformer interface: pipelines, grid search, pickling."""
+"""The projections of `johnson_lindenstrauss` behind scikit-learn's transformer interface, for its pipelines."""
 
 from typing import Any
 
@@ -15,6 +15,8 @@ from lbdl.geometry.johnson_lindenstrauss import (
     draw_projection,
     matrix_of,
 )
+
+__all__ = ["RandomProjection"]
 
 CHUNK = 2**22  # numbers of a sparse input that are made dense at a time
 

@@ -10,7 +10,9 @@ Labels and covariances are looked at before they are used (a class without examp
 `torch.compile` breaks its graph there, and CUDA waits.
 """
 
+import functools
 import math
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import torch
@@ -90,10 +92,11 @@ def linear_regression(x: Tensor, y: Tensor, shrinkage: Strength = 0.0) -> tuple[
     require_rows(x)
     if y.dim() != x.dim() or y.shape[:-1] != x.shape[:-1]:
         raise ValueError(f"y must be (..., n, m) beside x {tuple(x.shape)}, got shape {tuple(y.shape)}")
-    rows, targets = working(x), working(y)
+    rows, targets = x.double(), y.double()
     mean_x, mean_y = rows.mean(-2, keepdim=True), targets.mean(-2, keepdim=True)
     centred, n = rows - mean_x, x.shape[-2]
     covariance = shrink(centred.mT @ centred / n, shrinkage)
+    correlation_factor(covariance, torch.finfo(x.dtype).eps ** 2)
     weight = solve_covariance(covariance, centred.mT @ (targets - mean_y) / n)  # (..., d, m)
     return weight.to(x.dtype), (mean_y - mean_x @ weight).squeeze(-2).to(x.dtype)
 
@@ -106,15 +109,16 @@ def class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
 
         p_k = n_k / n,   mu_k = mean of class k,   Sigma = (1/n) sum_i (x_i - mu_{y_i}) (x_i - mu_{y_i})^T
 
-    They maximise the joint likelihood prod_i p(x_i, y_i).
+    They maximise the joint likelihood prod_i p(x_i, y_i). They come in float64 whatever `x` is: they are small, and a
+    covariance is often close to singular.
 
     Args:
-        x: inputs (..., n, d), floating dtype; half precision is summed in float32.
+        x: inputs (..., n, d), floating dtype.
         y: class of each row (..., n), integers in [0, num_classes); every class occurs.
         num_classes: K >= 2.
 
     Returns:
-        `ClassMoments`: prior (..., K), mean (..., K, d), covariance (..., d, d), float32 or float64.
+        `ClassMoments`: prior (..., K), mean (..., K, d), covariance (..., d, d), float64.
 
     Raises:
         ValueError: shapes do not fit, a label is out of range, a class has no example, or `x` is not finite.
@@ -123,7 +127,7 @@ def class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
     Source: Anderson 2003, An Introduction to Multivariate Statistical Analysis, section 6.5.
     """
     member = memberships(x, y, num_classes)  # (..., n, K)
-    rows, count = working(x), member.sum(-2)  # (..., K)
+    rows, count = x.double(), member.sum(-2)  # (..., K)
     mean = (member.mT @ rows) / count.unsqueeze(-1)  # (..., K, d)
     require_finite(mean)
     residual = rows - member @ mean  # each row less the mean of its class
@@ -137,12 +141,12 @@ def fast_class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
         Sigma = (1/n) sum_blocks R^T R,   R = the block's rows less their class means
 
     Args:
-        x: inputs (..., n, d), floating dtype; half precision is summed in float32.
+        x: inputs (..., n, d), floating dtype; a block at a time becomes float64.
         y: class of each row (..., n), integers in [0, num_classes); every class occurs.
         num_classes: K >= 2.
 
     Returns:
-        `ClassMoments`: prior (..., K), mean (..., K, d), covariance (..., d, d), float32 or float64.
+        `ClassMoments`: prior (..., K), mean (..., K, d), covariance (..., d, d), float64.
 
     Raises:
         ValueError: shapes do not fit, a label is out of range, a class has no example, or `x` is not finite.
@@ -150,19 +154,26 @@ def fast_class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
 
     Source: as `class_moments`, blocked.
     """
-    member = memberships(x, y, num_classes)
+    member, length = memberships(x, y, num_classes), block_length(x)
     count = member.sum(-2)
-    mean = (member.mT @ working(x)) / count.unsqueeze(-1)
+    blocks = list(zip(x.split(length, -2), member.split(length, -2), strict=True))
+    mean = total(own.mT @ rows.double() for rows, own in blocks) / count.unsqueeze(-1)  # (..., K, d)
     require_finite(mean)
-    scatter = x.new_zeros(())
-    length = max(64, BLOCK * x.shape[-2] // x.numel())
-    for rows, own in zip(x.split(length, -2), member.split(length, -2), strict=True):
-        residual = working(rows) - own @ mean  # (..., length, d)
-        scatter = scatter + residual.mT @ residual
-    return ClassMoments(count / x.shape[-2], mean, scatter / x.shape[-2])
+    residuals = (rows.double() - own @ mean for rows, own in blocks)
+    return ClassMoments(count / x.shape[-2], mean, total(r.mT @ r for r in residuals) / x.shape[-2])
 
 
 BLOCK = 1 << 16  # numbers in a block of rows: half a megabyte of float64
+
+
+def block_length(x: Tensor) -> int:
+    """Rows in a block: few enough to stay in the cache, and no fewer than columns, so that products outweigh sums."""
+    return max(x.shape[-1], BLOCK * x.shape[-2] // x.numel())
+
+
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of tensors of one shape."""
+    return functools.reduce(torch.add, terms)
 
 
 def within_covariance(mean: Tensor, covariance: Tensor, prior: Tensor, class_mean: Tensor) -> Tensor:
@@ -270,11 +281,12 @@ def shrunk_class_moments(
         shrinkage: strength in [0, 1], a number or a tensor (...); or "auto".
 
     Returns:
-        `ClassMoments`: prior (..., K), mean (..., K, d), covariance (..., d, d), float32 or float64.
+        `ClassMoments`: prior (..., K), mean (..., K, d), covariance (..., d, d), float64.
 
     Raises:
         ValueError: as `class_moments`; `shrinkage` is outside [0, 1] or another word than "auto"; or it is 0 although
-            n - K < d, where the covariance is singular for certain.
+            n - K < d, where the covariance is singular for certain; or the covariance is singular but for the rounding
+            of the data.
         TypeError: `x` is not floating, or `y` is not integer.
 
     Source: Friedman 1989, JASA 84; Ledoit & Wolf 2004.
@@ -282,9 +294,15 @@ def shrunk_class_moments(
     require_enough(x, num_classes, shrinkage)
     moments = fast_class_moments(x, y, num_classes)
     if isinstance(shrinkage, str):
-        own_mean = moments.mean.gather(-2, y.long().unsqueeze(-1).expand(x.shape))  # (..., n, d)
-        shrinkage = ledoit_wolf(working(x) - own_mean)
-    return moments._replace(covariance=shrink(moments.covariance, shrinkage))
+        own_mean = moments.mean.to(working(x[..., :1]).dtype).gather(
+            -2, y.long().unsqueeze(-1).expand(x.shape)
+        )
+        shrinkage = ledoit_wolf(working(x) - own_mean)  # (...)
+    covariance = shrink(moments.covariance, shrinkage)
+    correlation_factor(
+        covariance, torch.finfo(x.dtype).eps ** 2
+    )  # what is left below is rounding of the data
+    return moments._replace(covariance=covariance)
 
 
 # --- The closed form --------------------------------------------------------------------------------------------------
@@ -421,7 +439,7 @@ def maximum_likelihood_logistic(
 
     Source: Nelder & Wedderburn 1972, JRSS A 135 (iterative weighting); Hastie et al. 2009, section 4.4.1.
     """
-    target = memberships(x, y, 2)[..., 1]
+    target = memberships(x, y, 2)[..., 1].to(working(x[..., :1]).dtype)
     if not (penalty >= 0 and math.isfinite(penalty)):
         raise ValueError(f"penalty must be finite and >= 0, got {penalty}")
     rows = F.pad(working(x), (0, 1), value=1.0)  # (..., n, d + 1): the bias is the weight of a one
@@ -503,9 +521,6 @@ def solve_covariance(covariance: Tensor, right: Tensor) -> Tensor:
 
         Sigma = D R D,  R = L L^T;    Sigma^-1 = D^-1 R^-1 D^-1
 
-    The squared pivots of L are the share of each feature's variance that the features before it do not explain: where
-    one is down to rounding error, the matrix is refused.
-
     Args:
         covariance: (..., d, d), symmetric positive definite, float32 or float64.
         right: (..., d, m).
@@ -518,15 +533,25 @@ def solve_covariance(covariance: Tensor, right: Tensor) -> Tensor:
 
     Source: Golub & Van Loan 2013, Matrix Computations, section 4.2.
     """
-    deviation = covariance.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-1)  # (..., d, 1)
+    factor, deviation = correlation_factor(covariance, 4 * torch.finfo(covariance.dtype).eps)
+    return torch.cholesky_solve(right / deviation, factor) / deviation
+
+
+def correlation_factor(covariance: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
+    """L (..., d, d) and the standard deviations (..., d, 1), if no feature is a combination of others.
+
+    The squared pivots of L are the share of each feature's variance that the features before it do not explain: where
+    one is no more than d `rounding`, the matrix is refused.
+    """
+    deviation = covariance.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-1)
     factor = torch.linalg.cholesky_ex(covariance / (deviation * deviation.mT)).L
     unexplained = factor.diagonal(dim1=-2, dim2=-1).square()
-    if not bool((unexplained > 4 * covariance.shape[-1] * torch.finfo(covariance.dtype).eps).all()):
+    if not bool((unexplained > covariance.shape[-1] * rounding).all()):
         raise ValueError(
             "covariance must be finite and positive definite, got one that is singular to working precision: "
             "a feature is constant or a combination of others; drop it or pass shrinkage > 0"
         )
-    return torch.cholesky_solve(right / deviation, factor) / deviation
+    return factor, deviation
 
 
 def working(x: Tensor) -> Tensor:
@@ -535,10 +560,10 @@ def working(x: Tensor) -> Tensor:
 
 
 def memberships(x: Tensor, y: Tensor, num_classes: int) -> Tensor:
-    """Which row belongs to which class: ones and zeros (..., n, K) in the working dtype of `x`."""
+    """Which row belongs to which class: ones and zeros (..., n, K), float64."""
     require_rows(x)
     require_labels(x, y, num_classes)
-    member = F.one_hot(y.long(), num_classes).to(working(x[..., :1]).dtype)
+    member = F.one_hot(y.long(), num_classes).double()
     if not bool((member.sum(-2) > 0).all()):
         raise ValueError(f"y must hold every one of the {num_classes} classes, got a class without examples")
     return member

@@ -36,6 +36,7 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         coef_: weights, shape (K, d); (1, d) for two classes.
         intercept_: biases, shape (K,); (1,) for two classes.
         priors_, means_, covariance_: the moments, shapes (K,), (K, d) and (d, d), the covariance shrunk.
+    All of them are float64, and so are the probabilities, whatever X is.
 
     Raises:
         ValueError: at `fit`, for a single class, for `shrinkage` outside [0, 1], or for a singular covariance.

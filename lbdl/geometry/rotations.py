@@ -275,12 +275,11 @@ def middle(p: Tensor, q: Tensor) -> Tensor:
     Returns:
         Unit vectors (..., d).
 
-    Source: one step of Gram-Schmidt; why one is enough, Giraud et al. 2005, Numerische Mathematik 101.
+    Source: one step of Gram-Schmidt, Golub & Van Loan 2013, Matrix Computations, section 5.2.
     """
     total, gap = p + q, p - q
-    lean = inner(total, gap) / inner(gap, gap).clamp(
-        min=1
-    )  # p and q close: nothing to take out, nothing to divide by
+    # where p and q are close there is nothing to take out, and the clamp keeps the division harmless
+    lean = inner(total, gap) / inner(gap, gap).clamp(min=1)
     total = total - lean * gap
     opposite = total.norm(dim=-1, keepdim=True) <= 4 * torch.finfo(p.dtype).eps
     total = torch.where(opposite, perpendicular(p), total)
@@ -310,7 +309,8 @@ def unit(x: Tensor) -> Tensor:
 
         x / ||x||
 
-    Divided by the largest element first, so that squares neither overflow nor vanish.
+    Divided first by the power of two nearest below the largest element: that is exact, and then squares neither
+    overflow nor vanish.
 
     Args:
         x: vectors (..., d), none zero, floating dtype.
@@ -321,7 +321,8 @@ def unit(x: Tensor) -> Tensor:
     Source: Blue 1978, ACM Transactions on Mathematical Software 4(1), in its simplest form.
     """
     x = working(x)
-    x = x / x.detach().abs().amax(-1, keepdim=True)
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    x = x / (largest / (2 * torch.frexp(largest).mantissa))  # the power of two in `largest`
     return x / x.norm(dim=-1, keepdim=True)
 
 
@@ -374,7 +375,7 @@ def nearest_orthogonal(m: Tensor, *, proper: bool = False) -> Tensor:
         ValueError: `m` is not square, is empty, or holds a value that is not finite.
         TypeError: `m` is not floating.
 
-    Source: Fan & Hoffman 1955, Proc. AMS 6(1); Umeyama 1991, IEEE TPAMI 13(4); gradient, Higham 2008, section 8.1.
+    Source: Fan & Hoffman 1955, Proc. AMS 6(1); Umeyama 1991, IEEE TPAMI 13(4); gradient, Higham 2008, chapter 8.
     """
     require_square(m)
     q, *_ = OrthogonalFactor.apply(working(m), proper)
@@ -387,7 +388,7 @@ class OrthogonalFactor(torch.autograd.Function):
     Shapes: M (..., d, d) -> Q, U (..., d, d), s (..., d), V^T (..., d, d). The last element of s bears the sign that
     `proper` gave to the last column of U.
 
-    Source: Higham 2008, Functions of Matrices, section 8.1.
+    Source: Higham 2008, Functions of Matrices, chapter 8.
     """
 
     @staticmethod

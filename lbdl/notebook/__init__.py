@@ -11,7 +11,18 @@ from lbdl.notebook.show import show
 from lbdl.notebook.sliders import Choice, Slider
 from lbdl.notebook.style import PALETTE, figure
 
-__all__ = ["PALETTE", "CheckFailed", "Choice", "Question", "Slider", "check", "explore", "figure", "quiz", "show"]
+__all__ = [
+    "PALETTE",
+    "CheckFailed",
+    "Choice",
+    "Question",
+    "Slider",
+    "check",
+    "explore",
+    "figure",
+    "quiz",
+    "show",
+]
 
 style.use()
 if "ipykernel" in sys.modules:  # crisp figures: vectors in the book, double resolution in a notebook

@@ -58,13 +58,17 @@ def require_close(claim: str, actual: np.ndarray, expected: np.ndarray, rtol: fl
     try:
         np.broadcast_to(expected, actual.shape)
     except ValueError:
-        raise ValueError(f"check {claim!r} cannot compare shape {actual.shape} with shape {expected.shape}") from None
+        raise ValueError(
+            f"check {claim!r} cannot compare shape {actual.shape} with shape {expected.shape}"
+        ) from None
     if actual.size == 0:
         raise ValueError(f"check {claim!r} compares nothing: shape {actual.shape}")
     exact = actual.dtype.kind not in "fc" and expected.dtype.kind not in "fc"
     close = actual == expected if exact else np.isclose(actual, expected, rtol=rtol, atol=atol)
     if not np.all(close):
-        raise CheckFailed(f"{claim}\n{comparison(actual, np.broadcast_to(expected, actual.shape), np.asarray(close))}")
+        raise CheckFailed(
+            f"{claim}\n{comparison(actual, np.broadcast_to(expected, actual.shape), np.asarray(close))}"
+        )
 
 
 def comparison(actual: np.ndarray, expected: np.ndarray, close: np.ndarray) -> str:
@@ -91,7 +95,9 @@ def plain_line(claim: str, labels: list[str]) -> str:
 
 def html_line(claim: str, labels: list[str]) -> str:
     """The line of a page, with a link to each equation."""
-    links = ", ".join(f'<a class="lbdl-eq" href="#equation-{name}" data-eq="{name}">{name}</a>' for name in labels)
+    links = ", ".join(
+        f'<a class="lbdl-eq" href="#equation-{name}" data-eq="{name}">{name}</a>' for name in labels
+    )
     anchor = f' id="check-{labels[0]}"' if labels else ""
     proves = f' data-proves="{" ".join(labels)}"' if labels else ""
     return f'<div class="lbdl-check"{anchor}{proves}>✓ {html.escape(claim)}{" — " + links if links else ""}</div>'

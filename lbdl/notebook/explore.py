@@ -8,7 +8,7 @@ from IPython.display import display
 
 from lbdl.notebook import live, page
 from lbdl.notebook.frames import Draw, Renderer
-from lbdl.notebook.sliders import Control, Choice, Slider, line, start_state, states
+from lbdl.notebook.sliders import Choice, Control, Slider, line, start_state, states
 
 BUDGET = 500  # states an explorer may have; the built book draws every one of them ahead of time
 
@@ -45,7 +45,9 @@ def explore(draw: Draw, *, alt: str, caption: str = "", budget: int = BUDGET, **
 def require_controls(controls: dict[str, Control], alt: str, budget: int) -> None:
     """Refuse what cannot be explored, before anything is drawn."""
     if not controls:
-        raise ValueError("explore needs at least one Slider or Choice, as a keyword: explore(draw, alt=..., lr=Slider(0.01, 1))")
+        raise ValueError(
+            "explore needs at least one Slider or Choice, as a keyword: explore(draw, alt=..., lr=Slider(0.01, 1))"
+        )
     if not alt.strip():
         raise ValueError("explore needs an alternative text: alt='what the picture shows, in words'")
     for name, control in controls.items():
@@ -56,7 +58,9 @@ def require_controls(controls: dict[str, Control], alt: str, budget: int) -> Non
         count *= len(control.values)
     if count > budget:
         sizes = " x ".join(str(len(c.values)) for c in controls.values())
-        raise ValueError(f"explore would draw {sizes} = {count} states, more than its budget of {budget}: give fewer steps")
+        raise ValueError(
+            f"explore would draw {sizes} = {count} states, more than its budget of {budget}: give fewer steps"
+        )
 
 
 def show_page(renderer: Renderer, controls: dict[str, Control], alt: str, caption: str) -> None:

@@ -44,7 +44,9 @@ class Renderer:
         drawn = self.draw(**values)
         figure, sentence = drawn if isinstance(drawn, tuple) else (drawn, "")
         if not isinstance(figure, Figure):
-            raise TypeError(f"draw must return a matplotlib Figure, or (Figure, str), got {type(figure).__name__}")
+            raise TypeError(
+                f"draw must return a matplotlib Figure, or (Figure, str), got {type(figure).__name__}"
+            )
         if self.layout is None:
             figure.draw_without_rendering()
             self.layout = [axes.get_position() for axes in figure.axes]
@@ -81,7 +83,11 @@ def tokens(svg: str) -> list[str]:
 def shorten(number: re.Match[str]) -> str:
     """A decimal number with one digit after the point, none where that digit is 0."""
     short = f"{float(number[0]):.1f}"
-    return short[:-2].replace("-0", "0") if short.endswith(".0") and short[:-2] == "-0" else short.removesuffix(".0")
+    return (
+        short[:-2].replace("-0", "0")
+        if short.endswith(".0") and short[:-2] == "-0"
+        else short.removesuffix(".0")
+    )
 
 
 def edits(base: Sequence[str], frame: Sequence[str]) -> list[Edit]:
@@ -127,8 +133,17 @@ def pack(frames: Sequence[tuple[list[str], str]], start: int) -> str:
     base = frames[start][0]
     runs: dict[str, int] = {}
     listed = [
-        [n for i, count, new in edits(base, frame) for n in (i, count, runs.setdefault("".join(new), len(runs)))]
+        [
+            n
+            for i, count, new in edits(base, frame)
+            for n in (i, count, runs.setdefault("".join(new), len(runs)))
+        ]
         for frame, _ in frames
     ]
-    data = {"base": base, "runs": list(runs), "frames": listed, "sentences": [sentence for _, sentence in frames]}
+    data = {
+        "base": base,
+        "runs": list(runs),
+        "frames": listed,
+        "sentences": [sentence for _, sentence in frames],
+    }
     return base64.b64encode(zlib.compress(json.dumps(data, ensure_ascii=False).encode(), 9)).decode()

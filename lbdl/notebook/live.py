@@ -28,7 +28,8 @@ class Latest:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return self.act()
+            self.act()
+            return
         if self.waiting is not None:
             self.waiting.cancel()
         self.waiting = loop.call_later(PAUSE, self.act)
@@ -69,14 +70,22 @@ def knob(name: str, control: Control) -> Any:
     options = [(control.text(v), v) for v in control.values]
     kind = widgets.Dropdown if isinstance(control, Choice) else widgets.SelectionSlider
     shared = {"description": label_of(name, control), "value": control.values[control.start]}
-    return kind(options=options, style={"description_width": "initial"}, layout={"width": "100%", "max_width": "32em"}, **shared)
+    return kind(
+        options=options,
+        style={"description_width": "initial"},
+        layout={"width": "100%", "max_width": "32em"},
+        **shared,
+    )
 
 
 def picture_html(renderer: Renderer, values: dict[str, Any], alt: str) -> tuple[str, str]:
     """The picture of a state as an HTML image, and its sentence."""
     png, sentence = renderer.render(values, "png", dpi=DPI)
     data = base64.b64encode(png).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}" style="width: 650px; max-width: 100%">', sentence
+    return (
+        f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}" style="width: 650px; max-width: 100%">',
+        sentence,
+    )
 
 
 def below(sentence: str, caption: str) -> str:

@@ -9,7 +9,9 @@ from lbdl.notebook.frames import pack
 from lbdl.notebook.sliders import Choice, Control, label_of
 
 
-def element(frames: Sequence[tuple[list[str], str]], controls: dict[str, Control], alt: str, caption: str) -> str:
+def element(
+    frames: Sequence[tuple[list[str], str]], controls: dict[str, Control], alt: str, caption: str
+) -> str:
     """The element's HTML: the start picture (all there is without JavaScript), the packed states, the script.
 
     Args:
@@ -19,7 +21,9 @@ def element(frames: Sequence[tuple[list[str], str]], controls: dict[str, Control
         caption: a line below the picture.
     """
     start = start_index(controls)
-    picture = "".join(frames[start][0]).replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
+    picture = "".join(frames[start][0]).replace(
+        "<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1
+    )
     setup = {"alt": alt, "caption": caption, "controls": [describe(n, c) for n, c in controls.items()]}
     return (
         f'<lbdl-explore data-states="{len(frames)}">'

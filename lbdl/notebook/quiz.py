@@ -38,7 +38,9 @@ class Question:
 
     def __post_init__(self) -> None:
         if not self.wrong or self.right in self.wrong:
-            raise ValueError(f"a Question needs wrong answers that differ from the right one, got {self.wrong}")
+            raise ValueError(
+                f"a Question needs wrong answers that differ from the right one, got {self.wrong}"
+            )
 
     def entry(self) -> dict[str, object]:
         """The question as jupyterquiz wants it; answers in an order fixed by their text."""

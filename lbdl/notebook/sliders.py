@@ -43,7 +43,9 @@ class Slider:
         if self.log and self.low <= 0:
             raise ValueError(f"a log Slider needs low > 0, got low={self.low}")
         if self.at is not None and not self.low <= self.at <= self.high:
-            raise ValueError(f"Slider needs low <= at <= high, got at={self.at} outside [{self.low}, {self.high}]")
+            raise ValueError(
+                f"Slider needs low <= at <= high, got at={self.at} outside [{self.low}, {self.high}]"
+            )
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from cycler import cycler
 from matplotlib.figure import Figure
 
 WIDTH = 6.5  # inches: at 12 pt, text stays readable when a phone shrinks the figure to 350 px
@@ -12,11 +13,11 @@ WIDTH = 6.5  # inches: at 12 pt, text stays readable when a phone shrinks the fi
 # Okabe and Ito's eight colours without black and yellow: told apart by colour-blind readers, legible on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
-RC = {
+RC: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#444444",
     "axes.grid": True,
-    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",

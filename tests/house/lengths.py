@@ -12,7 +12,14 @@ from pathlib import Path
 from statistics import median, quantiles
 
 ROOT = Path(__file__).parents[2]
-NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+NOT_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -43,7 +50,10 @@ def lengths(root: Path = ROOT / "lbdl") -> Iterator[tuple[int, str]]:
         code = code_lines(source)
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, Function):
-                yield len(own_lines(node) & code), f"{path.relative_to(root.parent)}:{node.lineno} {node.name}"
+                yield (
+                    len(own_lines(node) & code),
+                    f"{path.relative_to(root.parent)}:{node.lineno} {node.name}",
+                )
 
 
 def summary(counts: list[int]) -> tuple[float, float]:

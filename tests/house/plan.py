@@ -52,7 +52,9 @@ TOPICS = [Topic(path.parent.name, path.stem) for path in chapters(ROOT)]
 
 def source_files() -> list[Path]:
     """The topic modules: every file of the library that stands in a part."""
-    return sorted(path for path in (ROOT / "lbdl").glob("*/**/*.py") if path.parts[len(ROOT.parts) + 1] not in SERVANTS)
+    return sorted(
+        path for path in (ROOT / "lbdl").glob("*/**/*.py") if path.parts[len(ROOT.parts) + 1] not in SERVANTS
+    )
 
 
 def topic_modules() -> list[ModuleType]:

@@ -59,7 +59,10 @@ def chapter(folder: Path, code: str, name: str = "chapter.ipynb") -> Path:
             "%matplotlib inline\nimport toybook.part.plain as p",
             {"toybook", "toybook.part", "toybook.part.plain", "toybook.part.deeper"},
         ),
-        ("from toybook.part import lazy", {"toybook", "toybook.part", "toybook.part.lazy", "toybook.part.other"}),
+        (
+            "from toybook.part import lazy",
+            {"toybook", "toybook.part", "toybook.part.lazy", "toybook.part.other"},
+        ),
     ],
 )
 def test_a_chapter_depends_on_what_it_imports_directly_or_not(tmp_path, library, code, modules):
@@ -209,7 +212,12 @@ def test_checks_and_equations_are_tied(tmp_path, environment):
 
 
 def test_gaps_are_warnings(tmp_path, environment):
-    pages = {"index": INDEX, "a": A, "b": "# B\n" + raw_check("of nothing", "eq-nowhere"), "evidence": "# E\n"}
+    pages = {
+        "index": INDEX,
+        "a": A,
+        "b": "# B\n" + raw_check("of nothing", "eq-nowhere"),
+        "evidence": "# E\n",
+    }
     _, warnings = build(tmp_path, pages)
     assert "equation eq-one has no check" in warnings
     assert "check of an unknown equation: eq-nowhere" in warnings

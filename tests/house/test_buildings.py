@@ -10,7 +10,17 @@ import pytest
 
 from .plan import ROOT, TOPICS, Topic, source_files
 
-OUTSIDE = ("jupyter", "IPython", "ipykernel", "ipywidgets", "matplotlib", "sklearn", "scipy", "tqdm", "lbdl.core")
+OUTSIDE = (
+    "jupyter",
+    "IPython",
+    "ipykernel",
+    "ipywidgets",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "tqdm",
+    "lbdl.core",
+)
 
 
 def stands(path: Path) -> bool:
@@ -49,7 +59,7 @@ def outside_imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_topic_imports_torch_and_the_standard_library_only(path: Path):
-    adapters = {"sklearn", "numpy"} if path.stem.endswith("_sklearn") else set()
+    adapters = {"numpy", "scipy", "sklearn"} if path.stem.endswith("_sklearn") else set()
     assert outside_imports(path) <= {"torch", "lbdl"} | adapters | set(sys.stdlib_module_names)
 
 

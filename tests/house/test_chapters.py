@@ -55,7 +55,7 @@ def test_the_code_of_solutions_is_executed(topic: Topic):
     inside, executed = False, 0
     for cell in topic.notebook.cells:
         if cell.cell_type == "markdown":
-            inside = inside and "{solution-end}" not in cell.source or "{solution-start}" in cell.source
+            inside = (inside and "{solution-end}" not in cell.source) or "{solution-start}" in cell.source
         elif inside and cell.source.strip():
             assert cell.execution_count
             executed += 1
@@ -74,7 +74,9 @@ def test_every_picture_has_an_alt_text(topic: Topic):
 @each_topic
 def test_every_figure_has_a_caption(topic: Topic):
     pictures = [cell for cell in topic.cells("code") if has_picture(cell) and "explore(" not in cell.source]
-    assert [c.source for c in pictures if not c.metadata.get("mystnb", {}).get("figure", {}).get("caption")] == []
+    assert [
+        c.source for c in pictures if not c.metadata.get("mystnb", {}).get("figure", {}).get("caption")
+    ] == []
 
 
 @each_topic

@@ -38,7 +38,9 @@ def test_a_function_documents_arguments_result_and_source(name: str):
     parameters = inspect.signature(FUNCTIONS[name]).parameters
     assert section(docstring, "Returns").strip(), "Returns"
     assert section(docstring, "Source").strip(), "Source"
-    missing = [p for p in parameters if not re.search(rf"(?<![\w.]){re.escape(p)}\b", section(docstring, "Args"))]
+    missing = [
+        p for p in parameters if not re.search(rf"(?<![\w.]){re.escape(p)}\b", section(docstring, "Args"))
+    ]
     assert not missing, "Args"
 
 

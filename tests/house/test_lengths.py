@@ -17,7 +17,7 @@ def test_a_length_counts_code_and_nothing_else(tmp_path: Path):
         'def outer(\n    x,\n):\n    """Docstring\n    of two lines."""\n\n    # comment\n'
         "    def inner(y):\n        return y\n\n    text = '''two\n    lines'''\n    return inner(x), text\n"
     )
-    assert dict((name, count) for count, name in lengths(tmp_path)) == {
+    assert {name: count for count, name in lengths(tmp_path)} == {
         f"{tmp_path.name}/module.py:1 outer": 6,
         f"{tmp_path.name}/module.py:8 inner": 2,
     }

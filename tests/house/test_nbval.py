@@ -17,7 +17,9 @@ def write_notebook(path: Path, printed: str, claimed: str) -> None:
     line = new_output("display_data", data={"text/plain": claimed, "text/html": f"<b>{claimed}</b>"})
     cells = [
         new_markdown_cell("# A number"),
-        new_code_cell("print(2 ** 0.5)", execution_count=1, outputs=[new_output("stream", text=f"{printed}\n")]),
+        new_code_cell(
+            "print(2 ** 0.5)", execution_count=1, outputs=[new_output("stream", text=f"{printed}\n")]
+        ),
         new_code_cell(
             "from IPython.display import display\n"
             "text = '✓ the square is two'\n"
@@ -32,7 +34,9 @@ def write_notebook(path: Path, printed: str, claimed: str) -> None:
 def nbval_passes(path: Path) -> bool:
     """Whether strict nbval accepts the notebook, run as in `make test`."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    done = subprocess.run([*COMMAND, str(path)], cwd=path.parent, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*COMMAND, str(path)], cwd=path.parent, env=environment, capture_output=True, text=True
+    )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.returncode == 0
 

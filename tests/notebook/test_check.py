@@ -44,7 +44,9 @@ def test_tolerances_are_those_asked_for(shown):
 
 
 def test_the_first_difference_is_pointed_at():
-    with pytest.raises(CheckFailed, match=r"first differs at \(1, 0\): 3.0 against 9.0\n1 of 4 values differ"):
+    with pytest.raises(
+        CheckFailed, match=r"first differs at \(1, 0\): 3.0 against 9.0\n1 of 4 values differ"
+    ):
         check("a matrix", [[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [9.0, 4.0]])
 
 

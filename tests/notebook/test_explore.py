@@ -30,7 +30,9 @@ def test_the_page_carries_every_state(shown, monkeypatch):
     assert 'data-states="8"' in html and "a line &amp; its end" in html
     setup = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
     assert [c["name"] for c in setup["controls"]] == ["lr", "kind"]
-    assert not re.search(r"""(src|href)=["']?https?:|url\(["']?https?:""", html), "a page asks no network for anything"
+    assert not re.search(r"""(src|href)=["']?https?:|url\(["']?https?:""", html), (
+        "a page asks no network for anything"
+    )
 
 
 def test_a_still_notebook_shows_a_picture_and_a_sentence(shown, monkeypatch):

@@ -42,9 +42,17 @@ def test_compact_svg_is_still_svg_and_shows_the_same_tags():
 
 def test_coordinates_move_by_less_than_a_tenth_of_a_point():
     picture, _ = Renderer(draw).render({"lr": 0.5}, "svg")
-    numbers = [re.findall(r"-?\d+\.?\d*", d) for d in re.findall(r' d="([^"]*)"', " ".join(picture.decode().split()))]
-    small = [re.findall(r"-?\d+\.?\d*", d) for d in re.findall(r' d="([^"]*)"', "".join(tokens(picture.decode())))]
-    worst = max(abs(float(a) - float(b)) for p, q in zip(numbers, small, strict=True) for a, b in zip(p, q, strict=True))
+    numbers = [
+        re.findall(r"-?\d+\.?\d*", d) for d in re.findall(r' d="([^"]*)"', " ".join(picture.decode().split()))
+    ]
+    small = [
+        re.findall(r"-?\d+\.?\d*", d) for d in re.findall(r' d="([^"]*)"', "".join(tokens(picture.decode())))
+    ]
+    worst = max(
+        abs(float(a) - float(b))
+        for p, q in zip(numbers, small, strict=True)
+        for a, b in zip(p, q, strict=True)
+    )
     assert worst <= 0.0501
 
 

@@ -41,7 +41,9 @@ def test_quiz_hides_the_right_answer_among_the_wrong(shown):
     places = []
     for word in ("oak", "elm", "ash", "fir", "yew", "box"):
         quiz(Question("Which?", right=word, wrong=["one", "two", "three"], why="So."))
-        places.append([c == "true" for c in re.findall(r'"correct": (true|false)', shown[-1]["text/html"])].index(True))
+        places.append(
+            [c == "true" for c in re.findall(r'"correct": (true|false)', shown[-1]["text/html"])].index(True)
+        )
     assert len(set(places)) > 1
 
 

@@ -12,7 +12,13 @@ from lbdl.notebook.sliders import line, start_state, states
 numbers = st.floats(1e-3, 1e3)
 
 
-@given(low=numbers, factor=st.floats(1.5, 100), steps=st.integers(2, 40), log=st.booleans(), where=st.floats(0, 1))
+@given(
+    low=numbers,
+    factor=st.floats(1.5, 100),
+    steps=st.integers(2, 40),
+    log=st.booleans(),
+    where=st.floats(0, 1),
+)
 def test_start_value_is_met_exactly_and_values_stay_inside(low, factor, steps, log, where):
     high = low * factor
     at = min(max(low + where * (high - low), low), high)

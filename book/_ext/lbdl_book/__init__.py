@@ -11,4 +11,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Install the three parts; each says in its own docstring what it does."""
     for part in (execution, evidence, records):
         part.install(app)
+    app.connect("builder-inited", drop_backlinks)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def drop_backlinks(app: Sphinx) -> None:
+    """No arrows from a bibliography back to the text: docutils puts them where a list may only hold its entries."""
+    app.env.settings["footnote_backlinks"] = False

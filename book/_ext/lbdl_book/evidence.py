@@ -227,7 +227,9 @@ def marked(app: Sphinx, docname: str, block: nodes.math_block, checks: list[Chec
 
 def chapters_with_equations(env: BuildEnvironment) -> Iterator[tuple[str, list[Equation]]]:
     """Pages that hold labelled equations, in the order of the book."""
-    order = {str(name).removesuffix(".ipynb"): n for n, name in enumerate(getattr(env, "external_site_map", ()))}
+    order = {
+        str(name).removesuffix(".ipynb"): n for n, name in enumerate(getattr(env, "external_site_map", ()))
+    }
     pages = sorted(equations_of(env), key=lambda docname: order.get(docname, len(order)))
     yield from ((docname, equations_of(env)[docname]) for docname in pages)
 

@@ -31,11 +31,16 @@ def chapters(root: Path = ROOT) -> list[Path]:
 
 
 def normalised(notebook: NotebookNode) -> NotebookNode:
-    """Keep what a reader sees; drop times, versions and the state of an editor."""
+    """Keep what a reader sees; drop times, versions and the state of an editor.
+
+    What the book hides behind a button (tag `hide-input`), JupyterLab folds away too.
+    """
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         for key in ("execution", "collapsed", "scrolled", "ExecuteTime"):
             cell.metadata.pop(key, None)
+        if "hide-input" in cell.metadata.get("tags", []):
+            cell.metadata["jupyter"] = {"source_hidden": True}
     return notebook
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -15,6 +16,17 @@ def install(app: Sphinx) -> None:
     """Add the two directives."""
     app.add_directive("races", Races)
     app.add_directive("experiments", Experiments)
+    app.connect("env-get-outdated", pages_with_other_files)
+
+
+def pages_with_other_files(app: Sphinx, env: BuildEnvironment, *changes: set[str]) -> list[str]:
+    """Pages whose folder holds files that were not there, or has lost some; Sphinx itself sees changed files."""
+    recorded = {name: page["lbdl_records"] for name, page in env.metadata.items() if "lbdl_records" in page}
+    return [
+        docname
+        for docname, (pattern, files) in recorded.items()
+        if files != [str(file) for file in sorted(Path(app.srcdir).glob(pattern))]
+    ]
 
 
 class RecordedTable(SphinxDirective):
@@ -24,11 +36,11 @@ class RecordedTable(SphinxDirective):
     suffix: str
 
     def run(self) -> list[nodes.Node]:
-        folder = Path(self.env.srcdir) / self.folder
-        files = sorted(folder.rglob(f"*{self.suffix}"))
-        for path in {folder, *files, *(file.parent for file in files)}:
-            if path.exists():
-                self.env.note_dependency(str(path))
+        pattern = f"{self.folder}/**/*{self.suffix}"
+        files = sorted(Path(self.env.srcdir).glob(pattern))
+        self.env.metadata[self.env.docname]["lbdl_records"] = (pattern, [str(file) for file in files])
+        for file in files:
+            self.env.note_dependency(str(file))
         html = "\n".join(piece for file in files for piece in self.render(file))
         return [nodes.raw("", html or "<p>Nothing is recorded yet.</p>", format="html")]
 

@@ -25,7 +25,7 @@ from lbdl.models.softmax.maps import entmax, entmax_slope, require_alpha
 from lbdl.models.softmax.scores import require_peak, require_scores, widen
 
 CHUNK = 2**16  # scores treated at once on a CPU: 256 KiB in float32, a few of which fit the second cache
-GROUPS = 128  # columns of the table whose maxima make the first guess
+GROUP = 32  # scores of which only the largest takes part in the first guess
 MAX_STEPS = 64  # total excess times slope falls fourfold a step: 64 steps cover float64 and any n
 
 
@@ -54,7 +54,7 @@ def fast_sparsemax(x: Tensor, dim: int = -1) -> Tensor:
 def fast_entmax15(x: Tensor, dim: int = -1) -> Tensor:
     """Entmax with alpha = 1.5: `entmax15`, without sorting.
 
-        fast_entmax15(x) = relu(x / 2 - tau)^2  that sums to 1
+        fast_entmax15(x) = relu(x / 2 - tau)^2,   with the tau for which the result sums to 1
 
     Args:
         x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
@@ -92,9 +92,8 @@ def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: `alpha` is below 1; bad `dim`; a row with NaN, +inf or no finite score. The check looks at
-            the rows'
-            maxima, which are needed anyway: it costs no pass over the scores.
+        ValueError: `alpha` is below 1; bad `dim`; a row with NaN, +inf or no finite score. The check
+            looks at the rows' maxima, which are needed anyway: it costs no pass over the scores.
 
     Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702; Newton's method in place of their
         Algorithm 1.
@@ -151,14 +150,31 @@ def entmax_rows(x: Tensor, alpha: float) -> Tensor:
     maxima = widen(group_maxima(x))
     highest = maxima.amax(-1, keepdim=True)
     require_peak(highest)
-    guess, _ = newton_root((maxima - highest).mul_(alpha - 1), torch.ones_like(highest), alpha)
+    guess, *_ = newton_root((maxima - highest).mul_(alpha - 1), torch.ones_like(highest), alpha, 1e-3)
+    exact = 4 * torch.finfo(maxima.dtype).eps
     p = torch.empty_like(x, memory_format=torch.contiguous_format)
     for scores, top, start, out in chunks(x, highest, guess, p):
-        _, weights = newton_root((scores - top).mul_(alpha - 1), start, alpha)
-        torch.div(
-            weights, weights.sum(-1, keepdim=True), out=out
-        )  # takes the last rounding error off the total
+        _, slopes, weights = newton_root((scores - top).mul_(alpha - 1), start, alpha, exact)
+        out.copy_(settle(slopes, weights))
     return p
+
+
+def settle(slopes: Tensor, weights: Tensor) -> Tensor:
+    """Take the last rounding error of r off the probabilities, where it went in: in proportion to the slopes.
+
+    Dividing by the total instead would charge it to the largest probability.
+
+    Args:
+        slopes: t^(m-1) (rows, n).
+        weights: t^m (rows, n), whose total is nearly 1.
+
+    Returns:
+        Probabilities (rows, n).
+
+    Source: one Newton step, to first order.
+    """
+    excess = (weights.sum(-1, keepdim=True) - 1) / slopes.sum(-1, keepdim=True)
+    return torch.addcmul(weights, slopes, excess, value=-1).relu_()
 
 
 def group_maxima(x: Tensor) -> Tensor:
@@ -175,13 +191,13 @@ def group_maxima(x: Tensor) -> Tensor:
     Source: the module's docstring, point 3.
     """
     n = x.shape[-1]
-    columns = max(1, min(GROUPS, n // 16))
+    columns = max(1, n // GROUP)
     whole = n - n % columns
     table = x[:, :whole].unflatten(-1, (-1, columns))  # (rows, n / columns, columns)
     return torch.cat([table.amax(-2), x[:, whole:]], dim=-1)
 
 
-def newton_root(z: Tensor, root: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+def newton_root(z: Tensor, root: Tensor, alpha: float, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """The r for which relu(z + r)^m sums to 1, by Newton's method on the m-norm of relu(z + r).
 
         r <- r - (S - S^(2-alpha)) / D,   S = sum relu(z + r)^m,   D = sum relu(z + r)^(m-1)
@@ -190,13 +206,13 @@ def newton_root(z: Tensor, root: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
         z: (alpha-1) times the scores minus their maximum (rows, n), float32 or float64.
         root: a start r (rows, 1), not below the root.
         alpha: in (1, 2].
+        tolerance: stop when no step is larger, relative to r. Every r on the way is a valid start for more scores.
 
     Returns:
-        r (rows, 1), to a few units of rounding, and the last relu(z + r)^m (rows, n).
+        r (rows, 1), and the last relu(z + r)^(m-1) and relu(z + r)^m (rows, n).
 
     Source: the module's docstring, points 1 and 2.
     """
-    tolerance = 4 * torch.finfo(z.dtype).eps
     for _ in range(MAX_STEPS):
         slopes, weights = lower_and_full_power(z, root, 1 / (alpha - 1))
         total = weights.sum(-1, keepdim=True)
@@ -204,7 +220,7 @@ def newton_root(z: Tensor, root: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
         root = root - step
         if bool((step <= tolerance * root).all()):
             break
-    return root, weights
+    return root, slopes, weights
 
 
 def lower_and_full_power(z: Tensor, root: Tensor, m: float) -> tuple[Tensor, Tensor]:
@@ -281,9 +297,30 @@ def jacobian_product_rows(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
     """
     result = torch.empty_like(p, memory_format=torch.contiguous_format)
     for some_p, some_grad, out in chunks(p, grad, result):
-        slopes = some_p.sign() if alpha == 2 else widen(some_p) ** (2 - alpha)
-        out.copy_(jacobian_product(widen(slopes), widen(some_grad)))
+        out.copy_(jacobian_product(quick_slopes(widen(some_p), alpha), widen(some_grad)))
     return result
+
+
+def quick_slopes(p: Tensor, alpha: float) -> Tensor:
+    """`entmax_slope` for alpha <= 2, quickly, and not to be differentiated:   s = p^(2-alpha), 0 off the support.
+
+    For alpha = 1.5 this is sqrt(p), taken as p / sqrt(p): the reciprocal root is one instruction on most CPUs, where
+    `torch.sqrt` may take the long way.
+
+    Args:
+        p: probabilities, any shape, float32 or float64.
+        alpha: in (1, 2].
+
+    Returns:
+        s, shape and dtype of `p`.
+
+    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
+    """
+    if alpha == 2:
+        return p.sign()
+    if alpha == 1.5:
+        return p.clamp(min=torch.finfo(p.dtype).tiny).rsqrt_().mul_(p)
+    return p ** (2 - alpha)
 
 
 def chunks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -83,7 +83,7 @@ def margin_softmax_loss(
     if not margin >= 0:
         raise ValueError(f"margin must be 0 or more, got {margin}")
     onehot = as_onehot(target, cosine)
-    return cross_entropy((cosine - margin * onehot) / temperature, target)
+    return cross_entropy((cosine - margin * onehot) / temperature, target).to(cosine.dtype)
 
 
 def sparse_softmax_loss(x: Tensor, target: Tensor, k: int) -> Tensor:

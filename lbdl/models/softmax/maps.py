@@ -275,7 +275,8 @@ def entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
     Returns:
-        Probabilities, shape and dtype of `x`; exact zeros outside the support where alpha > 1.
+        Probabilities, shape and dtype of `x`; exact zeros outside the support where alpha > 1. Above alpha = 2 a
+        probability near 0 moves infinitely fast with its score, and is right only to the root of the rounding.
 
     Raises:
         TypeError: `x` is not a floating-point tensor.

@@ -14,7 +14,7 @@ def require_scores(x: Tensor, dim: int = -1, name: str = "x") -> None:
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: `dim` is out of range or of size 0.
+        ValueError: `x` has no dimension; `dim` is out of range or of size 0.
 
     Source: house rule.
     """
@@ -22,6 +22,8 @@ def require_scores(x: Tensor, dim: int = -1, name: str = "x") -> None:
         raise TypeError(
             f"{name} must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}"
         )
+    if x.dim() == 0:
+        raise ValueError(f"{name} must have at least one dimension, got a single number")
     if not -x.dim() <= dim < x.dim():
         raise ValueError(
             f"dim must be in [{-x.dim()}, {x.dim() - 1}] for {name} of shape {tuple(x.shape)}, got {dim}"

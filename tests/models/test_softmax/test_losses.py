@@ -1,4 +1,4 @@
-"""The losses of `lbdl.models.softmax` against torch and the `entmax` package, and their common property: gradient = p - target."""
+"""The losses of `lbdl.models.softmax`: torch and the `entmax` package agree, and every gradient is p - target."""
 
 import math
 

@@ -185,6 +185,8 @@ def test_bad_values_are_refused(mapping, row, words):
 def test_bad_shapes_and_types_are_refused(mapping):
     with pytest.raises(ValueError, match=r"at least one score along dim -1, got shape \(3, 0\)"):
         mapping(torch.empty(3, 0))
+    with pytest.raises(ValueError, match="x must have at least one dimension"):
+        mapping(torch.tensor(1.0))
     with pytest.raises(ValueError, match="dim must be in"):
         mapping(torch.zeros(3, 4), 2)
     with pytest.raises(TypeError, match=r"floating-point tensor, got torch\.int64"):
@@ -217,11 +219,14 @@ rows = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=12)
 @given(row=rows)
 def test_entmax_is_monotone_permutes_along_and_sums_to_one(alpha, row):
     x = torch.tensor(row, dtype=torch.float64)
+    atol = (
+        1e-12 if alpha <= 2 else 2e-8
+    )  # above 2, a probability near 0 moves infinitely fast: sqrt(eps) at best
     for p in (entmax(x, alpha), fast_entmax(x, alpha)):
         order = x.argsort()
-        assert (p[order].diff() >= -1e-12).all()
-        assert_equal(p.sum(), torch.tensor(1.0, dtype=torch.float64))
-    assert_equal(fast_entmax(x.flip(0), alpha), fast_entmax(x, alpha).flip(0))
+        assert (p[order].diff() >= -atol).all()
+        assert_equal(p.sum(), torch.tensor(1.0, dtype=torch.float64), atol)
+    assert_equal(fast_entmax(x.flip(0), alpha), fast_entmax(x, alpha).flip(0), atol)
 
 
 # Softmax
