@@ -94,7 +94,7 @@ def races() -> Iterator[Race]:
         goal=0.1,
         ours=fit(ours, x, y),
         theirs=fit(lambda: LogisticRegression(max_iter=1000), x, y),
-        note="another estimator of the same model: maximum likelihood with a ridge",
+        note="another estimator of the same model: penalised maximum likelihood, slow on features far from round",
     )
     many = [gaussian_classes(100, 10, 2, torch.float64) for _ in range(200)]
     xs, ys = torch.stack([a for a, _ in many]), torch.stack([b for _, b in many])

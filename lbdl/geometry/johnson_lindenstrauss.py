@@ -650,7 +650,7 @@ def draw_hadamard(
     return HadamardSketch(n, d, first, random_signs(a, b, generator=generator, **options), rows)
 
 
-def hadamard_projection(x: Tensor, sketch: HadamardSketch, chunk: int = 2**18) -> Tensor:
+def hadamard_projection(x: Tensor, sketch: HadamardSketch, chunk: int = 2**19) -> Tensor:
     """The fast projection: signs, a small Hadamard product along rows, signs, a subsampled one along columns.
 
         X = x as a matrix (a, b),   Y = H_a[rows] (S2 * ((S1 * X) H_b)) / sqrt(m b),   y = Y as a vector (m b,)
@@ -685,10 +685,8 @@ def hadamard_projection(x: Tensor, sketch: HadamardSketch, chunk: int = 2**18) -
 
     def project(part: Tensor) -> Tensor:
         padded = F.pad(part, (0, a * b - sketch.d)) if a * b > sketch.d else part
-        mixed = (padded * first).reshape(-1, b) @ along_rows  # (points * a, b)
-        return columns_product(along_columns, mixed.view(-1, a, b).mul_(second)).flatten(
-            -2
-        )  # (points, m * b)
+        mixed = ((padded * first).reshape(-1, b) @ along_rows).view(-1, a, b)
+        return columns_product(along_columns, mixed.mul_(second)).flatten(-2)  # (points, m * b)
 
     points = x.reshape(-1, sketch.d)
     parts = [project(part)[:, : sketch.n] for part in points.split(max(1, chunk // (a * b)))]

@@ -19,6 +19,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+__all__ = [
+    "ClassMoments",
+    "conditional_gaussian",
+    "linear_regression",
+    "class_moments",
+    "fast_class_moments",
+    "within_covariance",
+    "shrink",
+    "ledoit_wolf",
+    "shrunk_class_moments",
+    "logistic_from_gaussians",
+    "softmax_from_gaussians",
+    "closed_form_logistic",
+    "closed_form_softmax",
+    "maximum_likelihood_logistic",
+    "logistic_derivatives",
+    "efron_efficiency",
+]
+
 Strength = float | Tensor
 Auto = Literal["auto"]
 
@@ -224,7 +243,7 @@ def shrink(covariance: Tensor, strength: Strength) -> Tensor:
     Raises:
         ValueError: `covariance` is not square, or `strength` is outside [0, 1].
 
-    Source: Friedman 1989, JASA 84, equation (18); Ledoit & Wolf 2004, equation (4).
+    Source: Friedman 1989, JASA 84(405); Ledoit & Wolf 2004, section 2.
     """
     require_square(covariance)
     g = torch.as_tensor(strength, dtype=covariance.dtype, device=covariance.device)[..., None, None]
@@ -324,7 +343,7 @@ def logistic_from_gaussians(moments: ClassMoments) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: shapes do not fit, there are not two classes, or the covariance is singular or not finite.
 
-    Source: Efron 1975, JASA 70, equations (1.1)-(1.4); Fisher 1936.
+    Source: Efron 1975, JASA 70(352), section 1; Fisher 1936.
     """
     prior, mean, covariance = moments
     require_moments(prior, mean, covariance)
@@ -460,12 +479,28 @@ def logistic_loss(theta: Tensor, rows: Tensor, target: Tensor, ridge: Tensor) ->
 
 
 def logistic_derivatives(theta: Tensor, rows: Tensor, target: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient (..., d + 1) and Hessian (..., d + 1, d + 1) of `logistic_loss`."""
+    """Gradient and Hessian of the mean negative log-likelihood plus ridge.
+
+        (1/n) sum_i (p_i - y_i) x_i + ridge theta,    (1/n) sum_i p_i (1 - p_i) x_i x_i^T + diag(ridge)
+
+    The Hessian is lifted by a rounding error of its size: a Newton step is finite even where the data fix no direction.
+
+    Args:
+        theta: weights, the bias last (..., d + 1), float32 or float64.
+        rows: inputs with a one appended (..., n, d + 1).
+        target: 0 or 1 for each row (..., n), same dtype.
+        ridge: strength of the ridge on each weight (d + 1,).
+
+    Returns:
+        Gradient (..., d + 1) and Hessian (..., d + 1, d + 1).
+
+    Source: Hastie, Tibshirani & Friedman 2009, section 4.4.1, with the sign of a loss.
+    """
     n, p = rows.shape[-2], (rows @ theta.unsqueeze(-1)).squeeze(-1).sigmoid()  # (..., n)
     gradient = (rows.mT @ (p - target).unsqueeze(-1)).squeeze(-1) / n + ridge * theta
     hessian = rows.mT @ ((p * (1 - p)).unsqueeze(-1) * rows) / n + ridge.diag()
     size = hessian.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    least = 1e3 * torch.finfo(rows.dtype).eps  # keeps the step finite where the data fix no direction
+    least = 1e3 * torch.finfo(rows.dtype).eps
     return gradient, hessian + (least * size + torch.finfo(rows.dtype).tiny) * torch.eye(rows.shape[-1]).to(
         rows
     )
@@ -501,7 +536,7 @@ def efron_efficiency(gap: Tensor) -> Tensor:
         ValueError: a gap is negative.
         TypeError: `gap` is not floating.
 
-    Source: Efron 1975, JASA 70(352), the theorem of section 1 for equal priors; by the trapezoidal rule.
+    Source: Efron 1975, JASA 70(352), for equal priors; by the trapezoidal rule.
     """
     if not gap.is_floating_point():
         raise TypeError(f"gap must be floating, got {gap.dtype}")

@@ -17,6 +17,8 @@ from lbdl.geometry.logistic_regression import (
     softmax_from_gaussians,
 )
 
+__all__ = ["ClosedFormLogisticRegression"]
+
 Array = Any  # numpy.ndarray: this module speaks scikit-learn's arrays and imports none itself
 
 

@@ -13,6 +13,24 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+__all__ = [
+    "plain_rotation",
+    "plain_reflection",
+    "plain_half_turn",
+    "apply_rotation",
+    "apply_reflection",
+    "apply_half_turn",
+    "rotation",
+    "reflection",
+    "half_turn",
+    "mirror",
+    "middle",
+    "perpendicular",
+    "unit",
+    "procrustes",
+    "nearest_orthogonal",
+]
+
 # --- The formulas of the text -----------------------------------------------------------------------------------------
 
 

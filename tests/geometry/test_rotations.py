@@ -331,6 +331,17 @@ def test_parts(seed: int, d: int) -> None:
     assert float(axis.norm()) > 0.7
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_left_of_opposite_vectors_may_be_noise(dtype: torch.dtype, device: str) -> None:
+    """p + q is one rounding along p, nothing of it is a direction: the middle must still be orthogonal to p."""
+    eps = torch.finfo(dtype).eps
+    p = unit(normal(1000, 5, dtype=dtype, device=device))
+    for factor in (1 - eps, 1 + eps, 1 + 2 * eps):
+        s = middle(p, -p * factor)
+        assert float((s * p).sum(-1).abs().max()) < 8 * eps
+        assert float((s.norm(dim=-1) - 1).abs().max()) < 8 * eps
+
+
 # --- Many pairs -------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,9 @@ MODULES = topic_modules()
 PUBLIC = dict(pair for module in MODULES for pair in public(module))
 FUNCTIONS = {name: thing for name, thing in PUBLIC.items() if inspect.isfunction(thing)}
 
-SHAPE = re.compile(r"\((\.\.\.|[A-Za-z0-9_+*/ -]+)(, ?[^()]*)?\)|\bshapes?\b|\bscalar|\bnumber|\belement")
+SHAPE = re.compile(
+    r"\((\.\.\.|[A-Za-z0-9_+*/ -]+)(, ?[^()]*)?\)|\bshapes?\b|\bscalar|\bnumber|\belement", re.IGNORECASE
+)
 
 
 def tensors_of(function: object) -> list[str]:

@@ -11,6 +11,9 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
+from lbdl.core.experiments import find_one
+from lbdl.core.results import read_result
+
 
 def install(app: Sphinx) -> None:
     """Add the two directives."""
@@ -64,16 +67,25 @@ class Races(RecordedTable):
 
 
 class Experiments(RecordedTable):
-    """One entry a recorded experiment: what it shows, on which device, and how to repeat it."""
+    """One entry a recorded experiment: what it shows, on which device, what came out, and how to repeat it."""
 
-    folder, suffix = "lbdl/experiments/recorded", ".json"
+    folder, suffix = "lbdl/experiments/recorded", ".npz"
 
     def render(self, file: Path) -> Iterator[str]:
-        record = json.loads(file.read_text())
-        yield f"<h2>{title(record.get('name', file.stem))}</h2>"
-        yield table(
-            ("property", "value"), ((key, text(value)) for key, value in record.items() if is_plain(value))
-        )
+        result = read_result(file)
+        declared = find_one(result.experiment)
+        chapter = self.env.app.builder.get_relative_uri(self.env.docname, f"book/{declared.chapter}")
+        yield f"<h2>{title(result.experiment)}, scale {escape(result.scale)}</h2>"
+        yield f"<p>It shows that {escape(declared.shows)}.</p>"
+        yield f'<p>Chapter: <a href="{chapter}">{title(declared.chapter)}</a>.</p>'
+        yield f"<p>{escape(result.provenance)}.</p>"
+        again = f"lbdl run {result.experiment} --scale {result.scale} --seed {result.seed}"
+        yield f"<p>Again: <code>{escape(again)}</code></p>"
+        found = {
+            name: str(array.tolist()) for name, array in result.arrays.items() if array.numel() <= 8
+        } | result.numbers
+        rows = [*result.parameters.items(), *found.items()]
+        yield table(("parameter or finding", "value"), ((key, text(value)) for key, value in rows))
 
 
 def race_row(race: dict[str, Any]) -> list[str]:
@@ -93,11 +105,6 @@ def text(value: Any) -> str:
 def title(name: str) -> str:
     """`models/softmax` or `map_of_trainability` as words."""
     return escape(name.rsplit("/", 1)[-1].replace("_", " ").capitalize())
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a table cell can show it."""
-    return not isinstance(value, list | dict)
 
 
 def table(head: tuple[str, ...], rows: Iterator[tuple[str, str] | list[str]]) -> str:
