@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Locator, Page
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "book" / "foundations" / "gradient_descent.ipynb"
 MINUTE = 60_000  # milliseconds
+KERNEL = "window.jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel"
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +29,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.copy(CHAPTER, folder)
     nbformat.write(opening(CHAPTER, "1 / 0"), folder / "mistake.ipynb")
     nbformat.write(opening(CHAPTER, FRAGILE), folder / "fragile.ipynb")
+    render_all_cells(folder / ".jupyter")
     port = free_port()
     with subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", f"--port={port}", "--ip=127.0.0.1",
@@ -39,6 +41,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_for(address + "/api")
         yield address
         server.terminate()
+
+
+def render_all_cells(config: Path) -> None:
+    """JupyterLab keeps only the cells in view; here all stay, so that a slider can be found after the last cell ran."""
+    settings = (
+        config
+        / "lab"
+        / "user-settings"
+        / "@jupyterlab"
+        / "notebook-extension"
+        / "tracker.jupyterlab-settings"
+    )
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"windowingMode": "none"}')
 
 
 FRAGILE = """
@@ -88,6 +104,7 @@ def open_notebook(page: Page, lab: str, name: str) -> None:
     page.goto(f"{lab}/lab/tree/{name}?reset")
     page.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget", timeout=MINUTE)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=MINUTE)
+    page.wait_for_function(f"() => {KERNEL}?.status == 'idle'", timeout=2 * MINUTE)
 
 
 def run(page: Page, command: str) -> None:
@@ -96,8 +113,9 @@ def run(page: Page, command: str) -> None:
 
 
 def moved(slider: Locator, picture: Locator) -> bool:
-    """Drag the handle to the right; whether the picture changes."""
+    """Drag the handle to the right; whether the picture changes, once the kernel has time."""
     handle = slider.locator(".noUi-handle")
+    handle.scroll_into_view_if_needed()
     before = picture.get_attribute("src")
     box, track = handle.bounding_box(), slider.bounding_box()
     assert box is not None and track is not None
@@ -106,7 +124,7 @@ def moved(slider: Locator, picture: Locator) -> bool:
     mouse.down()
     mouse.move(track["x"] + 0.8 * track["width"], box["y"] + box["height"] / 2, steps=12)
     mouse.up()
-    for _ in range(50):
+    for _ in range(900):  # a minute and a half: the kernel first ends what it runs
         if picture.get_attribute("src") != before:
             return True
         slider.page.wait_for_timeout(100)
@@ -127,7 +145,7 @@ def test_run_all_then_drag_and_the_picture_changes(page: Page, lab: str) -> None
     open_notebook(page, lab, CHAPTER.name)
     run(page, "notebook:run-all-cells")
     slider = page.locator(".widget-slider").first
-    slider.wait_for(timeout=2 * MINUTE)
+    slider.wait_for(timeout=MINUTE)
     picture = page.locator(".jupyter-widgets img").first
     picture.wait_for(timeout=MINUTE)
     assert picture.get_attribute("alt")
@@ -137,7 +155,7 @@ def test_run_all_then_drag_and_the_picture_changes(page: Page, lab: str) -> None
 def test_an_error_leaves_the_sliders_alive(page: Page, lab: str) -> None:
     open_notebook(page, lab, "mistake.ipynb")
     run(page, "notebook:run-all-cells")
-    page.get_by_text("ZeroDivisionError").first.wait_for(timeout=2 * MINUTE)
+    page.get_by_text("ZeroDivisionError").first.wait_for(timeout=MINUTE)
     assert moved(page.locator(".widget-slider").first, page.locator(".jupyter-widgets img").first)
 
 
@@ -145,7 +163,7 @@ def test_an_error_while_drawing_is_shown_and_the_slider_still_moves(page: Page, 
     open_notebook(page, lab, "fragile.ipynb")
     run(page, "notebook:run-all-cells")
     slider = page.locator(".widget-slider").nth(1)
-    slider.wait_for(timeout=2 * MINUTE)
+    slider.wait_for(timeout=MINUTE)
     slider.locator(".noUi-handle").focus()
     page.keyboard.press("ArrowLeft")
     error = page.locator('pre[role="alert"]', has_text="ZeroDivisionError")

@@ -145,7 +145,7 @@ def moved_by_keyboard(page: Page, explorer: Locator, control: Locator) -> bool:
     keys = (
         ["ArrowRight"] * 4 + ["ArrowLeft"] * 8
         if control.evaluate("c => c.tagName") == "INPUT"
-        else ["ArrowDown"]
+        else ["ArrowDown", "ArrowUp"]
     )
     return any(changes(explorer, lambda k=key: page.keyboard.press(k)) for key in keys)
 
