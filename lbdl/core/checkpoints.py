@@ -30,13 +30,16 @@ class Checkpoint:
     state after them.
     """
 
-    def __init__(self, path: Path, identity: dict[str, Any], every: float = 30.0) -> None:
+    def __init__(
+        self, path: Path, identity: dict[str, Any], every: float = 30.0, *, fresh: bool = False
+    ) -> None:
         """Takes up the file at `path` if there is one.
 
         Args:
             path: the file.
             identity: what must be the same for a run to go on: name, parameters, seed and so on.
             every: seconds between two writes.
+            fresh: begin anew, whatever the file holds.
 
         Raises:
             CheckpointError: the file is damaged, or of another identity.
@@ -45,7 +48,7 @@ class Checkpoint:
         self.loops: dict[str, dict[str, Any]] = {}
         self.seconds_before = 0.0
         self.began = self.written = time.monotonic()
-        if path.exists():
+        if path.exists() and not fresh:
             self._take_up(read_checkpoint(path))
 
     def _take_up(self, saved: dict[str, Any]) -> None:

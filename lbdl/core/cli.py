@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from lbdl import __version__
+from lbdl.core import processes
 from lbdl.core.devices import choose_device
 from lbdl.core.doctor import doctor
 from lbdl.core.experiments import LARGEST, RECORDED, Experiment, Run, find, find_one, recorded_results
@@ -100,7 +101,8 @@ def run_experiments(options: argparse.Namespace) -> int:
         for declared in chosen:
             prepare(declared, options)
     except (ValueError, OSError) as problem:
-        print(f"lbdl run: {problem}", file=sys.stderr)
+        if processes.rank() == 0:
+            print(f"lbdl run: {problem}", file=sys.stderr)
         return BAD_REQUEST
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -134,6 +136,8 @@ def prepare(declared: Experiment, options: argparse.Namespace) -> Run:
 def report(run: Run) -> None:
     """Executes a run, and prints where its result lies and how it came about."""
     result = run.execute()
+    if not processes.is_first():
+        return
     path = run.path(".npz")
     size = path.stat().st_size
     print(f"{path} ({in_bytes(size)})\n    {result.provenance}")

@@ -32,7 +32,7 @@ from typing import Any
 import torch
 from torch import Generator
 
-from lbdl.core import scales, seeds
+from lbdl.core import processes, scales, seeds
 from lbdl.core.checkpoints import Checkpoint
 from lbdl.core.devices import device as default_device
 from lbdl.core.devices import device_name, synchronize
@@ -54,6 +54,7 @@ class Experiment:
     shows: str
     scales: dict[str, dict[str, Any]]
     function: Callable[..., dict[str, Any]]
+    parallel: bool = False
 
     def run(
         self,
@@ -92,14 +93,16 @@ class Experiment:
             The `Run`, to be executed.
 
         Raises:
-            ValueError: the scale is not declared, the seed is negative, or the checkpoint found is damaged or of
-                another run.
+            ValueError: the scale is not declared, the seed is negative, the checkpoint found is damaged or of
+                another run, or there are several processes and the experiment knows only one.
             OSError: the folder cannot be written to, or has no room.
         """
+        if processes.size() > 1 and not self.parallel:
+            raise ValueError(f"{self.name} runs in a single process: start it without torchrun")
         run = Run(
             experiment=self,
             scale=scales.scale() if scale is None else scale,
-            device=device or default_device(),
+            device=processes.own_device(device or default_device()),
             seed=seeds.seed() if seed is None else seeds.require_seed(seed),
             folder=folder,
             progress=progress,
@@ -107,9 +110,9 @@ class Experiment:
         run.parameters = self.parameters(run.scale)
         if folder is not None:
             require_room(folder)
-            if fresh:
+            if fresh and processes.is_first():
                 run.path(".checkpoint").unlink(missing_ok=True)
-            run.checkpoint = Checkpoint(run.path(".checkpoint"), run.identity(), every)
+            run.checkpoint = Checkpoint(run.path(".checkpoint"), run.identity(), every, fresh=fresh)
         return run
 
     def parameters(self, scale: str) -> dict[str, Any]:
@@ -175,24 +178,29 @@ class Run:
         everything = {**state, "global generators": GlobalGenerators(self.device)}
         done = self.checkpoint.restore(loop, everything) if self.checkpoint else 0
         try:
-            for chunk in progress_bar(range(done, n), self.progress, start=done, label=self.experiment.name):
+            shown = self.progress if processes.is_first() else False
+            for chunk in progress_bar(range(done, n), shown, start=done, label=self.experiment.name):
                 yield chunk
-                if self.checkpoint:
+                if self.checkpoint and processes.is_first():
                     self.checkpoint.save(loop, chunk + 1, everything, finished=chunk + 1 == n)
         finally:
             self._inside = False
 
     def execute(self) -> Result:
-        """Computes the result, writes it if there is a folder, and removes the checkpoint."""
+        """Computes the result, writes it if there is a folder, and removes the checkpoint.
+
+        Of several processes the first one writes; all return the result.
+        """
         began = time.monotonic()
         if self.checkpoint:
             self.checkpoint.began = began
+        processes.connect(self.device)
         with fresh_generators(self), counted_memory(self.device) as peak:
             found = self.experiment.function(self, **self.parameters)
             synchronize(self.device)
         seconds = self.checkpoint.seconds if self.checkpoint else time.monotonic() - began
         result = self.result(found, seconds, peak())
-        if self.checkpoint:
+        if self.checkpoint and processes.is_first():
             result.save(self.path(".npz"))
             self.checkpoint.remove()
         return result
@@ -205,7 +213,7 @@ class Run:
             scale=self.scale,
             parameters=plain(self.parameters),
             seed=self.seed,
-            device=device_name(self.device),
+            device=(f"{processes.size()} x " if processes.size() > 1 else "") + device_name(self.device),
             seconds=round(seconds, 3),
             peak_bytes=peak_bytes,
             numbers=numbers,
@@ -237,6 +245,7 @@ def experiment(
     shows: str,
     small: dict[str, Any],
     full: dict[str, Any],
+    parallel: bool = False,
     **more: dict[str, Any],
 ) -> Callable[[Callable[..., dict[str, Any]]], Experiment]:
     """Declares the decorated function as an experiment.
@@ -247,6 +256,8 @@ def experiment(
         shows: what the result shows, in a few words.
         small: parameters for two CPU cores.
         full: parameters for a GPU.
+        parallel: whether the processes of `torchrun` can share it, because all its work is done by
+            `lbdl.core.steps.Steps`.
         **more: parameters of further scales, by name, such as the largest that fits a machine without a GPU.
 
     Returns:
@@ -258,7 +269,9 @@ def experiment(
     """
 
     def declare(function: Callable[..., dict[str, Any]]) -> Experiment:
-        declared = Experiment(name, chapter, shows, {"small": small, "full": full, **more}, function)
+        declared = Experiment(
+            name, chapter, shows, {"small": small, "full": full, **more}, function, parallel
+        )
         require_declaration(declared)
         REGISTRY[name] = declared
         return declared

@@ -151,16 +151,17 @@ def entmax_rows(x: Tensor, alpha: float) -> Tensor:
     highest = maxima.amax(-1, keepdim=True)
     require_peak(highest)
     guess, *_ = newton_root((maxima - highest).mul_(alpha - 1), torch.ones_like(highest), alpha, 1e-3)
-    exact = 4 * torch.finfo(maxima.dtype).eps
+    smooth = alpha <= 1.5  # then `settle` leaves the square of a step; else scores may cross the threshold
+    near = (alpha - 1) * torch.finfo(maxima.dtype).eps ** (1 / 2 if smooth else 2 / 3)
     p = torch.empty_like(x, memory_format=torch.contiguous_format)
     for scores, top, start, out in chunks(x, highest, guess, p):
-        _, slopes, weights = newton_root((scores - top).mul_(alpha - 1), start, alpha, exact)
+        _, slopes, weights = newton_root((scores - top).mul_(alpha - 1), start, alpha, near)
         out.copy_(settle(slopes, weights))
     return p
 
 
 def settle(slopes: Tensor, weights: Tensor) -> Tensor:
-    """Take the last rounding error of r off the probabilities, where it went in: in proportion to the slopes.
+    """Take the last error of r off the probabilities, where it went in: in proportion to the slopes.
 
     Dividing by the total instead would charge it to the largest probability.
 
@@ -171,7 +172,7 @@ def settle(slopes: Tensor, weights: Tensor) -> Tensor:
     Returns:
         Probabilities (rows, n).
 
-    Source: one Newton step, to first order.
+    Source: one more Newton step, written for the probabilities.
     """
     excess = (weights.sum(-1, keepdim=True) - 1) / slopes.sum(-1, keepdim=True)
     return torch.addcmul(weights, slopes, excess, value=-1).relu_()
