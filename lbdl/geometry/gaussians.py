@@ -416,7 +416,7 @@ def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
 def stretch_cost(a: Tensor) -> Tensor:
     """What a wrong width costs: twice the divergence of N(0, a^2) from N(0, 1), without cancellation near a = 1.
 
-        a^2 - 1 - 2 log a  =  u^2 + 2 (u - log(1 + u)),    u = a - 1
+        a^2 - 1 - 2 log a  =  u^2 + 2 (u - log a),    u = a - 1
 
     Args:
         a: ratios of standard deviations > 0, any shape, floating dtype.
@@ -426,11 +426,8 @@ def stretch_cost(a: Tensor) -> Tensor:
 
     Source: Kullback 1959, Information Theory and Statistics, chapter 9.
     """
-    u = a - 1
-    near = u.abs() < 0.5
-    small = torch.where(near, u, 0)
-    far = a**2 - 1 - 2 * a.clamp(max=torch.finfo(a.dtype).max).log()  # inf, not inf - inf, where a overflows
-    return torch.where(near, small**2 + 2 * (small - small.log1p()), far)
+    u = a - 1  # without error near 1
+    return u**2 + 2 * (u - a.clamp(max=torch.finfo(a.dtype).max).log())  # inf, not inf - inf, at a = inf
 
 
 # --- Bhattacharyya and Hellinger --------------------------------------------------------------------------------------
@@ -1065,16 +1062,24 @@ def require_broadcast(**batches: Any) -> None:
 
 def require_values(mean: Tensor, name: str, spread: Tensor) -> None:
     for what, x in (("mean", mean), (name, spread)):
-        if (
-            not x.detach().sum().isfinite() and not x.isfinite().all()
-        ):  # the sum is quick, and seldom overflows
+        if not is_finite(x.detach()):
             raise ValueError(f"{what} must be finite, got nan or inf")
     if name == "variance" and (spread < 0).any():
         raise ValueError(f"variance must be >= 0, got {spread.min().item():.3g}")
-    if name == "covariance" and (largest(spread - spread.mT) > tolerance(spread)).any():
+    if name == "covariance" and not is_symmetric(spread.detach()):
         raise ValueError("covariance must be symmetric, got a matrix that differs from its transpose")
     if name == "cholesky" and (spread.triu(1).any() or not (spread.diagonal(dim1=-2, dim2=-1) > 0).all()):
         raise ValueError("cholesky must be lower triangular with a positive diagonal, got another matrix")
+
+
+def is_finite(x: Tensor) -> bool:
+    """Whether every entry is finite; the sum is quick, and seldom overflows."""
+    return math.isfinite(x.sum()) or bool(x.isfinite().all())
+
+
+def is_symmetric(a: Tensor) -> bool:
+    """Whether each matrix (..., d, d) is its own transpose, up to half of the digits."""
+    return torch.equal(a, a.mT) or not bool(((a - a.mT).amax((-2, -1)) > tolerance(a)).any())
 
 
 def require_pair(p: Gaussian, q: Gaussian) -> None:
