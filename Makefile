@@ -27,7 +27,7 @@ test: $(TEST_READY)     ## everything that continuous integration runs
 	$(BIN)/mypy lbdl
 	$(BIN)/lint-imports
 	@FLAGS="--all -W -n --keep-going"; $(BUILD)
-	$(QUIET) $(BIN)/pytest -n $(JOBS) --dist loadgroup --nbval --nbval-current-env --nbval-cell-timeout 300 tests book
+	$(QUIET) $(BIN)/pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout 300 tests book
 
 lab: $(BOOK_READY)      ## JupyterLab on the chapters, with live sliders
 	$(BIN)/jupyter lab --notebook-dir=book

@@ -1,10 +1,13 @@
 """Shared by all tests: the `device` fixture, the hypothesis profile, and which tests stay together."""
 
 import os
+import re
+from typing import Any
 
 import hypothesis
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("LBDL_PROGRESS", "0")
 
@@ -20,13 +23,18 @@ def device(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several workers share the tests by groups: a notebook's cells, a page's views, else a file's tests.
+class ByPage(LoadScopeScheduling):
+    """Workers share the tests by notebook, by page of the book, else by file.
 
-    The cells of a notebook run in order in one kernel; a file's tests share what they set up.
+    The cells of a notebook run in order in one kernel; the tests of a file share what they set up.
     """
-    for item in items:
-        page = getattr(item, "callspec", None) and item.callspec.params.get("name")
-        is_page = page and item.get_closest_marker("browser")
-        item.add_marker(pytest.mark.xdist_group(page if is_page else item.path.name))
+
+    def _split_scope(self, nodeid: str) -> str:
+        page = re.search(r"\[(.*?\.html)", nodeid)
+        return page[1] if page else nodeid.split("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPage:
+    """The scheduler of `pytest -n`."""
+    return ByPage(config, log)

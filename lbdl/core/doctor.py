@@ -25,6 +25,8 @@ PACKAGES = {
     "scikit-learn": "brings the handwritten digits",
     "mnist1d": "brings the one-dimensional digits",
     "entmax": "is the reference for sparse alternatives to softmax",
+    "tokenizers": "is the reference for byte-pair encoding",
+    "tiktoken": "is the fast reference for byte-pair encoding",
     "matplotlib": "draws the pictures",
     "tqdm": "shows how long a run still takes",
     "ipykernel": "runs the cells of a notebook",
