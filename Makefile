@@ -30,7 +30,7 @@ test: $(TEST_READY)     ## everything that continuous integration runs
 	$(QUIET) $(BIN)/pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout 300 tests book
 
 lab: $(BOOK_READY)      ## JupyterLab on the chapters, with live sliders
-	$(BIN)/jupyter lab --notebook-dir=book
+	$(BIN)/jupyter lab --notebook-dir=book $(FLAGS)
 
 serve: book             ## the built book at http://localhost:8000
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

@@ -54,7 +54,7 @@ def random_task(
     Raises:
         ValueError: `width` is below 1.
 
-    Source: Sohl-Dickstein 2024, section 2, arXiv:2402.06184.
+    Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     if width < 1:
         raise ValueError(f"width must be >= 1, got {width}")
@@ -80,7 +80,7 @@ def network_loss(hidden: Tensor, output: Tensor, task: Task) -> Tensor:
     Returns:
         The loss, shape ().
 
-    Source: Sohl-Dickstein 2024, section 2, arXiv:2402.06184.
+    Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     n = len(output)
     active = torch.tanh(math.sqrt(2 / n) * task.x @ hidden)  # (N, n)
@@ -103,7 +103,7 @@ def train_networks(task: Task, rates: Tensor, steps: int) -> Tensor:
     Raises:
         ValueError: `rates` is no (M, 2), or `steps` is below 1.
 
-    Source: Sohl-Dickstein 2024, section 2, arXiv:2402.06184.
+    Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     require_training(rates, steps)
 
@@ -137,7 +137,7 @@ def fast_train_networks(task: Task, rates: Tensor, steps: int) -> Tensor:
     Raises:
         ValueError: `rates` is no (M, 2), or `steps` is below 1.
 
-    Source: Sohl-Dickstein 2024, section 2, arXiv:2402.06184.
+    Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     require_training(rates, steps)
     examples, n = task.x.shape
@@ -191,7 +191,7 @@ def convergence_measure(losses: Tensor) -> Tensor:
     Raises:
         ValueError: there is no loss.
 
-    Source: Sohl-Dickstein 2024, section 2 and its code, arXiv:2402.06184.
+    Source: Sohl-Dickstein 2024 and its code, arXiv:2402.06184.
     """
     if losses.dim() == 0 or len(losses) == 0:
         raise ValueError(f"losses must be (T, ...) with T >= 1, got shape {tuple(losses.shape)}")
@@ -215,7 +215,7 @@ def grid_of_rates(window: Window, resolution: int) -> Tensor:
     Raises:
         ValueError: `resolution` is below 2, or the window is no two ranges.
 
-    Source: Sohl-Dickstein 2024, section 2, arXiv:2402.06184.
+    Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     if resolution < 2 or [len(side) for side in window] != [2, 2]:
         raise ValueError(f"need resolution >= 2 and two ranges, got {resolution} and {window}")
@@ -254,7 +254,7 @@ def trainability_map(
     Raises:
         ValueError: an argument is out of range.
 
-    Source: Sohl-Dickstein 2024, figure 1, arXiv:2402.06184.
+    Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     task = random_task(width, seed, device=device, dtype=dtype)
     rates = grid_of_rates(window, resolution).flatten(0, 1).to(device, dtype)
@@ -321,7 +321,7 @@ def border(converged: Tensor) -> Tensor:
     Raises:
         ValueError: the map is not two-dimensional, or a side is below 2.
 
-    Source: Sohl-Dickstein 2024, section 3, arXiv:2402.06184.
+    Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     if converged.dim() != 2 or min(converged.shape) < 2:
         raise ValueError(f"converged must be (R, S) with sides >= 2, got shape {tuple(converged.shape)}")

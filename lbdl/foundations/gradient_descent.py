@@ -80,7 +80,7 @@ def gradient_descent(w: Tensor, gradient: Tensor, state: State = None, *, lr: Ra
         ValueError: shapes differ, or `lr` is negative or not finite.
 
     Source: Cauchy 1847; the proximal form, Nesterov, Introductory Lectures on Convex Optimization, 2004,
-        section 2.1.5.
+        section 1.3.1.
     """
     require_step(w, gradient, lr)
     return w - lr * gradient, None
@@ -110,7 +110,7 @@ def heavy_ball(
     Raises:
         ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
 
-    Source: Polyak 1964, USSR Comput. Math. Math. Phys. 4(5), equation (9).
+    Source: Polyak 1964, USSR Comput. Math. Math. Phys. 4(5).
     """
     require_step(w, gradient, lr, beta=beta)
     velocity = gradient if state is None else beta * state + gradient
@@ -139,7 +139,7 @@ def nesterov(
     Raises:
         ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
 
-    Source: Sutskever et al. 2013, equations (3)-(4), and Bengio et al. 2012, arXiv:1212.0901, equation (7).
+    Source: Sutskever et al. 2013, equations (3)-(4), and Bengio et al. 2012, arXiv:1212.0901, section 3.5.
     """
     require_step(w, gradient, lr, beta=beta)
     velocity = gradient if state is None else beta * state + gradient
@@ -338,7 +338,7 @@ def adam_(
     Raises:
         ValueError: lengths or shapes differ, `lr` or `decay` is negative, or a beta is outside [0, 1).
 
-    Source: Kingma & Ba 2015, the rearrangement at the end of section 2, arXiv:1412.6980.
+    Source: Kingma & Ba 2015, the rearrangement in section 2, arXiv:1412.6980.
     """
     require_lists(weights, gradients)
     require_step(weights[0], gradients[0], lr, beta1=betas[0], beta2=betas[1])
@@ -694,7 +694,7 @@ def best_rate(smallest: float, largest: float) -> tuple[float, float]:
     Raises:
         ValueError: not 0 < m <= L.
 
-    Source: Polyak 1987, Introduction to Optimization, section 1.4, theorem 3.
+    Source: Polyak 1987, Introduction to Optimization, section 1.4.
     """
     require_spectrum(smallest, largest)
     return 2 / (largest + smallest), (largest - smallest) / (largest + smallest)
@@ -716,7 +716,7 @@ def best_heavy_ball(smallest: float, largest: float) -> tuple[float, float, floa
     Raises:
         ValueError: not 0 < m <= L.
 
-    Source: Polyak 1987, Introduction to Optimization, section 3.2, theorem 1.
+    Source: Polyak 1987, Introduction to Optimization, section 3.2.
     """
     require_spectrum(smallest, largest)
     low, high = math.sqrt(smallest), math.sqrt(largest)
@@ -764,8 +764,7 @@ def iteration_matrix(curvature: Tensor, lr: Rate, beta: Rate = 0.0, *, lookahead
     Raises:
         TypeError: `curvature` is not a floating tensor.
 
-    Source: Polyak 1987, Introduction to Optimization, section 3.2; Lessard et al. 2016, section 2.2,
-        arXiv:1408.3595.
+    Source: Polyak 1987, Introduction to Optimization, section 3.2; Lessard et al. 2016, arXiv:1408.3595.
     """
     require_floating(curvature=curvature)
     peek = beta if lookahead else 0 * beta  # how much of the velocity the step looks ahead
@@ -790,7 +789,7 @@ def spectral_radius(matrix: Tensor) -> Tensor:
     Raises:
         ValueError: the last two dimensions differ.
 
-    Source: Gelfand 1941; Polyak 1987, Introduction to Optimization, section 2.1.
+    Source: Gelfand 1941; Polyak 1987, Introduction to Optimization.
     """
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
@@ -854,7 +853,7 @@ def saddle(w: Tensor) -> Tensor:
     Raises:
         ValueError: the last dimension is not 2.
 
-    Source: Dauphin et al. 2014, arXiv:1406.2572, figure 1.
+    Source: Dauphin et al. 2014, arXiv:1406.2572, on saddle points.
     """
     x, y = coordinates(w)
     return x**2 - y**2

@@ -125,7 +125,7 @@ def gradient_variance(gradients: Tensor) -> Tensor:
     Raises:
         ValueError: there is no example.
 
-    Source: Cochran 1977, Sampling Techniques, section 2.3 (with the divisor N).
+    Source: Cochran 1977, Sampling Techniques, chapter 2 (with the divisor N).
     """
     if gradients.dim() == 0 or len(gradients) == 0:
         raise ValueError(f"gradients must be (N, ...) with N >= 1, got shape {tuple(gradients.shape)}")
@@ -192,7 +192,7 @@ def noisy_quadratic(
     Raises:
         ValueError: `steps` is negative.
 
-    Source: the noisy quadratic model; Zhang et al. 2019, section 3, arXiv:1907.04164.
+    Source: the noisy quadratic model; Zhang et al. 2019, arXiv:1907.04164.
     """
     if steps < 0:
         raise ValueError(f"steps must be >= 0, got {steps}")
@@ -218,7 +218,7 @@ def stationary_variance(lr: Rate, curvature: Rate, variance: Rate, batch_size: R
     Returns:
         The variance, shape of the arguments broadcast.
 
-    Source: the fixed point of V <- (1 - lr h)^2 V + lr^2 s^2 / B; Mandt et al. 2017, section 3,
+    Source: the fixed point of V <- (1 - lr h)^2 V + lr^2 s^2 / B; Mandt et al. 2017,
         arXiv:1704.04289.
     """
     pull = 2 - lr * curvature
@@ -245,7 +245,7 @@ def scaled_rate(lr: float, batch_size: float, new_batch_size: float, *, rule: st
     Raises:
         ValueError: a batch size is not positive, or the rule is unknown.
 
-    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt: Krizhevsky 2014, section 5,
+    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt: Krizhevsky 2014, page 5,
         arXiv:1404.5997, and for Adam Malladi et al. 2022, arXiv:2205.10287.
     """
     if not (batch_size > 0 and new_batch_size > 0):

@@ -540,7 +540,7 @@ def bayes_error_bounds(p: Gaussian, q: Gaussian, prior: float = 0.5) -> tuple[Te
     Raises:
         ValueError: p and q do not fit, a covariance is singular, or `prior` is not in (0, 1).
 
-    Source: Kailath 1967, IEEE Trans. Commun. Technol. 15(1), section II; Devroye, Györfi & Lugosi 1996, chapter 3.
+    Source: Kailath 1967, IEEE Trans. Commun. Technol. 15(1); Devroye, Györfi & Lugosi 1996, chapter 3.
     """
     if not 0 < prior < 1:
         raise ValueError(f"prior must be in (0, 1), got {prior}")
@@ -595,7 +595,7 @@ def sylvester(x: Tensor, g: Tensor) -> Tensor:
     Raises:
         ValueError: `x` is not square.
 
-    Source: Higham 2008, Functions of Matrices, section B.14.
+    Source: Higham 2008, Functions of Matrices, appendix B.
     """
     require_square("x", x)
     return Sylvester.apply(x, g)
@@ -737,7 +737,7 @@ def wasserstein_squared_by_alignment(p: Gaussian, q: Gaussian) -> Tensor:
     Raises:
         ValueError: as `wasserstein_squared`.
 
-    Source: Bhatia, Jain & Lim 2019, Expositiones Mathematicae 37(2), theorem 1, arXiv:1712.01504.
+    Source: Bhatia, Jain & Lim 2019, Expositiones Mathematicae 37(2), arXiv:1712.01504.
     """
     a, b = factor_of(p), factor_of(q)
     left, _, right = torch.linalg.svd((b.mT @ a).detach())

@@ -118,7 +118,7 @@ def norm_tail_bound(n: Number, eps: Number) -> Tensor:
     Raises:
         ValueError: `n` < 1 or `eps` outside (0, 1), as numbers.
 
-    Source: Johnson & Lindenstrauss 1984; with this constant, Dasgupta & Gupta 2003, section 2.
+    Source: Johnson & Lindenstrauss 1984; the constant, Wainwright 2019, High-Dimensional Statistics, example 2.11.
     """
     require_distortion(eps)
     n, eps = tail_arguments(n, eps)

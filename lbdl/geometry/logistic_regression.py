@@ -272,7 +272,7 @@ def ledoit_wolf(centred: Tensor) -> Tensor:
         ValueError: there is no row or no column.
         TypeError: `centred` is not floating.
 
-    Source: Ledoit & Wolf 2004, J. Multivariate Anal. 88, lemmas 3.2-3.4.
+    Source: Ledoit & Wolf 2004, J. Multivariate Anal. 88(2), section 3.
     """
     require_rows(centred)
     rows, n = working(centred), centred.shape[-2]

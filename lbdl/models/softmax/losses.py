@@ -50,7 +50,7 @@ def cross_entropy(x: Tensor, target: Tensor) -> Tensor:
         TypeError: `x` is not floating, or `target` neither int64 nor floating.
         ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
 
-    Source: Blondel, Martins & Niculae 2020, section 4, arXiv:1901.02324.
+    Source: Blondel, Martins & Niculae 2020, arXiv:1901.02324.
     """
     q = as_distribution(target, x)
     z = shifted(x)
@@ -77,7 +77,7 @@ def margin_softmax_loss(
         TypeError: `cosine` is not floating, or `target` not int64.
         ValueError: `margin` below 0; bad `temperature`; shapes do not fit; a class number is not in [0, K).
 
-    Source: Wang et al. 2018, section 2, arXiv:1801.05599.
+    Source: Wang et al. 2018, arXiv:1801.05599.
     """
     require_positive(temperature, "temperature")
     if not margin >= 0:

@@ -89,7 +89,7 @@ def taylor_softmax(x: Tensor, order: int = 2, dim: int = -1) -> Tensor:
         TypeError: `x` is not a floating-point tensor.
         ValueError: `order` is odd or below 2; bad `dim`; a row with NaN, +inf or no finite score.
 
-    Source: de Brebisson & Vincent 2016, section 3.2, arXiv:1511.05042.
+    Source: de Brebisson & Vincent 2016, arXiv:1511.05042.
     """
     if order < 2 or order % 2:
         raise ValueError(f"order must be an even number of 2 or more, got {order}")
@@ -111,7 +111,7 @@ def scaled_exponential_series(x: Tensor, order: int, dim: int) -> Tensor:
     Returns:
         The scaled polynomial, shape of `x`.
 
-    Source: de Brebisson & Vincent 2016, equation 6, arXiv:1511.05042; the scaling cancels in the quotient.
+    Source: de Brebisson & Vincent 2016, arXiv:1511.05042; the scaling cancels in the quotient.
     """
     scale = x.detach().abs().amax(dim, keepdim=True).clamp(min=1)
     unit = x / scale
@@ -140,7 +140,7 @@ def sparse_softmax(x: Tensor, k: int, dim: int = -1) -> Tensor:
         TypeError: `x` is not a floating-point tensor.
         ValueError: `k` is not in [1, n]; bad `dim`; a row with NaN, +inf or no finite score.
 
-    Source: Sun et al. 2021, section 3, arXiv:2112.12433.
+    Source: Sun et al. 2021, arXiv:2112.12433.
     """
     require_top(x, k, dim)
     top, where = x.topk(k, dim=dim)
@@ -228,7 +228,7 @@ def entmax15_threshold(descending: Tensor, dim: int = -1) -> Tensor:
     Returns:
         tau (..., 1, ...).
 
-    Source: Peters, Niculae & Martins 2019, Proposition 3 and Algorithm 2, arXiv:1905.05702.
+    Source: Peters, Niculae & Martins 2019, Algorithm 2, arXiv:1905.05702.
     """
     size = entmax15_support_size(descending.detach(), dim).to(descending.dtype)
     support = ranks(descending, dim) <= size
@@ -304,7 +304,7 @@ def one_hot_gap(alpha: float) -> float:
     Raises:
         ValueError: `alpha` is below 1.
 
-    Source: Blondel, Martins & Niculae 2020, section 5, arXiv:1901.02324.
+    Source: Blondel, Martins & Niculae 2020, arXiv:1901.02324: the separation margin of the loss.
     """
     require_alpha(alpha)
     return 1 / (alpha - 1) if alpha > 1 else float("inf")
@@ -345,7 +345,7 @@ def entmax_with_peak(z: Tensor, peak: Tensor, alpha: float) -> Tensor:
     Returns:
         Nonnegative numbers, shape of `z`; they sum to 1 for the right P.
 
-    Source: Peters, Niculae & Martins 2019, equation 11, arXiv:1905.05702, rewritten.
+    Source: Peters, Niculae & Martins 2019, equation 13, arXiv:1905.05702, rewritten.
     """
     smallest = torch.finfo(z.dtype).tiny
     return peak * tsallis_exp(z / (peak ** (alpha - 1)).clamp(min=smallest), alpha)
@@ -382,7 +382,7 @@ def entmax_slope(p: Tensor, alpha: float) -> Tensor:
     Returns:
         s, shape and dtype of `p`.
 
-    Source: Peters, Niculae & Martins 2019, Proposition 2, arXiv:1905.05702.
+    Source: Peters, Niculae & Martins 2019, Proposition 1, arXiv:1905.05702.
     """
     return p.where(p > 0, 1).pow(2 - alpha).where(p > 0, 0)
 
@@ -420,7 +420,7 @@ def sparsemax_jacobian(p: Tensor) -> Tensor:
         TypeError: `p` is not a floating-point tensor.
         ValueError: `p` is not a distribution over its last dimension.
 
-    Source: Martins & Astudillo 2016, equation 10, arXiv:1602.02068.
+    Source: Martins & Astudillo 2016, section 2.5, arXiv:1602.02068.
     """
     return entmax_jacobian(p, alpha=2.0)
 
@@ -441,7 +441,7 @@ def entmax_jacobian(p: Tensor, alpha: float = 1.5) -> Tensor:
         TypeError: `p` is not a floating-point tensor.
         ValueError: `alpha` is below 1; `p` is not a distribution over its last dimension.
 
-    Source: Peters, Niculae & Martins 2019, Proposition 2, arXiv:1905.05702.
+    Source: Peters, Niculae & Martins 2019, Proposition 1, arXiv:1905.05702.
     """
     require_alpha(alpha)
     require_distribution(p)
@@ -469,7 +469,7 @@ def tsallis_entropy(p: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
         TypeError: `p` is not a floating-point tensor.
         ValueError: `alpha` is below 1; bad `dim`.
 
-    Source: Peters, Niculae & Martins 2019, equation 9, arXiv:1905.05702; Tsallis 1988.
+    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702; Tsallis 1988.
     """
     require_alpha(alpha)
     require_scores(p, dim, "p")

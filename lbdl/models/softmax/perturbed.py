@@ -41,7 +41,7 @@ def perturb_max(x: Tensor, noise: str = "normal", dim: int = -1, nodes: int = 16
         TypeError: `x` is not a floating-point tensor.
         ValueError: unknown `noise`; `nodes` below 2; bad `dim`; a row with NaN, +inf or no finite score.
 
-    Source: Karpukhin et al. 2022, section 3, arXiv:2205.09615; Gumbel 1954 for Gumbel noise.
+    Source: Karpukhin et al. 2022, arXiv:2205.09615; Gumbel 1954 for Gumbel noise.
     """
     require_noise(noise)
     if nodes < 2:
@@ -63,7 +63,7 @@ def normal_win_probability(z: Tensor, nodes: int) -> Tensor:
     Returns:
         Probabilities (..., n).
 
-    Source: Karpukhin et al. 2022, section 3, arXiv:2205.09615.
+    Source: Karpukhin et al. 2022, arXiv:2205.09615.
     """
     y = torch.linspace(-REACH, REACH, nodes, dtype=z.dtype, device=z.device)
     gap = y - z.unsqueeze(-1)  # (..., n, nodes)
@@ -96,7 +96,7 @@ def sample_perturb_max(
         TypeError: `x` is not a floating-point tensor.
         ValueError: unknown `noise`; `samples` below 1; bad `dim`; a row with NaN, +inf or no finite score.
 
-    Source: Gumbel 1954; Karpukhin et al. 2022, section 3, arXiv:2205.09615.
+    Source: Gumbel 1954; Karpukhin et al. 2022, arXiv:2205.09615.
     """
     require_noise(noise)
     if samples < 1:
