@@ -377,14 +377,16 @@ def projected_sgd(
 
     Args:
         loss: (w, one x, one y) -> scalar, convex in w for the regret bound to hold.
-        w0: start (d,), floating dtype, inside the ball.
+        w0: start (d,), floating dtype, inside the ball; or a batch of runs (..., d), each kept in a ball of its own.
+            Then `loss` sums the losses of the runs, so that each has its own gradient.
         x: inputs (T, ...), in the order in which they come.
         y: targets (T, ...).
-        rates: learning rates (T,).
+        rates: learning rates (T,); for a batch also (T, ..., 1), a rate for each run.
         radius: of the ball around 0; infinity for no projection.
 
     Returns:
-        The weights w_1 ... w_T at which each loss was paid, (T, d), and the losses paid, (T,).
+        The weights w_1 ... w_T at which each loss was paid, (T, d) or (T, ..., d), and the losses paid, (T,), summed
+        over a batch.
 
     Raises:
         ValueError: lengths differ, or are 0.

@@ -243,6 +243,27 @@ def test_regret_stays_below_its_bound_and_falls(decaying: bool) -> None:
     assert full_loss(averaged) - full_loss(best) <= bound[-1]
 
 
+def test_a_batch_of_projected_runs_is_each_run_alone(device: str) -> None:
+    """Own starts, own examples, own rates: side by side as the rows of one w."""
+    runs, steps, d = 3, 20, 4
+    x = torch.randn(steps, runs, d, generator=seeded(1), dtype=DOUBLE).to(device)
+    y = torch.randn(steps, runs, generator=seeded(2), dtype=DOUBLE).sign().to(device)
+    start = torch.randn(runs, d, generator=seeded(3), dtype=DOUBLE).to(device) / 8
+    rates = (1 + torch.arange(runs, device=device)) / torch.arange(1, steps + 1, device=device).unsqueeze(-1)
+    together, paid = S.projected_sgd(
+        lambda w, a, b: F.softplus(-b * (a * w).sum(-1)).sum(), start, x, y, rates.unsqueeze(-1), radius=0.7
+    )
+    alone = [
+        S.projected_sgd(logistic_loss, start[k], x[:, k], y[:, k], rates[:, k], radius=0.7)
+        for k in range(runs)
+    ]
+    torch.testing.assert_close(together, torch.stack([path for path, _ in alone], dim=1))
+    torch.testing.assert_close(paid, torch.stack([losses for _, losses in alone]).sum(0))
+    assert not torch.allclose(together[-1, 0], together[-1, 1])
+    norms = together.norm(dim=-1)
+    assert norms.max() <= 0.7 + 1e-12 and (norms > 0.7 - 1e-12).any()  # the ball was felt
+
+
 def test_bounds_agree_with_each_other_and_with_known_numbers() -> None:
     steps, d, g = 1000, 4.0, 1.0
     constant = torch.full((steps,), d / (g * steps**0.5), dtype=DOUBLE)
