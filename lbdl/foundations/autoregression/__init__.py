@@ -1,0 +1,109 @@
+"""Autoregression: a text, one token after another.
+
+Read `likelihood.py` first: the chain rule and the numbers by which models are judged. `ngram.py` makes models by
+counting, `neural.py` by learning; `causality.py` tests that no model sees what it is to predict; `sampling.py` turns
+logits into texts; `bpe.py` decides what a token is.
+"""
+
+from lbdl.foundations.autoregression.bpe import (
+    BPE,
+    GPT2_PATTERN,
+    byte_letters,
+    end_of_word,
+    fast_merge_word,
+    fast_merges,
+    plain_merge_word,
+    plain_merges,
+    train_bpe,
+    word_counts,
+)
+from lbdl.foundations.autoregression.causality import (
+    dependence,
+    gradient_dependence,
+    leaks,
+    leaks_by_gradient,
+)
+from lbdl.foundations.autoregression.likelihood import (
+    bits_per_byte,
+    change_base,
+    conditionals,
+    cross_entropy,
+    joint,
+    next_token_pairs,
+    perplexity,
+    sample_ancestral,
+    sequence_log_prob,
+    stream_log_probs,
+    token_log_probs,
+)
+from lbdl.foundations.autoregression.neural import GPT, CausalConvolution, FixedContext, random_windows
+from lbdl.foundations.autoregression.ngram import (
+    Counts,
+    NGram,
+    add_k,
+    continuation_counts,
+    count_ngrams,
+    count_up_to,
+    jelinek_mercer,
+    kneser_ney,
+    kneser_ney_counts,
+    lookup,
+    relative_frequency,
+)
+from lbdl.foundations.autoregression.sampling import (
+    generate,
+    keep_nucleus,
+    keep_top_k,
+    restrict,
+    sample,
+    with_temperature,
+)
+
+__all__ = [
+    "BPE",
+    "CausalConvolution",
+    "Counts",
+    "FixedContext",
+    "GPT",
+    "GPT2_PATTERN",
+    "NGram",
+    "add_k",
+    "bits_per_byte",
+    "byte_letters",
+    "change_base",
+    "conditionals",
+    "continuation_counts",
+    "count_ngrams",
+    "count_up_to",
+    "cross_entropy",
+    "dependence",
+    "end_of_word",
+    "fast_merge_word",
+    "fast_merges",
+    "generate",
+    "gradient_dependence",
+    "jelinek_mercer",
+    "joint",
+    "keep_nucleus",
+    "keep_top_k",
+    "kneser_ney",
+    "kneser_ney_counts",
+    "leaks",
+    "leaks_by_gradient",
+    "lookup",
+    "next_token_pairs",
+    "perplexity",
+    "plain_merge_word",
+    "plain_merges",
+    "random_windows",
+    "relative_frequency",
+    "restrict",
+    "sample",
+    "sample_ancestral",
+    "sequence_log_prob",
+    "stream_log_probs",
+    "token_log_probs",
+    "train_bpe",
+    "with_temperature",
+    "word_counts",
+]

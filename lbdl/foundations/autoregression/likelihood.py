@@ -1,0 +1,375 @@
+"""The chain rule of probability, and the numbers made of it: log-likelihood, cross-entropy, perplexity, bits a byte.
+
+Every joint distribution of a sequence is a product of conditional ones, so a model of the next token is a model of
+whole texts. All losses here are in nats (natural logarithms); `change_base` and `bits_per_byte` take them elsewhere.
+
+Shannon 1948, "A Mathematical Theory of Communication" (section 7: entropy per symbol); Jelinek, Mercer, Bahl &
+Baker 1977, "Perplexity - a measure of the difficulty of speech recognition tasks".
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "conditionals",
+    "joint",
+    "sample_ancestral",
+    "next_token_pairs",
+    "token_log_probs",
+    "sequence_log_prob",
+    "cross_entropy",
+    "change_base",
+    "perplexity",
+    "bits_per_byte",
+    "stream_log_probs",
+]
+
+Model = Callable[[Tensor], Tensor]  # tokens (B, T) to logits (B, T, K): row t says what follows token t
+
+
+# --- The chain rule -----------------------------------------------------------------------------------------
+
+
+def conditionals(table: Tensor) -> list[Tensor]:
+    """The factors of a joint distribution, one for each position.
+
+        p(x_t | x_1, ..., x_{t-1}) = p(x_1, ..., x_t) / p(x_1, ..., x_{t-1})
+
+    Args:
+        table: the joint distribution (K_1, ..., K_T), floating, >= 0, with sum 1.
+
+    Returns:
+        T tensors; number t has shape (K_1, ..., K_t). Where the condition has probability 0, so has the factor.
+
+    Raises:
+        ValueError: `table` is no distribution.
+
+    Source: the definition of conditional probability, T - 1 times.
+    """
+    require_joint(table)
+    marginals = [table.sum(dim=tuple(range(t, table.dim()))) for t in range(1, table.dim())] + [table]
+    before = [torch.ones_like(marginals[0].sum()), *marginals[:-1]]
+    return [
+        torch.where(p.unsqueeze(-1) > 0, q / p.unsqueeze(-1).clamp(min=torch.finfo(q.dtype).tiny), 0)
+        for p, q in zip(before, marginals, strict=True)
+    ]
+
+
+def joint(factors: Sequence[Tensor]) -> Tensor:
+    """The joint distribution that the factors make.
+
+        p(x_1, ..., x_T) = prod_t p(x_t | x_1, ..., x_{t-1})
+
+    Args:
+        factors: T tensors; number t has shape (K_1, ..., K_t).
+
+    Returns:
+        The joint distribution (K_1, ..., K_T).
+
+    Raises:
+        ValueError: there are no factors, or their shapes do not grow by one dimension each.
+
+    Source: the chain rule of probability.
+    """
+    if not factors or any(b.shape[:-1] != a.shape for a, b in pairwise(factors)):
+        raise ValueError(f"factors must have shapes (K_1,), (K_1, K_2), ..., got {[*map(tuple_of, factors)]}")
+    product = factors[0]
+    for factor in factors[1:]:
+        product = product.unsqueeze(-1) * factor
+    return product
+
+
+def sample_ancestral(factors: Sequence[Tensor], n: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw sequences token by token, each given the tokens drawn before it.
+
+        x_t ~ p(. | x_1, ..., x_{t-1}),    t = 1, ..., T
+
+    Args:
+        factors: T tensors; number t has shape (K_1, ..., K_t), floating.
+        n: number of sequences.
+        generator: source of randomness, on the device of the factors.
+
+    Returns:
+        Sequences (n, T), int64.
+
+    Raises:
+        ValueError: there are no factors, or their shapes do not grow by one dimension each.
+
+    Source: the chain rule of probability; "ancestral sampling" in Bishop 2006, section 8.1.2.
+    """
+    joint(factors)
+    drawn: list[Tensor] = []
+    for factor in factors:
+        rows = factor[tuple(drawn)] if drawn else factor.expand(n, -1)  # (n, K_t)
+        drawn.append(torch.multinomial(rows, 1, generator=generator).squeeze(-1))
+    return torch.stack(drawn, dim=-1)
+
+
+# --- Likelihood ---------------------------------------------------------------------------------------------
+
+
+def next_token_pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """What a causal model is trained on: the tokens, and the same tokens one step later.
+
+        x_t = tokens_t,    y_t = tokens_{t+1}
+
+    Args:
+        tokens: (..., T + 1), T >= 1.
+
+    Returns:
+        Inputs (..., T) and targets (..., T).
+
+    Raises:
+        ValueError: there are fewer than two tokens.
+
+    Source: Bengio et al. 2003, section 2.
+    """
+    if tokens.dim() == 0 or tokens.shape[-1] < 2:
+        raise ValueError(f"tokens must be (..., T + 1) with T >= 1, got shape {tuple(tokens.shape)}")
+    return tokens[..., :-1], tokens[..., 1:]
+
+
+def token_log_probs(logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The log-probability of each true token, in nats.
+
+        log p(y_t | ...) = logits[t, y_t] - log sum_k exp logits[t, k]
+
+    Args:
+        logits: (..., T, K), floating; -inf marks tokens that cannot come.
+        targets: (..., T), int64, 0 to K - 1 where the mask is true, anything elsewhere.
+        mask: (..., T), bool, false for padding; its entries count 0, whatever the logits hold there.
+
+    Returns:
+        Log-probabilities (..., T), dtype of the logits, float32 for half precision.
+
+    Raises:
+        TypeError: a dtype is wrong.
+        ValueError: shapes do not match, or a target is out of range.
+
+    Source: Bishop 2006, section 4.3.4.
+    """
+    targets = require_targets(logits, targets, mask)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if mask is not None:
+        logits = logits.masked_fill(~mask.unsqueeze(-1), 0.0)
+    logs = logits.log_softmax(dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return logs if mask is None else logs.masked_fill(~mask, 0.0)
+
+
+def sequence_log_prob(logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The log-likelihood of sequences, in nats: the chain rule, with the product as a sum of logarithms.
+
+        log p(y_1, ..., y_T) = sum_t log p(y_t | y_1, ..., y_{t-1})
+
+    Args:
+        logits: (..., T, K), floating; row t is the model's opinion on y_t.
+        targets: (..., T), int64.
+        mask: (..., T), bool, false for padding.
+
+    Returns:
+        Log-likelihoods (...), dtype of the logits, float32 for half precision.
+
+    Raises:
+        TypeError: a dtype is wrong.
+        ValueError: shapes do not match, or a target is out of range.
+
+    Source: Bengio et al. 2003, section 2.
+    """
+    return token_log_probs(logits, targets, mask).sum(dim=-1)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The mean loss of a token, in nats, over all sequences and all tokens that are no padding.
+
+        H = -(1/N) sum_t log p(y_t | ...),    N = number of tokens
+
+    Args:
+        logits: (..., T, K), floating.
+        targets: (..., T), int64.
+        mask: (..., T), bool, false for padding.
+
+    Returns:
+        H, shape (), dtype of the logits, float32 for half precision; NaN where there is no token at all.
+
+    Raises:
+        TypeError: a dtype is wrong.
+        ValueError: shapes do not match, or a target is out of range.
+
+    Source: Shannon 1948, section 7; Jelinek et al. 1977.
+    """
+    logs = token_log_probs(logits, targets, mask)
+    return -logs.mean() if mask is None else -logs.sum() / mask.sum()
+
+
+# --- Units --------------------------------------------------------------------------------------------------
+
+
+def change_base(x: Tensor | float, to: float = 2.0, of: float = math.e) -> Tensor | float:
+    """A loss in the units of another logarithm: base e gives nats, 2 bits, 10 hartleys.
+
+        x_to = x_of log(of) / log(to)
+
+    Args:
+        x: entropies or losses, any shape.
+        to: the base wanted, > 0 and not 1.
+        of: the base that `x` has.
+
+    Returns:
+        The same quantities in the other unit, shape of `x`.
+
+    Raises:
+        ValueError: a base is not positive, or is 1.
+
+    Source: Shannon 1948, introduction.
+    """
+    require_base(to)
+    require_base(of)
+    return x * (math.log(of) / math.log(to))
+
+
+def perplexity(x: Tensor | float, base: float = math.e) -> Tensor | float:
+    """The number of equally likely tokens among which a model would hesitate as much.
+
+        PPL = base^H = (prod_t p(y_t | ...))^(-1/N)
+
+    The base is that of the logarithm in H: e for `torch.nn.functional.cross_entropy`, 2 only if H is in bits.
+
+    Args:
+        x: cross-entropies H a token, any shape.
+        base: the base of their logarithm, > 0 and not 1.
+
+    Returns:
+        Perplexities, shape of `x`; infinite where H is too large for a number.
+
+    Raises:
+        ValueError: the base is not positive, or is 1.
+
+    Source: Jelinek et al. 1977.
+    """
+    nats = change_base(x, to=math.e, of=base)
+    if isinstance(nats, Tensor):
+        return nats.exp()
+    return math.exp(nats) if nats < 700 else math.inf
+
+
+def bits_per_byte(x: Tensor | float, tokens: int, size: int) -> Tensor | float:
+    """The cost of a text in bits for each of its bytes: the measure that does not depend on the tokenizer.
+
+        bits per byte = H N / (n log 2),    H nats a token, N tokens, n bytes
+
+    Args:
+        x: cross-entropies H a token in nats, any shape.
+        tokens: N >= 0, how many tokens the text has.
+        size: n >= 1, how many bytes the same text has.
+
+    Returns:
+        Bits per byte, shape of `x`.
+
+    Raises:
+        ValueError: a count is out of range.
+
+    Source: Gao et al. 2020, "The Pile", arXiv:2101.00027.
+    """
+    if tokens < 0 or size < 1:
+        raise ValueError(f"need tokens >= 0 and size >= 1, got {tokens} and {size}")
+    return change_base(x, to=2.0) * (tokens / size)
+
+
+# --- A long text --------------------------------------------------------------------------------------------
+
+
+def stream_log_probs(model: Model, tokens: Tensor, window: int, stride: int, batch: int = 32) -> Tensor:
+    """The log-probability of every token but the first of a long text, through windows of limited length.
+
+        tokens_t is scored in the window that ends `stride` tokens after the last one, with all that is left of it
+        as its past: at least window - stride tokens, but at the start of the text
+
+    Args:
+        model: maps tokens (B, T), T <= window, to logits (B, T, K); row t says what follows token t.
+        tokens: (N,), int64, N >= 2.
+        window: the longest input, >= 1.
+        stride: how many tokens a window scores, 1 to `window`; small is exact and slow.
+        batch: windows at a time, >= 1.
+
+    Returns:
+        Log-probabilities (N - 1,) in nats, without a graph.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    Source: Baevski & Auli 2019 (evaluation with a sliding context), arXiv:1809.10853.
+    """
+    require_stream(tokens, window, stride, batch)
+    x, y = next_token_pairs(tokens)
+    head = min(window, len(x))
+    with torch.no_grad():
+        logs = [token_log_probs(model(x[None, :head]), y[None, :head]).squeeze(0)]
+        full = range(head, len(x) - stride + 1, stride)  # first token that each further window scores
+        ends = torch.tensor([*full], device=tokens.device, dtype=torch.int64) + stride
+        inside = torch.arange(-window, 0, device=tokens.device)
+        for some in ends.split(batch):
+            places = some.unsqueeze(-1) + inside  # (B, window)
+            logs.append(token_log_probs(model(x[places]), y[places])[:, -stride:].flatten())
+        left = len(x) - head - len(ends) * stride
+        if left:
+            logs.append(token_log_probs(model(x[None, -window:]), y[None, -window:])[0, -left:])
+    return torch.cat(logs)
+
+
+# --- What is asked of arguments -----------------------------------------------------------------------------
+
+
+def tuple_of(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape)
+
+
+def require_joint(table: Tensor) -> None:
+    if table.dim() == 0 or not table.is_floating_point() or bool((table < 0).any()):
+        raise ValueError(
+            f"table must be a floating (K_1, ..., K_T) >= 0, got {table.dtype} {tuple_of(table)}"
+        )
+    if not abs(float(table.sum()) - 1) < 1e-4:
+        raise ValueError(f"table must have sum 1, got {float(table.sum())}")
+
+
+def require_targets(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
+    """The targets, with 0 where the mask is false."""
+    if not logits.is_floating_point() or targets.dtype != torch.int64:
+        raise TypeError(f"need floating logits and int64 targets, got {logits.dtype} and {targets.dtype}")
+    if logits.dim() < 1 or logits.shape[:-1] != targets.shape or not logits.shape[-1]:
+        raise ValueError(
+            f"logits must be (..., T, K) with targets (..., T), got {tuple_of(logits)} and {tuple_of(targets)}"
+        )
+    if mask is not None:
+        require_mask(mask, targets)
+        targets = targets.masked_fill(~mask, 0)
+    if targets.numel() and (int(targets.min()) < 0 or int(targets.max()) >= logits.shape[-1]):
+        raise ValueError(
+            f"targets must be in 0 to {logits.shape[-1] - 1}, got {int(targets.min())} to {int(targets.max())}"
+        )
+    return targets
+
+
+def require_mask(mask: Tensor, targets: Tensor) -> None:
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must be bool, got {mask.dtype}")
+    if mask.shape != targets.shape:
+        raise ValueError(f"mask must have the shape of targets, {tuple_of(targets)}, got {tuple_of(mask)}")
+
+
+def require_base(base: float) -> None:
+    if not 0 < base < math.inf or base == 1:
+        raise ValueError(f"a base must be finite, > 0 and not 1, got {base}")
+
+
+def require_stream(tokens: Tensor, window: int, stride: int, batch: int) -> None:
+    if tokens.dim() != 1 or len(tokens) < 2:
+        raise ValueError(f"tokens must be (N,) with N >= 2, got shape {tuple_of(tokens)}")
+    if not 1 <= stride <= window or batch < 1:
+        raise ValueError(
+            f"need 1 <= stride <= window and batch >= 1, got stride {stride}, window {window}, batch {batch}"
+        )

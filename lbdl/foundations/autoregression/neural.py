@@ -1,0 +1,215 @@
+"""Neural language models: a table of vectors for tokens, a function of the last few, and a softmax.
+
+`FixedContext` is the network that began it: the vectors of the last c tokens, side by side, through one hidden
+layer. `CausalConvolution` stacks layers of it that look further and further back. `GPT` lets every place choose
+what to look at; it is kept minimal here, attention has a chapter of its own. All three map tokens to logits for all
+places at once, row t for the token after t.
+
+Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic Language Model"; van den Oord et al. 2016,
+arXiv:1609.03499; Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2019.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["FixedContext", "CausalConvolution", "GPT", "random_windows"]
+
+
+class FixedContext(nn.Module):
+    """The model of Bengio et al.: a hidden layer on the vectors of the last c tokens.
+
+        logits_t = b + U tanh(d + H [e(x_{t-c+1}), ..., e(x_t)])
+
+    Places before the start of the text have a vector of their own.
+
+    Args:
+        vocabulary: K >= 1.
+        context: c >= 1.
+        width: length of the vectors.
+        hidden: units of the hidden layer.
+
+    Source: Bengio et al. 2003, section 2, without its direct connections.
+    """
+
+    def __init__(self, vocabulary: int, context: int, width: int, hidden: int) -> None:
+        super().__init__()
+        require_sizes(vocabulary=vocabulary, context=context, width=width, hidden=hidden)
+        self.context = context
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.start = nn.Parameter(torch.zeros(width))
+        self.hidden = nn.Linear(context * width, hidden)
+        self.readout = nn.Linear(hidden, vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, T, K) for tokens (B, T), int64."""
+        return self.from_vectors(self.embedding(tokens))
+
+    def from_vectors(self, vectors: Tensor) -> Tensor:
+        """The same from the vectors of the tokens, (B, T, width) to (B, T, K)."""
+        pad = self.start.expand(len(vectors), self.context - 1, -1)
+        padded = torch.cat([pad, vectors], dim=1)  # (B, T + c - 1, width)
+        windows = padded.unfold(1, self.context, 1).mT.flatten(-2)  # (B, T, c width), oldest first
+        return self.readout(torch.tanh(self.hidden(windows)))
+
+
+class CausalConvolution(nn.Module):
+    """Convolutions padded on the left only, with gaps that double from layer to layer.
+
+        h_t <- h_t + relu(A h_{t-gap} + B h_t),    gap = 1, 2, 4, ..., 2^(layers-1):    sees 2^layers tokens
+
+    Args:
+        vocabulary: K >= 1.
+        width: channels.
+        layers: number of layers >= 1.
+        causal: false pads on both sides instead: a leak, to be caught.
+
+    Source: van den Oord et al. 2016, section 2.1, arXiv:1609.03499, without gates.
+    """
+
+    def __init__(self, vocabulary: int, width: int, layers: int, causal: bool = True) -> None:
+        super().__init__()
+        require_sizes(vocabulary=vocabulary, width=width, layers=layers)
+        self.causal = causal
+        self.embedding = nn.Embedding(vocabulary, width)
+        size = 2 if causal else 3
+        self.layers = nn.ModuleList(nn.Conv1d(width, width, size, dilation=2**i) for i in range(layers))
+        self.readout = nn.Linear(width, vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, T, K) for tokens (B, T), int64."""
+        return self.from_vectors(self.embedding(tokens))
+
+    def from_vectors(self, vectors: Tensor) -> Tensor:
+        """The same from the vectors of the tokens, (B, T, width) to (B, T, K)."""
+        h = vectors.mT  # (B, width, T)
+        for i, layer in enumerate(self.layers):
+            padded = F.pad(h, (2**i, 0) if self.causal else (2**i, 2**i))
+            h = h + layer(padded).relu()
+        return self.readout(h.mT)
+
+
+class Block(nn.Module):
+    """One layer of a transformer: look around, then think, each added to what was there.
+
+        h <- h + attention(norm(h)),    h <- h + mlp(norm(h))
+
+    Args:
+        width: of the vectors, divisible by `heads`.
+        heads: number of attention heads.
+        causal: false lets every place see all others: a leak, to be caught.
+        dropout: share of each branch's output that is dropped in training.
+
+    Source: Radford et al. 2019, section 2.3.
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.mix, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.grow, self.shrink = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(B, T, width) to (B, T, width)."""
+        h = h + self.dropout(self.attend(self.norms[0](h)))
+        return h + self.dropout(self.shrink(F.gelu(self.grow(self.norms[1](h)))))
+
+    def attend(self, h: Tensor) -> Tensor:
+        """Each place takes a mean over the places it may see, weighted by how well their keys fit its query."""
+        q, k, v = self.mix(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, T, d)
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.merge(seen.transpose(1, 2).flatten(-2))
+
+
+class GPT(nn.Module):
+    """A transformer that predicts the next token: vectors of tokens and of places, blocks, a readout.
+
+        logits = readout(norm(block(... block(e(x) + position))))
+
+    Args:
+        vocabulary: K >= 1.
+        context: the longest input.
+        width: of the vectors, divisible by `heads`.
+        layers: number of blocks.
+        heads: attention heads of each block.
+        causal: false lets every place see all others: a leak, to be caught.
+        dropout: share of each branch's output that is dropped in training.
+
+    Source: Radford et al. 2019, section 2.3; Vaswani et al. 2017, arXiv:1706.03762.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        context: int,
+        width: int,
+        layers: int = 1,
+        heads: int = 4,
+        causal: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        require_sizes(vocabulary=vocabulary, context=context, width=width, layers=layers, heads=heads)
+        if width % heads:
+            raise ValueError(f"width must be divisible by heads, got {width} and {heads}")
+        self.context = context
+        self.embedding, self.places = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
+        self.blocks = nn.Sequential(*(Block(width, heads, causal, dropout) for _ in range(layers)))
+        self.norm, self.readout = nn.LayerNorm(width), nn.Linear(width, vocabulary)
+        self.apply(self.initialise)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, T, K) for tokens (B, T), int64, T <= context."""
+        return self.from_vectors(self.embedding(tokens))
+
+    def from_vectors(self, vectors: Tensor) -> Tensor:
+        """The same from the vectors of the tokens, (B, T, width) to (B, T, K)."""
+        length = vectors.shape[1]
+        if length > self.context:
+            raise ValueError(f"tokens must be at most {self.context} a row, got {length}")
+        return self.readout(self.norm(self.blocks(vectors + self.places.weight[:length])))
+
+    def initialise(self, part: nn.Module) -> None:
+        """Small normal weights, no biases: at first all tokens are about equally likely."""
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=0.02)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+
+
+def random_windows(
+    tokens: Tensor, batch: int, length: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """A minibatch of pieces of a text, and what follows each of their tokens.
+
+        x_b = tokens[s_b : s_b + T],    y_b = tokens[s_b + 1 : s_b + T + 1],    s_b uniform
+
+    Args:
+        tokens: (N,), int64, N > T.
+        batch: B >= 1.
+        length: T >= 1.
+        generator: source of randomness; draws on its own device, the CPU by default.
+
+    Returns:
+        Inputs and targets, both (B, T), on the device of the tokens.
+
+    Raises:
+        ValueError: the text is too short, or a number is out of range.
+
+    Source: Radford et al. 2019; the same pieces in every open training code.
+    """
+    require_sizes(batch=batch, length=length)
+    if tokens.dim() != 1 or len(tokens) <= length:
+        raise ValueError(f"tokens must be (N,) with N > {length}, got shape {tuple(tokens.shape)}")
+    device = "cpu" if generator is None else generator.device
+    starts = torch.randint(len(tokens) - length, (batch, 1), generator=generator, device=device)
+    places = starts.to(tokens.device) + torch.arange(length, device=tokens.device)
+    return tokens[places], tokens[places + 1]
+
+
+def require_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be >= 1, got {size}")

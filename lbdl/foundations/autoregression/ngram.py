@@ -1,0 +1,433 @@
+"""Language models made by counting: how often did this token follow these n - 1 others?
+
+Counts of n-grams lie in sorted tensors, and every question to them is a batched binary search. A count of zero is
+no probability of zero: three ways to smooth, from the plainest to the best.
+
+Shannon 1948, section 3 (the first n-gram texts); Jelinek & Mercer 1980 (interpolation); Kneser & Ney 1995;
+Chen & Goodman 1999, "An empirical study of smoothing techniques for language modeling" (the interpolated form).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Counts",
+    "count_ngrams",
+    "count_up_to",
+    "lookup",
+    "continuation_counts",
+    "kneser_ney_counts",
+    "relative_frequency",
+    "add_k",
+    "jelinek_mercer",
+    "kneser_ney",
+    "NGram",
+]
+
+
+class Counts(NamedTuple):
+    """How often each n-gram occurs, and what follows each context.
+
+        code of (w_1, ..., w_n) = sum_i w_i K^(n-i):  the n-gram as a number with digits in base K
+
+    Args:
+        order: n.
+        vocabulary: K.
+        codes: (U,), int64, ascending: the n-grams that occur.
+        counts: (U,), int64: how often.
+        contexts: (V,), int64, ascending: codes of their first n - 1 tokens.
+        totals: (V,), int64: the sum of the counts behind each context.
+        kinds: (V,), int64: how many different tokens follow it.
+
+    Source: Chen & Goodman 1999.
+    """
+
+    order: int
+    vocabulary: int
+    codes: Tensor
+    counts: Tensor
+    contexts: Tensor
+    totals: Tensor
+    kinds: Tensor
+
+
+# --- Counting -----------------------------------------------------------------------------------------------
+
+
+def count_ngrams(tokens: Tensor, order: int, vocabulary: int) -> Counts:
+    """Count the n-grams of a text, or of several.
+
+        c(w_1, ..., w_n) = #{t : tokens_t = w_1, ..., tokens_{t+n-1} = w_n}
+
+    Args:
+        tokens: (..., T), int64, 0 to K - 1; every row is a text of its own.
+        order: n >= 1.
+        vocabulary: K >= 1; K^n must stay below 2^63.
+
+    Returns:
+        The counts, on the device of the tokens. Not to be compiled: their number depends on the data.
+
+    Raises:
+        TypeError: tokens are not int64.
+        ValueError: a number is out of range.
+
+    Source: Chen & Goodman 1999.
+    """
+    require_tokens(tokens, vocabulary)
+    require_order(order, vocabulary)
+    if tokens.shape[-1] < order:
+        return tabulate(tokens.new_empty(0), tokens.new_empty(0), order, vocabulary)
+    grams = tokens.unfold(-1, order, 1)  # (..., T - n + 1, n)
+    codes, counts = encode(grams, vocabulary).flatten().unique(return_counts=True)
+    return tabulate(codes, counts, order, vocabulary)
+
+
+def tabulate(codes: Tensor, counts: Tensor, order: int, vocabulary: int) -> Counts:
+    """Adds up the counts of each context. `codes` are ascending."""
+    contexts, place, kinds = (codes // vocabulary).unique_consecutive(return_inverse=True, return_counts=True)
+    totals = torch.zeros_like(contexts).index_add_(0, place, counts)
+    return Counts(order, vocabulary, codes, counts, contexts, totals, kinds)
+
+
+def encode(grams: Tensor, vocabulary: int) -> Tensor:
+    """The codes (...) of n-grams (..., n)."""
+    codes = torch.zeros_like(grams[..., 0]) if grams.shape[-1] else grams.new_zeros(grams.shape[:-1])
+    for token in grams.unbind(-1):
+        codes = codes * vocabulary + token
+    return codes
+
+
+def count_up_to(tokens: Tensor, order: int, vocabulary: int) -> list[Counts]:
+    """The counts of all orders from 1 to n.
+
+    Args:
+        tokens: (..., T), int64, 0 to K - 1.
+        order: n >= 1.
+        vocabulary: K >= 1.
+
+    Returns:
+        n counts; the last one has order n.
+
+    Raises:
+        TypeError: tokens are not int64.
+        ValueError: a number is out of range.
+
+    Source: Jelinek & Mercer 1980.
+    """
+    require_order(order, vocabulary)
+    return [count_ngrams(tokens, n, vocabulary) for n in range(1, order + 1)]
+
+
+def continuation_counts(counts: Counts) -> Counts:
+    """In how many different ways can an n-gram be preceded?
+
+        N_1+(. w_2 ... w_n) = #{w_1 : c(w_1 w_2 ... w_n) > 0}
+
+    "Francisco" is frequent, but after "San" only: its continuation count is 1.
+
+    Args:
+        counts: of order n >= 2.
+
+    Returns:
+        Counts of order n - 1: the number of n-grams, however frequent, that end in each.
+
+    Raises:
+        ValueError: n < 2.
+
+    Source: Kneser & Ney 1995; Chen & Goodman 1999, on Kneser-Ney smoothing.
+    """
+    if counts.order < 2:
+        raise ValueError(f"counts must have order >= 2, got {counts.order}")
+    tails = counts.codes % counts.vocabulary ** (counts.order - 1)
+    codes, ways = tails.unique(return_counts=True)
+    return tabulate(codes, ways, counts.order - 1, counts.vocabulary)
+
+
+def kneser_ney_counts(tokens: Tensor, order: int, vocabulary: int) -> list[Counts]:
+    """What Kneser-Ney smoothing counts: n-grams at the highest order, continuations below.
+
+    Args:
+        tokens: (..., T), int64, 0 to K - 1.
+        order: n >= 1.
+        vocabulary: K >= 1.
+
+    Returns:
+        n counts; the last one has order n.
+
+    Raises:
+        TypeError: tokens are not int64.
+        ValueError: a number is out of range.
+
+    Source: Chen & Goodman 1999, on Kneser-Ney smoothing.
+    """
+    raw = count_up_to(tokens, order, vocabulary)
+    return [*map(continuation_counts, raw[1:]), raw[-1]]
+
+
+# --- Asking -------------------------------------------------------------------------------------------------
+
+
+def lookup(keys: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
+    """The values at some keys, 0 where a key is not there.
+
+        out_i = values_j  if  keys_j = wanted_i,  else 0
+
+    Args:
+        keys: (U,), int64, ascending.
+        values: (U,), any dtype.
+        wanted: (...), int64.
+
+    Returns:
+        Values (...), dtype of `values`.
+
+    Raises:
+        ValueError: `keys` and `values` do not match.
+
+    Source: binary search.
+    """
+    if keys.dim() != 1 or keys.shape != values.shape:
+        raise ValueError(
+            f"keys and values must be (U,), got shapes {tuple(keys.shape)} and {tuple(values.shape)}"
+        )
+    if not len(keys):
+        return values.new_zeros(wanted.shape)
+    place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+    return torch.where(keys[place] == wanted, values[place], 0)
+
+
+def seen(counts: Counts, grams: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of n-grams (..., n): count, count of their context, and kinds of tokens behind the context, float64 (...)."""
+    codes = encode(grams, counts.vocabulary)
+    contexts = codes // counts.vocabulary
+    return (
+        lookup(counts.codes, counts.counts, codes).double(),
+        lookup(counts.contexts, counts.totals, contexts).double(),
+        lookup(counts.contexts, counts.kinds, contexts).double(),
+    )
+
+
+# --- Probabilities ------------------------------------------------------------------------------------------
+
+
+def relative_frequency(levels: Sequence[Counts], grams: Tensor) -> Tensor:
+    """The estimate of largest likelihood: count and divide.
+
+        p(w_n | w_1 ... w_{n-1}) = c(w_1 ... w_n) / sum_v c(w_1 ... w_{n-1} v)
+
+    Args:
+        levels: counts of orders 1, 2, ..., from `count_up_to`.
+        grams: (..., n), int64, for an order n that was counted.
+
+    Returns:
+        Probabilities (...), float64; 1/K for each token after a context that never occurred.
+
+    Raises:
+        ValueError: order n was not counted.
+
+    Source: Chen & Goodman 1999.
+    """
+    return add_k(levels, grams, k=0.0)
+
+
+def add_k(levels: Sequence[Counts], grams: Tensor, k: float = 1.0) -> Tensor:
+    """Pretend to have seen every n-gram k times more.
+
+        p(w_n | w_1 ... w_{n-1}) = (c(w_1 ... w_n) + k) / (sum_v c(w_1 ... w_{n-1} v) + k K)
+
+    Args:
+        levels: counts of orders 1, 2, ..., from `count_up_to`.
+        grams: (..., n), int64, for an order n that was counted.
+        k: >= 0; 1 is Laplace's rule of succession.
+
+    Returns:
+        Probabilities (...), float64; 1/K for each token where nothing is known.
+
+    Raises:
+        ValueError: order n was not counted, or `k` is negative.
+
+    Source: Chen & Goodman 1999, on additive smoothing.
+    """
+    if not k >= 0:
+        raise ValueError(f"k must be >= 0, got {k}")
+    counts = require_level(levels, grams)
+    count, total, _ = seen(counts, grams)
+    whole = total + k * counts.vocabulary
+    return torch.where(whole > 0, (count + k) / whole, 1 / counts.vocabulary)
+
+
+def jelinek_mercer(levels: Sequence[Counts], grams: Tensor, weight: float = 0.7) -> Tensor:
+    """Mix the orders: the longest context has its say, and hands the rest to the next shorter one.
+
+        p_n = weight c(w_1 ... w_n) / c(w_1 ... w_{n-1}) + (1 - weight) p_{n-1},    p_0 = 1/K
+
+    Where the context never occurred, p_n = p_{n-1}.
+
+    Args:
+        levels: counts of orders 1, 2, ..., from `count_up_to`.
+        grams: (..., n), int64, for an order n that was counted.
+        weight: of each order against all below it, in [0, 1).
+
+    Returns:
+        Probabilities (...), float64, all > 0.
+
+    Raises:
+        ValueError: order n was not counted, or `weight` is out of range.
+
+    Source: Jelinek & Mercer 1980; Chen & Goodman 1999.
+    """
+    if not 0 <= weight < 1:
+        raise ValueError(f"weight must be in [0, 1), got {weight}")
+    require_level(levels, grams)
+    order, p = grams.shape[-1], uniform(levels, grams)
+    for n in range(1, order + 1):
+        count, total, _ = seen(levels[n - 1], grams[..., order - n :])
+        p = torch.where(total > 0, weight * count / total.clamp(min=1) + (1 - weight) * p, p)
+    return p
+
+
+def kneser_ney(levels: Sequence[Counts], grams: Tensor, discount: float | Sequence[float] = 0.75) -> Tensor:
+    """Take a discount off every count, and give what was saved to the shorter context.
+
+        p_n = max(c(w_1 ... w_n) - d, 0) / c(w_1 ... w_{n-1}) + d N_1+(w_1 ... w_{n-1} .) / c(w_1 ... w_{n-1}) p_{n-1}
+
+    N_1+(h .) is the number of different tokens after h; p_0 = 1/K. Below the highest order, c counts
+    continuations, see `continuation_counts`. Where the context never occurred, p_n = p_{n-1}.
+
+    Args:
+        levels: counts of orders 1, 2, ..., from `kneser_ney_counts`.
+        grams: (..., n), int64, for an order n that was counted.
+        discount: d in [0, 1], for all orders or one for each.
+
+    Returns:
+        Probabilities (...), float64; all > 0 if all discounts are.
+
+    Raises:
+        ValueError: order n was not counted, or a discount is out of range or missing.
+
+    Source: Chen & Goodman 1999, interpolated Kneser-Ney.
+    """
+    require_level(levels, grams)
+    discounts = require_discounts(discount, len(levels))
+    order, p = grams.shape[-1], uniform(levels, grams)
+    for n, d in zip(range(1, order + 1), discounts, strict=False):
+        count, total, kinds = seen(levels[n - 1], grams[..., order - n :])
+        mixed = ((count - d).clamp(min=0) + d * kinds * p) / total.clamp(min=1)
+        p = torch.where(total > 0, mixed, p)
+    return p
+
+
+def uniform(levels: Sequence[Counts], grams: Tensor) -> Tensor:
+    """1/K for each n-gram (..., n): (...), float64."""
+    chance = 1 / levels[0].vocabulary
+    return torch.full(grams.shape[:-1], chance, dtype=torch.float64, device=grams.device)
+
+
+Smoothing = Callable[[Sequence[Counts], Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class NGram:
+    """A causal model out of counts.
+
+        logits[t, k] = log p(k | x_{t-n+2}, ..., x_t):  row t says what follows token t
+
+    The first tokens, which have less than n - 1 before them, are predicted from what there is.
+
+    Args:
+        levels: counts of orders 1 to n, from `count_up_to` or `kneser_ney_counts`.
+        smoothing: `add_k`, `jelinek_mercer`, `kneser_ney`, or one of these with its parameters fixed.
+
+    Source: Shannon 1948, section 3; Chen & Goodman 1999.
+    """
+
+    levels: Sequence[Counts]
+    smoothing: Smoothing
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Log-probabilities of all tokens at all places.
+
+        Args:
+            tokens: (..., T), int64, T >= 1.
+
+        Returns:
+            Log-probabilities (..., T, K), float64; -inf where a probability is 0.
+        """
+        require_tokens(tokens, self.levels[0].vocabulary)
+        places = range(1, tokens.shape[-1] + 1)
+        return torch.stack([self.next_token(tokens[..., :t]) for t in places], dim=-2)
+
+    def next_token(self, tokens: Tensor) -> Tensor:
+        """Log-probabilities of all tokens after the last one.
+
+        Args:
+            tokens: (..., T), int64, T >= 0.
+
+        Returns:
+            Log-probabilities (..., K), float64; -inf where a probability is 0.
+        """
+        context = tokens[..., max(0, tokens.shape[-1] + 1 - len(self.levels)) :]
+        choices = torch.arange(self.levels[0].vocabulary, device=tokens.device)
+        shape = (*tokens.shape[:-1], len(choices))
+        grams = [context.unsqueeze(-2).expand(*shape, -1), choices.expand(shape).unsqueeze(-1)]
+        return self.smoothing(self.levels, torch.cat(grams, dim=-1)).log()
+
+    def log_probs(self, tokens: Tensor) -> Tensor:
+        """Log-probabilities of the tokens of a text, the first one included: one question a token, in batches.
+
+        Args:
+            tokens: (..., T), int64, T >= 1.
+
+        Returns:
+            Log-probabilities (..., T), float64; their sum is the log-likelihood of the text.
+        """
+        require_tokens(tokens, self.levels[0].vocabulary)
+        order, length = len(self.levels), tokens.shape[-1]
+        head = [self.smoothing(self.levels, tokens[..., :t]) for t in range(1, min(order, length + 1))]
+        parts = [torch.stack(head, dim=-1)] if head else []
+        if length >= order:
+            parts.append(self.smoothing(self.levels, tokens.unfold(-1, order, 1)))
+        return torch.cat(parts, dim=-1).log()
+
+
+# --- What is asked of arguments -----------------------------------------------------------------------------
+
+
+def require_tokens(tokens: Tensor, vocabulary: int) -> None:
+    if tokens.dtype != torch.int64:
+        raise TypeError(f"tokens must be int64, got {tokens.dtype}")
+    if tokens.dim() == 0:
+        raise ValueError("tokens must be (..., T), got shape ()")
+    if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary):
+        raise ValueError(
+            f"tokens must be in 0 to {vocabulary - 1}, got {int(tokens.min())} to {int(tokens.max())}"
+        )
+
+
+def require_order(order: int, vocabulary: int) -> None:
+    if order < 1 or vocabulary < 1:
+        raise ValueError(f"order and vocabulary must be >= 1, got {order} and {vocabulary}")
+    if vocabulary**order >= 2**63:
+        raise ValueError(f"vocabulary ** order must be below 2**63, got {vocabulary} ** {order}")
+
+
+def require_level(levels: Sequence[Counts], grams: Tensor) -> Counts:
+    if grams.dim() == 0 or not 1 <= grams.shape[-1] <= len(levels):
+        raise ValueError(
+            f"grams must be (..., n) with n from 1 to {len(levels)}, got shape {tuple(grams.shape)}"
+        )
+    if [level.order for level in levels] != list(range(1, len(levels) + 1)):
+        raise ValueError(f"levels must have orders 1, 2, ..., got {[level.order for level in levels]}")
+    return levels[grams.shape[-1] - 1]
+
+
+def require_discounts(discount: float | Sequence[float], orders: int) -> list[float]:
+    discounts = [discount] * orders if isinstance(discount, int | float) else list(discount)
+    if len(discounts) != orders or not all(0 <= d <= 1 for d in discounts):
+        raise ValueError(
+            f"discount must be in [0, 1], one number or one for each of {orders} orders, got {discount}"
+        )
+    return discounts

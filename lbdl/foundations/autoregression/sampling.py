@@ -1,0 +1,219 @@
+"""From logits to a next token: temperature, top-k, nucleus, and the draw itself.
+
+Each rule maps logits to logits, with -inf for the tokens it rules out, so that rules can follow one another.
+
+Ackley, Hinton & Sejnowski 1985 (temperature); Fan, Lewis & Dauphin 2018, arXiv:1805.04833 (top-k);
+Holtzman et al. 2020, arXiv:1904.09751 (nucleus).
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["with_temperature", "keep_top_k", "keep_nucleus", "restrict", "sample", "generate"]
+
+
+def with_temperature(logits: Tensor, temperature: float, dim: int = -1) -> Tensor:
+    """Sharpen or flatten a distribution.
+
+        p_i proportional to p_i^(1/temperature),    logits <- logits / temperature
+
+    Temperature 0 is the limit: only the largest logits are left, all of them where several are equal.
+
+    Args:
+        logits: (..., K, ...), floating; -inf marks tokens that cannot come.
+        temperature: >= 0; 1 changes nothing.
+        dim: the dimension of the tokens.
+
+    Returns:
+        Logits, shape and dtype of `logits`, shifted so that the largest is 0.
+
+    Raises:
+        TypeError: `logits` is not floating.
+        ValueError: the temperature is negative or not finite, or a row has NaN, +inf or no finite logit.
+
+    Source: Ackley, Hinton & Sejnowski 1985.
+    """
+    require_logits(logits, dim)
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be finite and >= 0, got {temperature}")
+    shifted = logits - logits.amax(dim=dim, keepdim=True)
+    if temperature == 0:
+        return torch.where(shifted == 0, shifted, -math.inf)
+    return shifted / temperature
+
+
+def keep_top_k(logits: Tensor, k: int, dim: int = -1) -> Tensor:
+    """Keep the k most likely tokens.
+
+        logits_i  where i is among the k largest,  -inf elsewhere
+
+    Of equal logits, those with the smaller index come first: exactly k are kept.
+
+    Args:
+        logits: (..., K, ...), floating; -inf marks tokens that cannot come.
+        k: >= 1; all tokens where k >= K.
+        dim: the dimension of the tokens.
+
+    Returns:
+        Logits, shape and dtype of `logits`.
+
+    Raises:
+        TypeError: `logits` is not floating.
+        ValueError: k < 1, or a row has NaN, +inf or no finite logit.
+
+    Source: Fan, Lewis & Dauphin 2018, arXiv:1805.04833.
+    """
+    require_logits(logits, dim)
+    if k < 1:
+        raise ValueError(f"k must be >= 1, got {k}")
+    order = logits.sort(dim=dim, descending=True, stable=True).indices
+    kept = torch.zeros_like(logits, dtype=torch.bool)
+    kept.scatter_(dim, order.narrow(dim, 0, min(k, logits.shape[dim])), True)
+    return logits.masked_fill(~kept, -math.inf)
+
+
+def keep_nucleus(logits: Tensor, p: float, dim: int = -1) -> Tensor:
+    """Keep the smallest set of tokens, the most likely first, whose probabilities sum to at least p.
+
+        V = the first m tokens in descending order,  m = min{m : p_(1) + ... + p_(m) >= p}
+
+    Of equal logits, those with the smaller index come first. At least one token is kept.
+
+    Args:
+        logits: (..., K, ...), floating; -inf marks tokens that cannot come.
+        p: in (0, 1]; 1 keeps all.
+        dim: the dimension of the tokens.
+
+    Returns:
+        Logits, shape and dtype of `logits`.
+
+    Raises:
+        TypeError: `logits` is not floating.
+        ValueError: p is outside (0, 1], or a row has NaN, +inf or no finite logit.
+
+    Source: Holtzman et al. 2020, section 3.1, arXiv:1904.09751.
+    """
+    require_logits(logits, dim)
+    if not 0 < p <= 1:
+        raise ValueError(f"p must be in (0, 1], got {p}")
+    if p == 1:
+        return logits.clone()
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    likely, order = wide.softmax(dim=dim).sort(dim=dim, descending=True, stable=True)
+    enough_before = likely.cumsum(dim=dim) - likely >= p
+    enough_before.narrow(dim, 0, 1).fill_(False)
+    dropped = torch.zeros_like(enough_before).scatter_(dim, order, enough_before)
+    return logits.masked_fill(dropped, -math.inf)
+
+
+def restrict(
+    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float = 1.0, dim: int = -1
+) -> Tensor:
+    """Temperature, then top-k, then nucleus: the order in which they are usually applied.
+
+        restrict = keep_nucleus(keep_top_k(with_temperature(logits)))
+
+    Args:
+        logits: (..., K, ...), floating; -inf marks tokens that cannot come.
+        temperature: >= 0.
+        top_k: >= 1, or None for all.
+        top_p: in (0, 1].
+        dim: the dimension of the tokens.
+
+    Returns:
+        Logits, shape and dtype of `logits`; their softmax is the distribution that is drawn from.
+
+    Raises:
+        TypeError: `logits` is not floating.
+        ValueError: an argument is out of range, or a row has NaN, +inf or no finite logit.
+
+    Source: Holtzman et al. 2020, section 3, arXiv:1904.09751.
+    """
+    logits = with_temperature(logits, temperature, dim)
+    if top_k is not None:
+        logits = keep_top_k(logits, top_k, dim)
+    return keep_nucleus(logits, top_p, dim)
+
+
+def sample(logits: Tensor, generator: torch.Generator | None = None, dim: int = -1) -> Tensor:
+    """Draw a token from each row: a race, in which noise is added to the logits and the largest wins.
+
+        argmax_i (logits_i + g_i),  g_i = -log(-log u_i),  u_i ~ U(0, 1)      is i  with probability softmax(logits)_i
+
+    Args:
+        logits: (..., K, ...), floating; -inf marks tokens that cannot come, and never do.
+        generator: source of randomness, on the device of `logits`.
+        dim: the dimension of the tokens.
+
+    Returns:
+        Token numbers (..., ...), int64: the shape of `logits` without `dim`.
+
+    Raises:
+        TypeError: `logits` is not floating.
+        ValueError: a row has NaN, +inf or no finite logit.
+
+    Source: Gumbel 1954; Maddison, Tarlow & Minka 2014, arXiv:1411.0030.
+    """
+    require_logits(logits, dim)
+    wide = logits.double()
+    waiting = torch.empty_like(wide).exponential_(generator=generator)  # -log u
+    return (wide - waiting.log()).argmax(dim=dim)
+
+
+def generate(
+    model: Callable[[Tensor], Tensor],
+    prompt: Tensor,
+    length: int,
+    *,
+    context: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Write on: draw a token, append it, ask the model again.
+
+        x_{t+1} ~ restrict(model(x_1, ..., x_t)_t)
+
+    Args:
+        model: maps tokens (B, T), T <= context, to logits (B, T, K); row t says what follows token t.
+        prompt: (B, T), int64, T >= 1: each row is continued on its own.
+        length: tokens to append, >= 0.
+        context: the most tokens the model is shown, >= 1.
+        temperature: >= 0.
+        top_k: >= 1, or None for all.
+        top_p: in (0, 1].
+        generator: source of randomness, on the device of the logits.
+
+    Returns:
+        Prompt and continuation (B, T + length), int64, without a graph.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Source: Graves 2013, arXiv:1308.0850.
+    """
+    if prompt.dim() != 2 or prompt.shape[1] < 1:
+        raise ValueError(f"prompt must be (B, T) with T >= 1, got shape {tuple(prompt.shape)}")
+    if length < 0 or context < 1:
+        raise ValueError(f"need length >= 0 and context >= 1, got {length} and {context}")
+    tokens = prompt
+    with torch.no_grad():
+        for _ in range(length):
+            logits = model(tokens[:, -context:])[:, -1]
+            drawn = sample(restrict(logits, temperature, top_k, top_p), generator)
+            tokens = torch.cat([tokens, drawn.unsqueeze(-1)], dim=-1)
+    return tokens
+
+
+def require_logits(logits: Tensor, dim: int) -> None:
+    if not logits.is_floating_point():
+        raise TypeError(f"logits must be floating, got {logits.dtype}")
+    if not -logits.dim() <= dim < logits.dim() or not logits.shape[dim]:
+        raise ValueError(f"dim must name a dimension of size >= 1, got {dim} for {tuple(logits.shape)}")
+    peaks = logits.amax(dim=dim)  # NaN where a row holds one
+    if not bool(peaks.isfinite().all()):
+        raise ValueError("logits must hold no NaN, no +inf, and a finite value in every row")
