@@ -1,0 +1,167 @@
+"""Losses against torch's own; mining against plain loops and torch, and against `pytorch_metric_learning`.
+
+The last is raced only where it is installed (`pip install pytorch-metric-learning`); nothing else here needs it.
+"""
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.race import Race, main
+from lbdl.foundations.losses import (
+    batch_hard_triplet,
+    binary_cross_entropy,
+    cross_entropy,
+    fast_batch_hard_triplet,
+    fast_cross_entropy,
+    fast_semi_hard_triplet,
+    focal,
+    semi_hard_triplet,
+    triplet,
+)
+
+PEER = "pytorch_metric_learning"
+Loss = Callable[..., Tensor]
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def forward_and_backward(loss: Loss, *points: Tensor) -> Callable[[], tuple[Tensor, ...]]:
+    """A job: the loss, and its gradient in every argument."""
+    points = tuple(x.clone().requires_grad_() for x in points)
+
+    def job() -> tuple[Tensor, ...]:
+        value = loss(*points)
+        return value.detach(), *torch.autograd.grad(value, points)
+
+    return job
+
+
+def against(
+    job: str, peer: str, ours: Loss, theirs: Loss, *points: Tensor, goal: float | None, note: str = ""
+) -> Race:
+    """Forward and backward of both; the truth is theirs in float64."""
+    return Race(
+        job=job,
+        peer=peer,
+        ours=forward_and_backward(ours, *points),
+        theirs=forward_and_backward(theirs, *points),
+        reference=forward_and_backward(theirs, *(x.double() for x in points)),
+        goal=goal,
+        note=note,
+    )
+
+
+def races() -> Iterator[Race]:
+    yield from races_of_classes()
+    yield from races_of_bits()
+    a, p, n = (randn(8192, 128, seed=s) for s in range(3))
+    yield against(
+        "triplet, (8192, 128)",
+        "F.triplet_margin_loss",
+        triplet,
+        lambda a, p, n: F.triplet_margin_loss(a, p, n, eps=0),
+        a,
+        p,
+        n,
+        goal=1.0,
+    )
+    yield from races_of_mining()
+
+
+def races_of_classes() -> Iterator[Race]:
+    for shape in ((4096, 1000), (512, 32000)):
+        x, t = randn(*shape), torch.arange(shape[0]) % shape[1]
+        for eps in (0.0, 0.1):
+            torchs = lambda x, t=t, eps=eps: F.cross_entropy(x, t, label_smoothing=eps)  # noqa: E731
+            for loss, goal in ((fast_cross_entropy, 0.9), (cross_entropy, None)):
+                if loss is cross_entropy and shape[1] > 1000:
+                    continue
+                name = f"{loss.__name__}, smoothing {eps:g}, {shape}"
+                ours = lambda x, t=t, eps=eps, loss=loss: loss(x, t, smoothing=eps)  # noqa: E731
+                yield against(name, "F.cross_entropy", ours, torchs, x, goal=goal)
+
+
+def races_of_bits() -> Iterator[Race]:
+    x, y = randn(4096, 1000), (randn(4096, 1000, seed=1) > 0).float()
+    yield against(
+        "binary_cross_entropy, (4096, 1000)",
+        "F.binary_cross_entropy_with_logits",
+        lambda x: binary_cross_entropy(x, y),
+        lambda x: F.binary_cross_entropy_with_logits(x, y),
+        x,
+        goal=1.7,
+        note="ours looks at the targets, and is written out; torch's is one fused call",
+    )
+    yield against(
+        "focal, (4096, 1000)",
+        "torchvision's formula",
+        lambda x: focal(x, y),
+        lambda x: published_focal(x, y),
+        x,
+        goal=1.4,
+        note="one logarithm more, so that every gamma is safe at every logit",
+    )
+
+
+def published_focal(inputs: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2) -> Tensor:
+    """`torchvision.ops.sigmoid_focal_loss`, its formula, averaged."""
+    targets = targets.to(inputs.dtype)
+    p = torch.sigmoid(inputs)
+    ce_loss = F.binary_cross_entropy_with_logits(inputs, targets, reduction="none")
+    p_t = p * targets + (1 - p) * (1 - targets)
+    loss = ce_loss * ((1 - p_t) ** gamma)
+    return ((alpha * targets + (1 - alpha) * (1 - targets)) * loss).mean()
+
+
+def races_of_mining() -> Iterator[Race]:
+    for count in (64, 1024):
+        x, labels = randn(count, 128), torch.arange(count) % (count // 4)
+        job = f"fast_batch_hard_triplet, ({count}, 128)"
+        ours = lambda x, labels=labels: fast_batch_hard_triplet(x, labels, margin=0.2)  # noqa: E731
+        if count == 64:
+            plain = lambda x, labels=labels: batch_hard_triplet(x, labels, margin=0.2)  # noqa: E731
+            yield against(job, "batch_hard_triplet, plain", ours, plain, x, goal=0.2)
+        yield against(
+            job, "torch.cdist, max, min", ours, by_cdist(labels), x, goal=1.5 if count == 64 else 0.7
+        )
+        if find_spec(PEER):
+            yield against(job, f"{PEER}, miner + loss", ours, by_peer(labels), x, goal=0.7)
+    x, labels = randn(64, 16), torch.arange(64) % 16
+    yield against(
+        "fast_semi_hard_triplet, (64, 16)",
+        "semi_hard_triplet, plain",
+        lambda x: fast_semi_hard_triplet(x, labels),
+        lambda x: semi_hard_triplet(x, labels),
+        x,
+        goal=0.2,
+    )
+
+
+def by_cdist(labels: Tensor) -> Loss:
+    """Batch-hard as it is usually written: all distances, differentiated."""
+
+    def loss(x: Tensor) -> Tensor:
+        d, same = torch.cdist(x, x), labels[:, None] == labels
+        hardest = d.masked_fill(~same, -torch.inf).amax(-1) - d.masked_fill(same, torch.inf).amin(-1)
+        return (hardest + 0.2).relu().mean()
+
+    return loss
+
+
+def by_peer(labels: Tensor) -> Loss:
+    from pytorch_metric_learning import distances, losses, miners, reducers  # type: ignore[import-not-found]
+
+    plain = distances.LpDistance(normalize_embeddings=False)
+    miner = miners.BatchHardMiner(distance=plain)
+    criterion = losses.TripletMarginLoss(0.2, distance=plain, reducer=reducers.MeanReducer())
+    return lambda x: criterion(x, labels, miner(x, labels))
+
+
+if __name__ == "__main__":
+    main(__spec__, races(), packages=["pytorch-metric-learning"] if find_spec(PEER) else [])

@@ -1,0 +1,440 @@
+"""Losses of classes, all from logits: scores of any size, before any softmax or sigmoid.
+
+Cross-entropy is the code length of the right answer (Shannon 1948); its gradient in the logits is prediction minus
+target. Label smoothing: Szegedy et al. 2016, arXiv:1512.00567. Focal loss: Lin et al. 2017, arXiv:1708.02002.
+Hinge: Cortes & Vapnik 1995; for many classes Weston & Watkins 1999.
+
+Binary losses take targets of 0 and 1, shape of the logits. The others take class numbers, int64, with the shape of the
+logits less the dimension of the classes.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import logsigmoid
+
+from lbdl.foundations.losses.reduction import (
+    reduce,
+    require_classes,
+    require_dim,
+    require_floating,
+    require_hard,
+    require_number,
+    require_reduction,
+    require_same_shape,
+    require_values,
+)
+
+# --- Two classes --------------------------------------------------------------------------------------------
+
+
+def binary_cross_entropy(
+    logits: Tensor, targets: Tensor, *, weight: float | None = None, reduction: str = "mean"
+) -> Tensor:
+    """The code length of yes or no.
+
+        l = -w y log sigma(x) - (1 - y) log sigma(-x),    sigma(x) = 1 / (1 + e^-x)
+
+    Written with 1 - sigma(x) = sigma(-x), and with a log of sigma that never sees sigma itself: nothing underflows.
+
+    Args:
+        logits: x, any shape, floating dtype.
+        targets: y in [0, 1], same shape, any dtype.
+        weight: w >= 0 of the class 1 (torch's `pos_weight`); 1 when not given.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar; with "none" the losses, shape of `logits`.
+
+    Raises:
+        TypeError: `logits` is not a floating tensor.
+        ValueError: a target outside [0, 1], shapes differ, no element, bad `weight` or `reduction`.
+
+    Source: Shannon 1948; Good 1952, "Rational decisions", for the score.
+    """
+    y = as_binary(logits, targets, reduction)
+    require_values(in_unit_interval(y), "targets must be in [0, 1] everywhere")
+    if weight is None:
+        return reduce((1 - y) * logits - logsigmoid(logits), reduction)  # log sigma(-x) = log sigma(x) - x
+    require_number("weight", weight, 0)
+    return reduce(-weight * y * logsigmoid(logits) - (1 - y) * logsigmoid(-logits), reduction)
+
+
+def focal(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = 0.25,
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross-entropy that turns away from what is already right.
+
+        l = -alpha_t (1 - p_t)^gamma log p_t,    p_t = sigma(x) where y = 1, 1 - sigma(x) where y = 0
+        alpha_t = alpha where y = 1, 1 - alpha where y = 0
+
+    With s = x or -x, log p_t = log sigma(s) and log(1 - p_t) = log sigma(-s): the power is taken of a logarithm, so
+    that value and gradient stay finite for every logit and every gamma >= 0.
+
+    Args:
+        logits: x, any shape, floating dtype.
+        targets: y, 0 or 1, same shape, any dtype.
+        gamma: how fast easy examples fade, >= 0; 0 is cross-entropy.
+        alpha: share of the class 1 in [0, 1]; `None` leaves the classes alone.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar; with "none" the losses, shape of `logits`.
+
+    Raises:
+        TypeError: `logits` is not a floating tensor.
+        ValueError: a target that is neither 0 nor 1, shapes differ, no element, `gamma` or `alpha` out of range,
+            unknown `reduction`.
+
+    Source: Lin et al. 2017, equation (5), arXiv:1708.02002.
+    """
+    y = as_binary(logits, targets, reduction)
+    require_hard(y)
+    require_number("gamma", gamma, 0)
+    s = (2 * y - 1) * logits
+    losses = -torch.exp(gamma * logsigmoid(-s)) * logsigmoid(s)
+    if alpha is not None:
+        require_share("alpha", alpha)
+        losses = (alpha * y + (1 - alpha) * (1 - y)) * losses
+    return reduce(losses, reduction)
+
+
+def hinge(logits: Tensor, targets: Tensor, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Right by a margin, or pay for what is missing.
+
+        l = max(0, margin - s x),    s = 1 where y = 1, -1 where y = 0
+
+    Args:
+        logits: x, any shape, floating dtype.
+        targets: y, 0 or 1, same shape, any dtype.
+        margin: >= 0.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar; with "none" the losses, shape of `logits`. At the kink the gradient is 0.
+
+    Raises:
+        TypeError: `logits` is not a floating tensor.
+        ValueError: a target that is neither 0 nor 1, shapes differ, no element, bad `margin` or `reduction`.
+
+    Source: Cortes & Vapnik 1995, Machine Learning 20.
+    """
+    y = as_binary(logits, targets, reduction)
+    require_hard(y)
+    require_number("margin", margin, 0)
+    return reduce((margin - (2 * y - 1) * logits).relu(), reduction)
+
+
+# --- Many classes -------------------------------------------------------------------------------------------
+
+
+def log_softmax(logits: Tensor, dim: int = -1) -> Tensor:
+    """Logarithms of the softmax, without the softmax.
+
+        log p_k = x_k - log sum_j exp(x_j) = z_k - log sum_j exp(z_j),    z = x - max x
+
+    The shift changes nothing in exact arithmetic; in a computer's, no exponential overflows and one of them is 1, so
+    that the sum is never 0. -inf marks a class that cannot be.
+
+    Args:
+        logits: x (..., K, ...), floating dtype.
+        dim: the dimension of the K classes.
+
+    Returns:
+        log p, shape and dtype of `logits`.
+
+    Raises:
+        TypeError: `logits` is not a floating tensor.
+        ValueError: there is no such dimension, or no element.
+
+    Source: Blanchard, Higham & Higham 2021, IMA Journal of Numerical Analysis 41(4), for its accuracy.
+    """
+    require_floating(logits=logits)
+    require_dim(logits, dim, "logits")
+    z = logits - logits.detach().amax(dim, keepdim=True)
+    return z - z.exp().sum(dim, keepdim=True).log()
+
+
+def soft_cross_entropy(logits: Tensor, q: Tensor, *, dim: int = -1, reduction: str = "mean") -> Tensor:
+    """The mean code length when the answer itself is a distribution.
+
+        l = -sum_k q_k log p_k,    p = softmax(x);    gradient p - q, for sum_k q_k = 1
+
+    Args:
+        logits: x (..., K, ...), floating dtype.
+        q: probabilities, shape and dtype of `logits`; what is 0 adds 0.
+        dim: the dimension of the K classes.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar; with "none" the losses, shape of `logits` without `dim`.
+
+    Raises:
+        TypeError: an argument is not a floating tensor.
+        ValueError: shapes differ, no such dimension, no element, or unknown `reduction`.
+
+    Source: Shannon 1948; Szegedy et al. 2016, section 7, arXiv:1512.00567.
+    """
+    require_reduction(reduction)
+    require_floating(logits=logits, q=q)
+    require_same_shape(logits=logits, q=q)
+    log_p = log_softmax(logits, dim)
+    log_p = log_p.masked_fill((q == 0) & log_p.isneginf(), 0)  # 0 log 0 = 0
+    return reduce(-(q * log_p).sum(dim), reduction)
+
+
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    dim: int = -1,
+    smoothing: float = 0.0,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The code length of the right class, a share of the target spread over all.
+
+        l = -(1 - eps) w_t log p_t - (eps / K) sum_k w_k log p_k,    p = softmax(x)
+
+    Args:
+        logits: x (..., K, ...), floating dtype.
+        target: class numbers t, int64, shape of `logits` without `dim`.
+        dim: the dimension of the K classes.
+        smoothing: eps in [0, 1].
+        weight: w (K,), floating, >= 0; all one when not given. "mean" then divides by the sum of the w_t.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar; with "none" the losses, shape of `target`.
+
+    Raises:
+        TypeError: `logits` or `weight` is not floating, or `target` is not int64.
+        ValueError: shapes do not fit, a class number is not in [0, K), `smoothing` is outside [0, 1], no element,
+            unknown `reduction`.
+
+    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567; weights as `torch.nn.CrossEntropyLoss`.
+    """
+    require_classification(logits, target, dim, reduction)
+    require_share("smoothing", smoothing)
+    log_p = log_softmax(logits, dim).movedim(dim, -1)  # (..., K)
+    of_target = None
+    if weight is not None:
+        require_weight(weight, log_p)
+        log_p, of_target = weight * log_p, weight[target]
+    losses = -(1 - smoothing) * pick(log_p, target)
+    if smoothing > 0:
+        losses = losses - smoothing * log_p.mean(-1)
+    return reduce(losses, reduction, of_target)
+
+
+def fast_cross_entropy(
+    logits: Tensor, target: Tensor, *, smoothing: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """`cross_entropy` over the last dimension, its gradient p - q written down instead of found.
+
+        l = -(1 - eps) log p_t - (eps / K) sum_k log p_k,    dl/dx = p - (1 - eps) onehot(t) - eps / K
+
+    Differentiable once.
+
+    Args:
+        logits: x (..., K), floating dtype.
+        target: class numbers t (...), int64.
+        smoothing: eps in [0, 1].
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar; with "none" the losses (...).
+
+    Raises:
+        TypeError: `logits` is not floating, or `target` is not int64.
+        ValueError: as `cross_entropy`.
+
+    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567.
+    """
+    require_classification(logits, target, -1, reduction)
+    require_share("smoothing", smoothing)
+    return reduce(PredictionMinusTarget.apply(logits, target, smoothing), reduction)
+
+
+class PredictionMinusTarget(torch.autograd.Function):
+    """Cross-entropy losses (...) of logits (..., K); saves log p alone."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
+        log_p = torch.log_softmax(logits, -1)
+        ctx.save_for_backward(log_p, target)
+        ctx.smoothing = smoothing
+        losses = -(1 - smoothing) * pick(log_p, target)
+        return losses - smoothing * log_p.mean(-1) if smoothing > 0 else losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        log_p, target = ctx.saved_tensors
+        eps, index = ctx.smoothing, target.unsqueeze(-1)
+        p = log_p.exp()
+        if eps > 0:
+            p -= eps / p.shape[-1]
+        p.scatter_add_(-1, index, p.new_full((1,), eps - 1).expand(index.shape))
+        return p.mul_(grad.unsqueeze(-1)), None, None
+
+
+def smoothed_optimum(classes: int, smoothing: float) -> tuple[float, float, float]:
+    """What label smoothing asks for: the best probability of the right class, its logit's lead, the loss that is left.
+
+        p_t = 1 - eps + eps / K,    lead = log(K (1 - eps) / eps + 1),    loss = entropy of the smoothed target
+
+    Args:
+        classes: K >= 2, a number.
+        smoothing: eps in (0, 1], a number.
+
+    Returns:
+        p_t, the lead over every other logit, and the smallest loss: three numbers.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567: the minimum of cross-entropy is at p = q.
+    """
+    require_number("classes", classes, 2)
+    require_share("smoothing", smoothing)
+    require_number("smoothing", smoothing, 0, above=True)
+    right, wrong = 1 - smoothing + smoothing / classes, smoothing / classes
+    loss = -right * math.log(right) - (classes - 1) * wrong * math.log(wrong)
+    return right, math.log(right / wrong), loss
+
+
+def multiclass_focal(
+    logits: Tensor, target: Tensor, *, gamma: float = 2.0, dim: int = -1, reduction: str = "mean"
+) -> Tensor:
+    """Focal loss over a softmax.
+
+        l = -(1 - p_t)^gamma log p_t,    p = softmax(x),    1 - p_t = sum_{k != t} p_k
+
+    Args:
+        logits: x (..., K, ...) with K >= 2, floating dtype.
+        target: class numbers t, int64, shape of `logits` without `dim`.
+        gamma: how fast easy examples fade, >= 0; 0 is cross-entropy.
+        dim: the dimension of the K classes.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar; with "none" the losses, shape of `target`.
+
+    Raises:
+        TypeError: `logits` is not floating, or `target` is not int64.
+        ValueError: shapes do not fit, a class number is not in [0, K), `gamma` < 0, K < 2, unknown `reduction`.
+
+    Source: Lin et al. 2017, equation (4), arXiv:1708.02002, with the softmax in place of the sigmoid.
+    """
+    require_classification(logits, target, dim, reduction, least=2)
+    require_number("gamma", gamma, 0)
+    log_p = log_softmax(logits, dim).movedim(dim, -1)
+    rest = log_p.scatter(-1, target.unsqueeze(-1), -math.inf).logsumexp(-1)  # log(1 - p_t), without 1 - p_t
+    return reduce(-torch.exp(gamma * rest) * pick(log_p, target), reduction)
+
+
+def multiclass_hinge(
+    logits: Tensor, target: Tensor, *, margin: float = 1.0, dim: int = -1, reduction: str = "mean"
+) -> Tensor:
+    """The right class ahead of every other by a margin.
+
+        l = (1/K) sum_{k != t} max(0, margin - x_t + x_k)
+
+    Args:
+        logits: x (..., K, ...), floating dtype.
+        target: class numbers t, int64, shape of `logits` without `dim`.
+        margin: >= 0.
+        dim: the dimension of the K classes.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar; with "none" the losses, shape of `target`.
+
+    Raises:
+        TypeError: `logits` is not floating, or `target` is not int64.
+        ValueError: shapes do not fit, a class number is not in [0, K), `margin` < 0, unknown `reduction`.
+
+    Source: Weston & Watkins 1999, ESANN; the factor 1/K as `torch.nn.MultiMarginLoss`.
+    """
+    require_classification(logits, target, dim, reduction)
+    require_number("margin", margin, 0)
+    x, index = logits.movedim(dim, -1), target.unsqueeze(-1)
+    missing = (margin - x.gather(-1, index) + x).relu().scatter(-1, index, 0)
+    return reduce(missing.mean(-1), reduction)
+
+
+def zero_one(logits: Tensor, target: Tensor, *, dim: int = -1, reduction: str = "mean") -> Tensor:
+    """The error itself: constant wherever it is differentiable, so no gradient comes from it.
+
+        l = 0 where x_t is the largest, 1 elsewhere
+
+    Args:
+        logits: x (..., K, ...), floating dtype.
+        target: class numbers t, int64, shape of `logits` without `dim`.
+        dim: the dimension of the K classes.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, dtype of `logits`; with "none" the losses, shape of `target`. No graph.
+
+    Raises:
+        TypeError: `logits` is not floating, or `target` is not int64.
+        ValueError: shapes do not fit, a class number is not in [0, K), no element, unknown `reduction`.
+
+    Source: Bartlett, Jordan & McAuliffe 2006, JASA 101(473), for what may stand in its place.
+    """
+    require_classification(logits, target, dim, reduction)
+    return reduce((logits.argmax(dim) != target).to(logits.dtype), reduction)
+
+
+# --- What they ask for --------------------------------------------------------------------------------------
+
+
+def pick(x: Tensor, target: Tensor) -> Tensor:
+    """x_t: of (..., K) the entries at class numbers (...)."""
+    return x.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+
+
+def in_unit_interval(y: Tensor) -> Tensor:
+    """Whether every element is from 0 to 1, in one pass."""
+    low, high = y.aminmax()
+    return (low >= 0) & (high <= 1)
+
+
+def as_binary(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    """Targets in the dtype of the logits, after a look at shapes and dtypes."""
+    require_reduction(reduction)
+    require_floating(logits=logits)
+    require_same_shape(logits=logits, targets=targets)
+    return targets.to(logits.dtype)
+
+
+def require_classification(
+    logits: Tensor, target: Tensor, dim: int, reduction: str, *, least: int = 1
+) -> None:
+    require_reduction(reduction)
+    require_floating(logits=logits)
+    require_dim(logits, dim, "logits", least)
+    require_classes(target, logits, dim)
+
+
+def require_weight(weight: Tensor, log_p: Tensor) -> None:
+    require_floating(weight=weight)
+    if weight.shape != log_p.shape[-1:]:
+        raise ValueError(
+            f"weight must have shape ({log_p.shape[-1]},), one a class, got {tuple(weight.shape)}"
+        )
+
+
+def require_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")

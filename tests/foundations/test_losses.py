@@ -1,0 +1,911 @@
+"""Losses against torch, torchvision's published formula, scipy and scikit-learn; mining, fast against plain."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.optimize import minimize_scalar
+from sklearn import metrics
+from torch import Tensor
+from torch.nn import functional as F
+
+from lbdl.foundations import losses as L
+from lbdl.foundations.gradient_descent import adam, adamw, gradient_descent, trajectory, with_l2
+
+DOUBLE = torch.float64
+TOLERANCE = {DOUBLE: {"rtol": 1e-12, "atol": 1e-12}, torch.float32: {"rtol": 1e-6, "atol": 1e-6}}
+REDUCTIONS = ["none", "mean", "sum"]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE, device: str = "cpu") -> Tensor:
+    return torch.randn(shape, generator=seeded(seed), dtype=DOUBLE).to(dtype).to(device)
+
+
+def classes(*shape: int, k: int, seed: int = 1, device: str = "cpu") -> Tensor:
+    return torch.randint(k, shape, generator=seeded(seed)).to(device)
+
+
+def bits(*shape: int, seed: int = 1, dtype: torch.dtype = DOUBLE, device: str = "cpu") -> Tensor:
+    return torch.randint(2, shape, generator=seeded(seed)).to(dtype).to(device)
+
+
+# --- Every loss is torch's: values and gradients, three reductions, two dtypes
+
+
+def torchvision_focal(inputs: Tensor, targets: Tensor, alpha=0.25, gamma=2.0, reduction="none") -> Tensor:
+    """`torchvision.ops.sigmoid_focal_loss`, transcribed."""
+    p = torch.sigmoid(inputs)
+    ce_loss = F.binary_cross_entropy_with_logits(inputs, targets, reduction="none")
+    p_t = p * targets + (1 - p) * (1 - targets)
+    loss = ce_loss * ((1 - p_t) ** gamma)
+    if alpha >= 0:
+        loss = (alpha * targets + (1 - alpha) * (1 - targets)) * loss
+    return reduced(loss, reduction)
+
+
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    return {"none": lambda: loss, "mean": loss.mean, "sum": loss.sum}[reduction]()
+
+
+def by_formula(formula):
+    """A reference out of a formula for the single losses."""
+
+    def reference(*args, reduction: str, **options) -> Tensor:
+        return reduced(formula(*args, **options), reduction)
+
+    return reference
+
+
+def focal_by_softmax(x: Tensor, t: Tensor, gamma: float) -> Tensor:
+    p = torch.softmax(x, -1).gather(-1, t[:, None]).squeeze(-1)
+    return -((1 - p) ** gamma) * p.log()
+
+
+def nt_xent_by_loop(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """Equation (1) of the SimCLR paper, one view after the other."""
+    views, n = torch.cat([a, b]), len(a)
+    losses = []
+    for i in range(2 * n):
+        s = torch.stack([F.cosine_similarity(views[i], views[j], dim=0) for j in range(2 * n)]) / temperature
+        others = torch.stack([s[j] for j in range(2 * n) if j != i])
+        losses.append(-s[(i + n) % (2 * n)] + others.exp().sum().log())
+    return torch.stack(losses)
+
+
+def info_nce_by_torch(q: Tensor, k: Tensor, temperature: float, reduction: str) -> Tensor:
+    s = F.cosine_similarity(q[:, None], k[None], dim=-1) / temperature
+    return F.cross_entropy(s, torch.arange(len(q), device=q.device), reduction=reduction)
+
+
+class Case:
+    """A loss, its reference, what both are differentiated by, and what else they take."""
+
+    def __init__(self, ours, theirs, inputs, extra=lambda dtype, device: (), shape=(7, 5)):
+        self.ours, self.theirs, self.inputs, self.extra, self.shape = ours, theirs, inputs, extra, shape
+
+    def points(self, dtype: torch.dtype, device: str, spread: float = 2.0) -> list[Tensor]:
+        return [spread * randn(*self.shape, seed=s, dtype=dtype, device=device) for s in range(self.inputs)]
+
+    def rest(self, dtype: torch.dtype, device: str) -> tuple:
+        return self.extra(dtype, device)
+
+
+def some_classes(dtype, device):
+    return (classes(7, k=5, device=device),)
+
+
+def some_bits(dtype, device):
+    return (bits(7, 5, dtype=dtype, device=device),)
+
+
+def some_same(dtype, device):
+    return (bits(7, dtype=dtype, device=device),)
+
+
+WEIGHT = torch.tensor([0.5, 1.0, 2.0, 0.1, 3.0], dtype=DOUBLE)
+
+
+def weighted(f, **options):
+    return lambda x, t, **o: f(x, t, weight=WEIGHT.to(x), **options, **o)
+
+
+CASES = {
+    "squared error": Case(L.squared_error, F.mse_loss, 2),
+    "absolute error": Case(L.absolute_error, F.l1_loss, 2),
+    "pinball, the median": Case(
+        L.pinball, lambda f, y, reduction: F.l1_loss(f, y, reduction=reduction) / 2, 2
+    ),
+    "pinball, q = 0.9": Case(
+        partial(L.pinball, quantile=0.9),
+        by_formula(lambda f, y: torch.where(y > f, 0.9 * (y - f), 0.1 * (f - y))),
+        2,
+    ),
+    "Gaussian": Case(
+        lambda m, y, v, reduction: L.gaussian_nll(m, y, v.exp(), reduction=reduction),
+        lambda m, y, v, reduction: F.gaussian_nll_loss(
+            m, y, v.exp(), full=True, eps=1e-300 if m.dtype == DOUBLE else 1e-30, reduction=reduction
+        ),
+        3,
+    ),
+    "Gaussian, by scipy's formula": Case(
+        L.gaussian_nll, by_formula(lambda m, y: -torch.distributions.Normal(m, 1.0).log_prob(y)), 2
+    ),
+    "binary cross-entropy": Case(
+        L.binary_cross_entropy, F.binary_cross_entropy_with_logits, 1, extra=some_bits
+    ),
+    "binary cross-entropy, soft": Case(
+        L.binary_cross_entropy,
+        F.binary_cross_entropy_with_logits,
+        1,
+        extra=lambda dtype, device: (randn(7, 5, seed=3, dtype=dtype, device=device).sigmoid(),),
+    ),
+    "binary cross-entropy, weighted": Case(
+        partial(L.binary_cross_entropy, weight=3.0),
+        lambda x, y, reduction: F.binary_cross_entropy_with_logits(
+            x, y, pos_weight=x.new_tensor(3.0), reduction=reduction
+        ),
+        1,
+        extra=some_bits,
+    ),
+    "focal": Case(L.focal, torchvision_focal, 1, extra=some_bits),
+    "focal, alpha 0.3": Case(
+        partial(L.focal, alpha=0.3), partial(torchvision_focal, alpha=0.3), 1, extra=some_bits
+    ),
+    "focal, no alpha, gamma 3.5": Case(
+        partial(L.focal, gamma=3.5, alpha=None),
+        partial(torchvision_focal, gamma=3.5, alpha=-1),
+        1,
+        extra=some_bits,
+    ),
+    "hinge": Case(
+        L.hinge,
+        by_formula(lambda x, y: torch.where(y == 1, 1 - x, 1 + x).clamp(min=0)),
+        1,
+        extra=some_bits,
+    ),
+    "cross-entropy": Case(L.cross_entropy, F.cross_entropy, 1, extra=some_classes),
+    "cross-entropy, smoothed": Case(
+        partial(L.cross_entropy, smoothing=0.1),
+        partial(F.cross_entropy, label_smoothing=0.1),
+        1,
+        extra=some_classes,
+    ),
+    "cross-entropy, weighted": Case(
+        weighted(L.cross_entropy), weighted(F.cross_entropy), 1, extra=some_classes
+    ),
+    "cross-entropy, weighted and smoothed": Case(
+        weighted(L.cross_entropy, smoothing=0.2),
+        weighted(F.cross_entropy, label_smoothing=0.2),
+        1,
+        extra=some_classes,
+    ),
+    "cross-entropy, fast": Case(L.fast_cross_entropy, F.cross_entropy, 1, extra=some_classes),
+    "cross-entropy, fast and smoothed": Case(
+        partial(L.fast_cross_entropy, smoothing=0.1),
+        partial(F.cross_entropy, label_smoothing=0.1),
+        1,
+        extra=some_classes,
+    ),
+    "cross-entropy, soft": Case(
+        L.soft_cross_entropy,
+        F.cross_entropy,
+        1,
+        extra=lambda dtype, device: (randn(7, 5, seed=3, dtype=dtype, device=device).softmax(-1),),
+    ),
+    "focal, many classes": Case(
+        partial(L.multiclass_focal, gamma=2.0),
+        by_formula(partial(focal_by_softmax, gamma=2.0)),
+        1,
+        extra=some_classes,
+    ),
+    "focal, many classes, gamma 0": Case(
+        partial(L.multiclass_focal, gamma=0.0), F.cross_entropy, 1, extra=some_classes
+    ),
+    "hinge, many classes": Case(L.multiclass_hinge, F.multi_margin_loss, 1, extra=some_classes),
+    "hinge, many classes, margin 0.3": Case(
+        partial(L.multiclass_hinge, margin=0.3),
+        partial(F.multi_margin_loss, margin=0.3),
+        1,
+        extra=some_classes,
+    ),
+    "contrastive": Case(
+        partial(L.pair_contrastive, margin=6.0),
+        by_formula(
+            lambda a, b, y: (
+                y * F.pairwise_distance(a, b, eps=0) ** 2
+                + (1 - y) * (6.0 - F.pairwise_distance(a, b, eps=0)).clamp(min=0) ** 2
+            )
+        ),
+        2,
+        extra=some_same,
+    ),
+    "triplet": Case(L.triplet, partial(F.triplet_margin_loss, eps=0), 3),
+    "triplet, margin 0.2": Case(
+        partial(L.triplet, margin=0.2), partial(F.triplet_margin_loss, margin=0.2, eps=0), 3
+    ),
+    "InfoNCE": Case(
+        partial(L.info_nce, temperature=0.2), partial(info_nce_by_torch, temperature=0.2), 2, shape=(6, 4)
+    ),
+    "NT-Xent": Case(
+        partial(L.nt_xent, temperature=0.5), by_formula(partial(nt_xent_by_loop, temperature=0.5)), 2
+    ),
+}
+
+
+def value_and_gradients(loss, points: list[Tensor], rest: tuple, **options) -> tuple[Tensor, ...]:
+    points = [x.detach().clone().requires_grad_() for x in points]
+    value = loss(*points, *rest, **options)
+    # unequal weights, so that "none" shows a wrong order
+    total = (value * torch.linspace(1, 2, value.numel()).to(value).view(value.shape)).sum()
+    return value, *torch.autograd.grad(total, points)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_a_loss_is_its_reference(name: str, dtype: torch.dtype, reduction: str, device: str) -> None:
+    case = CASES[name]
+    points, rest = case.points(dtype, device), case.rest(dtype, device)
+    ours = value_and_gradients(case.ours, points, rest, reduction=reduction)
+    if dtype == DOUBLE:
+        theirs = value_and_gradients(case.theirs, points, rest, reduction=reduction)
+    else:  # the true values, so that the reference's own rounding is not counted
+        exact = (
+            [x.double() for x in points],
+            tuple(r.double() if r.is_floating_point() else r for r in case.rest(dtype, device)),
+        )
+        theirs = value_and_gradients(case.theirs, *exact, reduction=reduction)
+    for found, expected in zip(ours, theirs, strict=True):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), expected.double(), **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradcheck(name: str) -> None:
+    case = CASES[name]
+    points = [x.requires_grad_() for x in case.points(DOUBLE, "cpu")]
+    rest = case.rest(DOUBLE, "cpu")
+    assert torch.autograd.gradcheck(lambda *p: case.ours(*p, *rest, reduction="none"), points)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", CASES)
+def test_half_precision_stays_near(name: str, dtype: torch.dtype) -> None:
+    case = CASES[name]
+    points, rest = case.points(dtype, "cpu", spread=1.0), case.rest(dtype, "cpu")
+    ours = value_and_gradients(case.ours, points, rest, reduction="mean")
+    rest = tuple(r.double() if r.is_floating_point() else r for r in rest)
+    theirs = value_and_gradients(case.ours, [x.double() for x in points], rest, reduction="mean")
+    for found, expected in zip(ours, theirs, strict=True):
+        assert found.dtype == dtype
+        scale = 20 * torch.finfo(dtype).eps
+        torch.testing.assert_close(found.double(), expected, rtol=scale, atol=scale)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_memory_layout_does_not_matter(name: str) -> None:
+    case = CASES[name]
+    points, rest = case.points(DOUBLE, "cpu"), case.rest(DOUBLE, "cpu")
+    strided = [x.T.contiguous().T for x in points]
+    assert not strided[0].is_contiguous()
+    for a, b in zip(
+        value_and_gradients(case.ours, strided, rest, reduction="none"),
+        value_and_gradients(case.ours, points, rest, reduction="none"),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_focal_is_the_real_torchvision() -> None:
+    try:
+        from torchvision.ops import sigmoid_focal_loss
+    except (ImportError, RuntimeError) as problem:  # RuntimeError: built against another torch
+        pytest.skip(f"torchvision: {problem}")
+    x, y = randn(50), bits(50)
+    torch.testing.assert_close(L.focal(x, y, reduction="none"), sigmoid_focal_loss(x, y), **TOLERANCE[DOUBLE])
+    torch.testing.assert_close(
+        L.focal(x, y, alpha=None, reduction="none"),
+        sigmoid_focal_loss(x, y, alpha=-1),
+        **TOLERANCE[DOUBLE],
+    )
+
+
+def test_losses_of_numbers_are_those_of_scipy_and_sklearn() -> None:
+    f, y = randn(40), randn(40, seed=1)
+    v = randn(40, seed=2).exp()
+    expected = -stats.norm(f.numpy(), v.sqrt().numpy()).logpdf(y.numpy())
+    found = L.gaussian_nll(f, y, v, reduction="none").numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    for q in (0.05, 0.5, 0.8):
+        expected = metrics.mean_pinball_loss(y.numpy(), f.numpy(), alpha=q)
+        assert L.pinball(f, y, q).item() == pytest.approx(expected, rel=1e-12)
+    sign = bits(40, seed=3)
+    expected = metrics.hinge_loss(sign.numpy(), f.numpy())
+    assert L.hinge(f, sign).item() == pytest.approx(expected, rel=1e-12)
+
+
+# --- Shapes
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (L.cross_entropy, F.cross_entropy),
+        (partial(L.cross_entropy, smoothing=0.1), partial(F.cross_entropy, label_smoothing=0.1)),
+        (weighted(L.cross_entropy), weighted(F.cross_entropy)),
+    ],
+)
+@pytest.mark.parametrize("dim", [1, -3])
+def test_classes_along_any_dimension(ours, theirs, dim: int) -> None:
+    """Pictures (N, K, H, W) with a class for each pixel."""
+    x, t = randn(2, 5, 3, 4), classes(2, 3, 4, k=5)
+    for reduction in REDUCTIONS:
+        torch.testing.assert_close(
+            ours(x, t, dim=dim, reduction=reduction), theirs(x, t, reduction=reduction), **TOLERANCE[DOUBLE]
+        )
+
+
+@pytest.mark.parametrize("loss", [L.multiclass_focal, L.multiclass_hinge, L.zero_one, L.cross_entropy])
+def test_a_moved_dimension_moves_nothing_else(loss) -> None:
+    x, t = randn(2, 3, 5), classes(2, 3, k=5)
+    torch.testing.assert_close(loss(x.movedim(-1, 0), t, dim=0), loss(x, t))
+    torch.testing.assert_close(
+        loss(x.movedim(-1, 1), t, dim=-2, reduction="none")[0, 1], loss(x[0, 1], t[0, 1])
+    )
+
+
+def test_log_softmax_is_torchs_along_any_dimension() -> None:
+    x = 10 * randn(3, 4, 5)
+    for dim in (0, 1, -1, -3):
+        torch.testing.assert_close(L.log_softmax(x, dim), torch.log_softmax(x, dim), **TOLERANCE[DOUBLE])
+
+
+def test_single_elements() -> None:
+    one = torch.tensor([0.7], dtype=DOUBLE)
+    assert L.cross_entropy(one, torch.tensor(0)).item() == 0  # one class: no doubt
+    assert L.squared_error(one, 0 * one).item() == pytest.approx(0.49)
+    assert L.info_nce(randn(1, 3), randn(1, 3)).item() == pytest.approx(0, abs=1e-15)
+    assert L.log_softmax(one).item() == 0
+
+
+# --- Extreme logits
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_binary_losses_at_extreme_logits(dtype: torch.dtype, gamma: float, device: str) -> None:
+    x = torch.tensor([1e4, -1e4, 1e4, -1e4, 88.7, 0.0], dtype=dtype, device=device)
+    y = torch.tensor([1.0, 0, 0, 1, 1, 1], dtype=dtype, device=device)
+    wrong = torch.tensor([0, 0, 1e4, 1e4, 0, math.log(2)], dtype=dtype, device=device)
+    slope = torch.tensor([0, 0, 1, -1, 0, -0.5], dtype=dtype, device=device)
+    value, gradient = value_and_gradients(lambda x: L.binary_cross_entropy(x, y, reduction="none"), [x], ())
+    torch.testing.assert_close(value, wrong, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(gradient, slope * torch.linspace(1, 2, 6).to(x), rtol=1e-6, atol=1e-12)
+    for loss in (
+        partial(L.focal, gamma=gamma),
+        partial(L.binary_cross_entropy, weight=3.0),
+        L.hinge,
+    ):
+        for each in value_and_gradients(lambda x, f=loss: f(x, y, reduction="none"), [x], ()):
+            assert bool(each.isfinite().all())
+    confident_and_wrong = L.focal(x, y, gamma=gamma, alpha=None, reduction="none")[2:4]
+    torch.testing.assert_close(confident_and_wrong, wrong[2:4])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        L.cross_entropy,
+        L.fast_cross_entropy,
+        partial(L.cross_entropy, smoothing=0.1),
+        partial(L.fast_cross_entropy, smoothing=0.1),
+        partial(L.multiclass_focal, gamma=0.5),
+        L.multiclass_focal,
+        L.multiclass_hinge,
+    ],
+)
+def test_losses_of_classes_at_extreme_logits(loss, dtype: torch.dtype, device: str) -> None:
+    x = torch.tensor([[1e4, 0, -1e4], [-1e4, 1e4, 0], [1e4, 1e4, 1e4]], dtype=dtype, device=device)
+    for t in (torch.tensor([0, 1, 2], device=device), torch.tensor([2, 0, 1], device=device)):
+        for each in value_and_gradients(loss, [x], (t,), reduction="none"):
+            assert bool(each.isfinite().all())
+
+
+def test_cross_entropy_of_a_certain_mistake() -> None:
+    """Logits (1000, 0), class 1: 1000, where the logarithm of a softmax is minus infinity."""
+    x, t = torch.tensor([[1000.0, 0.0]]), torch.tensor([1])
+    assert L.cross_entropy(x, t).item() == 1000
+    assert torch.log(torch.softmax(x, -1))[0, 1] == -math.inf
+    assert L.cross_entropy(x, 1 - t).item() == 0
+    _, gradient = value_and_gradients(L.cross_entropy, [x], (t,))
+    torch.testing.assert_close(gradient, torch.tensor([[1.0, -1.0]]))
+
+
+def test_masked_classes_have_no_probability() -> None:
+    x = torch.tensor([[1.0, -math.inf, 0.5]], dtype=DOUBLE)
+    kept, t = x[:, [0, 2]], torch.tensor([0])
+    for loss in (L.cross_entropy, L.fast_cross_entropy, L.multiclass_focal):
+        value, gradient = value_and_gradients(loss, [x], (t,))
+        torch.testing.assert_close(value, loss(kept, t))
+        assert gradient[0, 1] == 0 and bool(gradient.isfinite().all())
+        assert loss(x, torch.tensor([1])) == math.inf
+    q = torch.tensor([[0.5, 0.0, 0.5]], dtype=DOUBLE)
+    torch.testing.assert_close(L.soft_cross_entropy(x, q), L.soft_cross_entropy(kept, q[:, [0, 2]]))
+
+
+def test_not_a_number_stays_in_its_row() -> None:
+    x = torch.tensor([[math.nan, 0.0], [1.0, 0.0]])
+    found = L.cross_entropy(x, torch.tensor([0, 0]), reduction="none")
+    assert found.isnan().tolist() == [True, False]
+    assert L.squared_error(x, torch.zeros(2, 2), reduction="none").isnan().sum() == 1
+
+
+# --- What the losses say
+
+
+@given(seed=st.integers(0, 200), k=st.integers(2, 6))
+def test_gradient_of_cross_entropy_is_prediction_minus_target(seed: int, k: int) -> None:
+    x, t = 3 * randn(8, k, seed=seed), classes(8, k=k, seed=seed)
+    p = torch.softmax(x, -1)
+    for eps in (0.0, 0.3):
+        q = (1 - eps) * F.one_hot(t, k).to(DOUBLE) + eps / k
+        for loss in (L.cross_entropy, L.fast_cross_entropy):
+            _, gradient = value_and_gradients(
+                lambda x, f=loss, e=eps: f(x, t, smoothing=e, reduction="sum"), [x], ()
+            )
+            torch.testing.assert_close(gradient, p - q, **TOLERANCE[DOUBLE])
+            torch.testing.assert_close(gradient.sum(-1), torch.zeros(8, dtype=DOUBLE), rtol=0, atol=1e-12)
+        torch.testing.assert_close(L.soft_cross_entropy(x, q), L.cross_entropy(x, t, smoothing=eps))
+
+
+@given(seed=st.integers(0, 200), shift=st.floats(-1e3, 1e3))
+def test_losses_of_classes_do_not_see_a_common_shift(seed: int, shift: float) -> None:
+    x, t = randn(6, 4, seed=seed), classes(6, k=4, seed=seed)
+    for loss in (L.cross_entropy, L.fast_cross_entropy, L.multiclass_focal, L.multiclass_hinge):
+        torch.testing.assert_close(loss(x + shift, t), loss(x, t), rtol=1e-9, atol=1e-11)
+
+
+@given(seed=st.integers(0, 200))
+def test_two_classes_are_one_logit(seed: int) -> None:
+    """Softmax over (0, x) is the sigmoid of x."""
+    x, y = 3 * randn(9, seed=seed), bits(9, seed=seed)
+    pair = torch.stack([torch.zeros_like(x), x], -1)
+    for one, two in (
+        (L.binary_cross_entropy, L.cross_entropy),
+        (partial(L.focal, alpha=None), L.multiclass_focal),
+    ):
+        torch.testing.assert_close(one(x, y), two(pair, y.long()), **TOLERANCE[DOUBLE])
+
+
+def test_focal_numbers_of_the_paper() -> None:
+    """gamma 2: p = .9 weighs 100 times less, .968 about 1000 times; p = .5 four times."""
+    for p, factor in ((0.9, 100), (0.968, 977), (0.5, 4)):
+        x, one = torch.logit(torch.tensor([p], dtype=DOUBLE)), torch.ones(1, dtype=DOUBLE)
+        ratio = L.binary_cross_entropy(x, one) / L.focal(x, one, alpha=None)
+        assert ratio.item() == pytest.approx(factor, rel=1e-3)
+
+
+def test_smoothing_numbers() -> None:
+    right, lead, _ = L.smoothed_optimum(4, 0.1)
+    assert right == pytest.approx(0.925)
+    assert lead == pytest.approx(3.611, abs=1e-3)
+    assert L.smoothed_optimum(10, 0.1)[2] == pytest.approx(0.5003, abs=5e-5)
+    assert L.smoothed_optimum(5, 1.0)[:2] == (pytest.approx(0.2), pytest.approx(0.0))
+
+
+@given(k=st.integers(2, 20), eps=st.floats(0.01, 0.9))
+def test_smoothed_optimum_is_the_minimum(k: int, eps: float) -> None:
+    def loss(lead: float) -> float:
+        x = torch.zeros(1, k, dtype=DOUBLE)
+        x[0, 0] = lead
+        return L.cross_entropy(x, torch.tensor([0]), smoothing=eps).item()
+
+    found = minimize_scalar(loss, bounds=(-5, 20), method="bounded", options={"xatol": 1e-10})
+    _, lead, least = L.smoothed_optimum(k, eps)
+    assert found.x == pytest.approx(lead, abs=1e-4)
+    assert found.fun == pytest.approx(least, rel=1e-10)
+
+
+@given(seed=st.integers(0, 100), q=st.floats(0.05, 0.95))
+def test_best_constants_are_mean_median_and_quantile(seed: int, q: float) -> None:
+    y = randn(101, seed=seed).exp()
+
+    def best(loss) -> float:
+        found = minimize_scalar(
+            lambda c: loss(torch.full_like(y, c), y).item(), bounds=(0, float(y.max())), method="bounded",
+            options={"xatol": 1e-9},
+        )  # fmt: skip
+        return found.x
+
+    assert best(L.squared_error) == pytest.approx(y.mean().item(), abs=1e-6)
+    assert best(L.absolute_error) == pytest.approx(y.median().item(), abs=1e-6)
+    near = L.pinball(y.quantile(q, interpolation="lower").expand(101), y, q)
+    far = L.pinball(y.quantile(q, interpolation="higher").expand(101), y, q)
+    assert L.pinball(torch.full_like(y, best(partial(L.pinball, quantile=q))), y, q) >= min(near, far) - 1e-12
+
+
+def test_proxies_are_above_the_error_they_stand_for() -> None:
+    x, t = 3 * randn(500, 4), classes(500, k=4)
+    error = L.zero_one(x, t, reduction="none")
+    assert bool((L.cross_entropy(x, t, reduction="none") / math.log(2) >= error).all())
+    assert bool((4 * L.multiclass_hinge(x, t, reduction="none") >= error).all())
+
+
+def test_zero_one_is_one_minus_accuracy_and_has_no_slope() -> None:
+    x, t = randn(300, 4).requires_grad_(), classes(300, k=4)
+    error = L.zero_one(x, t)
+    assert error.item() == pytest.approx(1 - metrics.accuracy_score(t, x.detach().argmax(-1)))
+    assert not error.requires_grad
+    assert L.zero_one(x + 1e-6 * randn(300, 4, seed=2), t) == error
+
+
+# --- Distances
+
+
+def test_triplet_in_numbers() -> None:
+    a, p, n = (torch.tensor([[v, 0.0]], dtype=DOUBLE) for v in (0.0, 0.5, 1.2))
+    assert L.triplet(a, p, n).item() == pytest.approx(0.3)
+    assert L.triplet(a, p, n, margin=0.7).item() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_gradients_at_distance_zero(dtype: torch.dtype, device: str) -> None:
+    """At coinciding points the pull is 0 and the push is 0: no NaN from a square root."""
+    a, b = randn(2, 4, 3, dtype=dtype, device=device).unbind(0)
+    zero, one = torch.zeros(4, device=device), torch.ones(4, device=device)
+    for same in (zero, one):
+        value, da, db = value_and_gradients(L.pair_contrastive, [a, a], (same,), margin=2.0, reduction="none")
+        torch.testing.assert_close(value, 4 * (1 - same).to(dtype))
+        assert not da.any() and not db.any()
+    _, da, dp, dn = value_and_gradients(L.triplet, [a, a, b], (), margin=100.0, reduction="sum")
+    away = F.normalize(a - b, dim=-1)
+    torch.testing.assert_close(da, -away, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(dn, away, rtol=1e-5, atol=1e-6)
+    assert not dp.any()
+    labels = torch.tensor([0, 0, 1, 1], device=device)
+    for loss in MINERS:
+        for each in value_and_gradients(loss, [a[[0, 0, 1, 1]]], (labels,)):
+            assert bool(each.isfinite().all())
+
+
+def test_pairwise_distances_are_cdist() -> None:
+    x = randn(3, 8, 5)
+    torch.testing.assert_close(L.pairwise_distances(x), torch.cdist(x, x))
+    _, gradient = value_and_gradients(L.pairwise_distances, [x], ())
+    assert bool(gradient.isfinite().all())
+
+
+# --- Mining
+
+MINERS = [
+    L.batch_hard_triplet,
+    L.fast_batch_hard_triplet,
+    L.semi_hard_triplet,
+    L.fast_semi_hard_triplet,
+]
+TWINS = [
+    (L.batch_hard_triplet, L.fast_batch_hard_triplet),
+    (L.semi_hard_triplet, L.fast_semi_hard_triplet),
+]
+
+
+def hard_by_loops(x: Tensor, labels: Tensor, margin: float) -> list[float]:
+    """Every triplet of the batch, by brute force."""
+    d = np.linalg.norm(x.numpy()[:, None] - x.numpy()[None], axis=-1)
+    losses = []
+    for a in range(len(x)):
+        triplets = [
+            d[a, p] - d[a, n] + margin
+            for p in range(len(x))
+            for n in range(len(x))
+            if p != a and labels[p] == labels[a] and labels[n] != labels[a]
+        ]
+        losses.append(max(0.0, max(triplets)) if triplets else None)
+    return losses
+
+
+def semi_hard_by_loops(x: Tensor, labels: Tensor, margin: float) -> list[float]:
+    d = np.linalg.norm(x.numpy()[:, None] - x.numpy()[None], axis=-1)
+    losses = []
+    for a in range(len(x)):
+        for p in range(len(x)):
+            if p == a or labels[p] != labels[a]:
+                continue
+            beyond = [d[a, n] for n in range(len(x)) if labels[n] != labels[a] and d[a, n] > d[a, p]]
+            losses.append(max(0.0, d[a, p] - min(beyond) + margin) if beyond else None)
+    return losses
+
+
+@pytest.mark.parametrize("plain", [0, 1], ids=["plain", "fast"])
+@given(seed=st.integers(0, 100), kinds=st.integers(1, 6))
+def test_mining_by_brute_force(plain: int, seed: int, kinds: int) -> None:
+    x, labels = randn(12, 3, seed=seed), classes(12, k=kinds, seed=seed)
+    for twins, loops in zip(TWINS, (hard_by_loops, semi_hard_by_loops), strict=True):
+        expected = [value for value in loops(x, labels, 0.5) if value is not None]
+        mean = sum(expected) / len(expected) if expected else 0.0
+        assert twins[plain](x, labels, margin=0.5).item() == pytest.approx(mean, abs=1e-12)
+        assert twins[plain](x, labels, margin=0.5, reduction="sum").item() == pytest.approx(
+            sum(expected), abs=1e-12
+        )
+
+
+@pytest.mark.parametrize(("plain", "fast"), TWINS)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_fast_mining_is_the_plain_one(plain, fast, dtype: torch.dtype, device: str) -> None:
+    x = randn(24, 5, dtype=dtype, device=device) + 3  # off centre
+    labels = classes(24, k=4, device=device)
+    for reduction in REDUCTIONS:
+        ours = value_and_gradients(plain, [x], (labels,), margin=0.7, reduction=reduction)
+        quick = value_and_gradients(fast, [x], (labels,), margin=0.7, reduction=reduction)
+        for a, b in zip(ours, quick, strict=True):
+            torch.testing.assert_close(
+                a, b, rtol=20 * TOLERANCE[dtype]["rtol"], atol=20 * TOLERANCE[dtype]["atol"]
+            )
+
+
+@pytest.mark.parametrize("loss", MINERS)
+def test_gradcheck_of_mining(loss) -> None:
+    x, labels = randn(8, 3).requires_grad_(), torch.arange(8) % 3
+    assert torch.autograd.gradcheck(lambda x: loss(x, labels, margin=0.9), x)
+
+
+@pytest.mark.parametrize("loss", [L.fast_batch_hard_triplet, L.fast_semi_hard_triplet])
+def test_fast_mining_is_batched(loss) -> None:
+    x, labels = randn(2, 3, 10, 4), classes(2, 3, 10, k=3)
+    together = loss(x, labels, reduction="none")
+    for i in range(2):
+        for j in range(3):
+            torch.testing.assert_close(together[i, j], loss(x[i, j], labels[i, j], reduction="none"))
+
+
+@pytest.mark.parametrize("loss", MINERS)
+@given(seed=st.integers(0, 50))
+def test_mining_sees_neither_order_nor_rotation(loss, seed: int) -> None:
+    x, labels = randn(10, 3, seed=seed), classes(10, k=3, seed=seed)
+    order = torch.randperm(10, generator=seeded(seed))
+    turn = torch.linalg.qr(randn(3, 3, seed=seed + 1))[0]
+    expected = loss(x, labels)
+    torch.testing.assert_close(loss(x[order], labels[order]), expected)
+    torch.testing.assert_close(loss(x @ turn + 2, labels), expected)
+
+
+@pytest.mark.parametrize("loss", MINERS)
+def test_a_batch_without_a_triplet_costs_nothing(loss) -> None:
+    for labels in (torch.zeros(4, dtype=torch.int64), torch.arange(4)):
+        value, gradient = value_and_gradients(loss, [randn(4, 2)], (labels,))
+        assert value == 0 and not gradient.any()
+
+
+def test_batch_hard_in_numbers() -> None:
+    """On a line, 0 and 1 against 3 and 3.5: 1 - 3 + 3, 1 - 2 + 3, 0.5 - 2 + 3 and 0.5 - 2.5 + 3."""
+    x = torch.tensor([[0.0], [1.0], [3.0], [3.5]], dtype=DOUBLE)
+    labels = torch.tensor([0, 0, 1, 1])
+    found = L.batch_hard_triplet(x, labels, margin=3.0, reduction="none")
+    assert found.tolist() == pytest.approx([1.0, 2.0, 1.5, 1.0])
+
+
+# --- InfoNCE
+
+
+def test_info_nce_of_chance_is_the_logarithm_of_the_number() -> None:
+    x = torch.ones(7, 3, dtype=DOUBLE)
+    assert L.info_nce(x, x).item() == pytest.approx(math.log(7))
+    assert L.nt_xent(x, x).item() == pytest.approx(math.log(13))
+
+
+@given(seed=st.integers(0, 100), scale=st.floats(0.1, 10.0))
+def test_info_nce_sees_directions_alone(seed: int, scale: float) -> None:
+    q, k = randn(6, 4, seed=seed), randn(6, 4, seed=seed + 1)
+    for loss in (L.info_nce, L.nt_xent):
+        torch.testing.assert_close(loss(scale * q, k), loss(q, k), rtol=1e-9, atol=1e-12)
+        order = torch.randperm(6, generator=seeded(seed))
+        torch.testing.assert_close(loss(q[order], k[order]), loss(q, k), rtol=1e-9, atol=1e-12)
+
+
+def test_info_nce_is_batched_and_stays_finite_when_cold() -> None:
+    q, k = randn(2, 3, 6, 4), randn(2, 3, 6, 4, seed=1)
+    for loss in (L.info_nce, L.nt_xent):
+        torch.testing.assert_close(
+            loss(q, k, reduction="none")[1, 2], loss(q[1, 2], k[1, 2], reduction="none")
+        )
+        for each in value_and_gradients(loss, [q.float(), k.float()], (), temperature=1e-4):
+            assert bool(each.isfinite().all())
+
+
+# --- Penalties
+
+
+def test_penalties_by_hand() -> None:
+    w = [torch.tensor([[3.0, -4.0]], dtype=DOUBLE), torch.tensor(2.0, dtype=DOUBLE)]
+    assert L.l2_penalty(w, 0.1).item() == pytest.approx(0.1 * 29 / 2)
+    assert L.l1_penalty(w, 0.1).item() == pytest.approx(0.9)
+    assert L.l2_penalty(w[0]).item() == pytest.approx(12.5)
+
+
+def test_penalties_are_priors() -> None:
+    w = randn(6)
+    for penalty, prior in (
+        (L.l2_penalty, stats.norm(0, 1 / math.sqrt(0.7))),
+        (L.l1_penalty, stats.laplace(0, 1 / 0.7)),
+    ):
+        constant = -6 * prior.logpdf(0)
+        assert penalty(w, 0.7).item() == pytest.approx(-prior.logpdf(w.numpy()).sum() - constant)
+
+
+@given(w=st.floats(-3, 3), threshold=st.floats(0, 2))
+def test_soft_threshold_is_the_minimiser(w: float, threshold: float) -> None:
+    found = minimize_scalar(
+        lambda u: (u - w) ** 2 / 2 + threshold * abs(u), bounds=(-4, 4), method="bounded", options={"xatol": 1e-10}
+    )  # fmt: skip
+    ours = L.soft_threshold(torch.tensor([w], dtype=DOUBLE), threshold).item()
+    assert ours == pytest.approx(found.x, abs=1e-4)
+    assert (ours == 0) == (abs(w) <= threshold)
+
+
+def test_decay_and_penalty_differ_for_adam_and_not_for_descent() -> None:
+    """w^2 summed, from (1, -2, 3), 50 steps of rate .01 with strength .1."""
+    start = torch.tensor([1.0, -2.0, 3.0], dtype=DOUBLE)
+    square = lambda w: (w**2).sum(-1)  # noqa: E731
+    through = trajectory(with_l2(adam, 0.1), square, start, 50, lr=0.01)[-1]
+    beside = trajectory(adamw, square, start, 50, lr=0.01, decay=0.1)[-1]
+    assert through.tolist() == pytest.approx([0.537, -1.517, 2.511], abs=5e-4)
+    assert beside.tolist() == pytest.approx([0.503, -1.434, 2.379], abs=5e-4)
+    penalised = lambda w: square(w) + torch.stack([L.l2_penalty(w, 0.1)]).sum()  # noqa: E731
+    torch.testing.assert_close(
+        trajectory(gradient_descent, penalised, start, 50, lr=0.01),
+        trajectory(with_l2(gradient_descent, 0.1), square, start, 50, lr=0.01),
+    )
+    torch.testing.assert_close(trajectory(adam, penalised, start, 50, lr=0.01)[-1], through)
+
+
+# --- Retrieval
+
+
+def test_average_precision_is_sklearns(device: str) -> None:
+    x, labels = randn(30, 4, device=device), classes(30, k=3, device=device)
+    relevance = L.ranked_relevance(x, labels)
+    found = L.average_precision(relevance)
+    d = torch.cdist(x, x).cpu().numpy()
+    for i in range(30):
+        others = np.arange(30) != i
+        truth = (labels == labels[i]).cpu().numpy()[others]
+        expected = metrics.average_precision_score(truth, -d[i, others])
+        assert found[i].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_recall_at_one_is_the_nearest_neighbour() -> None:
+    from sklearn.neighbors import NearestNeighbors
+
+    x, labels = randn(40, 3), classes(40, k=4)
+    second = NearestNeighbors(n_neighbors=2).fit(x).kneighbors(x)[1][:, 1]
+    relevance = L.ranked_relevance(x, labels)
+    expected = labels == labels[torch.from_numpy(second)]
+    assert torch.equal(L.recall_at(relevance) == 1, expected)
+    assert bool((L.recall_at(relevance, 5) >= L.recall_at(relevance)).all())
+    assert bool((L.recall_at(relevance, 39) == 1).all())
+
+
+def test_retrieval_in_numbers() -> None:
+    relevance = torch.tensor([[True, False, True, False], [False, False, False, True]])
+    assert L.average_precision(relevance).tolist() == pytest.approx([(1 + 2 / 3) / 2, 1 / 4])
+    assert L.recall_at(relevance).tolist() == [1, 0]
+    assert L.recall_at(relevance, 4).tolist() == [1, 1]
+
+
+def test_a_point_does_not_find_itself() -> None:
+    x = torch.zeros(3, 2)  # all distances 0
+    assert L.ranked_relevance(x, torch.arange(3)).sum() == 0
+    assert bool(L.ranked_relevance(x, torch.zeros(3)).all())
+
+
+# --- Bad input
+
+
+def nothing(*shape: int) -> Tensor:
+    return torch.empty(shape)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, t: L.squared_error(x, x[0]), r"target must have the shape \(3, 4\) .* got shape \(4,\)"),
+        (lambda x, t: L.squared_error(x, x, reduction="average"), "reduction must be one of none, mean, sum, got 'av"),
+        (lambda x, t: L.squared_error(nothing(0, 4), nothing(0, 4)), r"at least one element, got shape \(0, 4\)"),
+        (lambda x, t: L.pinball(x, x, 1.0), r"quantile must be in \(0, 1\), got 1.0"),
+        (lambda x, t: L.pinball(x, x, torch.ones(5)), r"quantile must broadcast to shape \(3, 4\), got shape \(5,\)"),
+        (lambda x, t: L.pinball(x, x, torch.ones(4)), r"quantile must be in \(0, 1\) everywhere"),
+        (lambda x, t: L.gaussian_nll(x, x, 0.0), "variance must be > 0 everywhere"),
+        (lambda x, t: L.gaussian_nll(x, x, torch.ones(2, 3, 4)), r"variance must broadcast .* \(2, 3, 4\)"),
+        (lambda x, t: L.binary_cross_entropy(x, x[0]), r"targets must have the shape \(3, 4\)"),
+        (lambda x, t: L.binary_cross_entropy(x, 2 + x), r"targets must be in \[0, 1\] everywhere"),
+        (lambda x, t: L.binary_cross_entropy(x, 0 * x, weight=-1.0), "weight must be finite and >= 0, got -1.0"),
+        (lambda x, t: L.focal(x, 0 * x + 0.5), "targets must be 0 or 1 everywhere"),
+        (lambda x, t: L.focal(x, 0 * x, gamma=-1), "gamma must be finite and >= 0, got -1"),
+        (lambda x, t: L.focal(x, 0 * x, alpha=2.0), r"alpha must be in \[0, 1\], got 2.0"),
+        (lambda x, t: L.hinge(x, -torch.ones(3, 4)), "targets must be 0 or 1 everywhere"),
+        (lambda x, t: L.hinge(x, 0 * x, margin=math.nan), "margin must be finite and >= 0, got nan"),
+        (lambda x, t: L.cross_entropy(x, t + 2), "target must hold class numbers from 0 to 3"),
+        (lambda x, t: L.cross_entropy(x, t - 1), "target must hold class numbers from 0 to 3"),
+        (lambda x, t: L.cross_entropy(x, t[:2]), r"target must have shape \(3,\), .* got \(2,\)"),
+        (lambda x, t: L.cross_entropy(x, t, dim=2), r"dim must name a dimension of logits of shape \(3, 4\), got 2"),
+        (lambda x, t: L.cross_entropy(nothing(0, 4), t[:0]), r"logits must hold at least one element, .* \(0, 4\)"),
+        (lambda x, t: L.cross_entropy(nothing(3, 0), t), r"logits must hold at least one element, .* \(3, 0\)"),
+        (lambda x, t: L.cross_entropy(x, t, smoothing=1.5), r"smoothing must be in \[0, 1\], got 1.5"),
+        (lambda x, t: L.cross_entropy(x, t, weight=torch.ones(3)), r"weight must have shape \(4,\), .* got \(3,\)"),
+        (lambda x, t: L.fast_cross_entropy(x, t + 2), "target must hold class numbers from 0 to 3"),
+        (lambda x, t: L.soft_cross_entropy(x, x[:2]), r"q must have the shape \(3, 4\)"),
+        (lambda x, t: L.multiclass_focal(x[:, :1], 0 * t), r"logits must have at least 2 along dim -1"),
+        (lambda x, t: L.multiclass_hinge(x, t, margin=-1), "margin must be finite and >= 0, got -1"),
+        (lambda x, t: L.smoothed_optimum(1, 0.1), "classes must be finite and >= 2, got 1"),
+        (lambda x, t: L.smoothed_optimum(4, 0.0), "smoothing must be finite and > 0, got 0"),
+        (lambda x, t: L.pair_contrastive(x, x, t), "same must be 0 or 1 everywhere"),
+        (lambda x, t: L.pair_contrastive(x, x, x), r"same must have the shape \(3,\) .* got shape \(3, 4\)"),
+        (lambda x, t: L.pair_contrastive(x, x, t > 0, margin=0), "margin must be finite and > 0, got 0"),
+        (lambda x, t: L.triplet(x, x, x[:2]), r"negative must have the shape \(3, 4\) of anchor"),
+        (lambda x, t: L.batch_hard_triplet(x, t[:2]), r"labels must have shape \(3,\), .* got \(2,\)"),
+        (lambda x, t: L.fast_batch_hard_triplet(nothing(0, 4), t[:0]), "points must hold at least one element"),
+        (lambda x, t: L.fast_semi_hard_triplet(x[0], t[0]), "dim must name a dimension of points"),
+        (lambda x, t: L.info_nce(x, x, temperature=0.0), "temperature must be finite and > 0, got 0"),
+        (lambda x, t: L.info_nce(x[0], x[0]), "dim must name a dimension of queries"),
+        (lambda x, t: L.nt_xent(x, x[:2]), r"second must have the shape \(3, 4\) of first"),
+        (lambda x, t: L.l2_penalty([], 1.0), "weights must be at least one tensor, got none"),
+        (lambda x, t: L.l1_penalty(x, -1.0), "strength must be finite and >= 0, got -1"),
+        (lambda x, t: L.soft_threshold(x, -1.0), "threshold must be finite and >= 0, got -1"),
+        (lambda x, t: L.ranked_relevance(x[:1], t[:1]), r"\(B, d\) and \(B,\) with B >= 2"),
+        (lambda x, t: L.recall_at(x > 0, 5), "k must be from 1 to 4, got 5"),
+        (lambda x, t: L.average_precision(x > 99), "relevance must hold a right answer in every row"),
+        (lambda x, t: L.reduce(nothing(0)), r"losses must hold at least one element, got shape \(0,\)"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(torch.ones(3, 4), torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda i: L.squared_error(i, i), r"prediction must be a floating tensor, got torch\.int64"),
+        (lambda i: L.gaussian_nll(i, i), r"mean must be a floating tensor, got torch\.int64"),
+        (lambda i: L.binary_cross_entropy(i, i), r"logits must be a floating tensor, got torch\.int64"),
+        (lambda i: L.cross_entropy(i[None], i[:1]), r"logits must be a floating tensor, got torch\.int64"),
+        (lambda i: L.cross_entropy(i[None].float(), i[:1].float()), r"target must be int64 .* torch\.float32"),
+        (lambda i: L.cross_entropy([1.0], i), "logits must be a floating tensor, got list"),
+        (lambda i: L.triplet(i, i, i), r"anchor must be a floating tensor, got torch\.int64"),
+        (lambda i: L.batch_hard_triplet(i[None], i[:1]), r"points must be a floating tensor, got torch\.int64"),
+        (lambda i: L.l2_penalty([i]), r"weights\[0\] must be a floating tensor, got torch\.int64"),
+    ],
+)  # fmt: skip
+def test_wrong_dtypes_are_named(call, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call(torch.tensor([1, 0]))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: L.squared_error(x, 0 * x),
+        lambda x: L.gaussian_nll(x, 0 * x, 2.0),
+        lambda x: L.focal(x, (x > 0).float()),
+        lambda x: L.cross_entropy(x, x.argmin(-1), smoothing=0.1),
+        lambda x: L.fast_cross_entropy(x, x.argmin(-1), smoothing=0.1),
+        lambda x: L.multiclass_focal(x, x.argmin(-1)),
+        lambda x: L.triplet(x, x + 1, x - 1),
+        lambda x: L.fast_batch_hard_triplet(x, torch.arange(6) % 2),
+        lambda x: L.fast_semi_hard_triplet(x, torch.arange(6) % 2),
+        lambda x: L.info_nce(x, x + 1),
+    ],
+)
+def test_losses_compile_to_one_graph(loss) -> None:
+    found = torch._dynamo.explain(loss)(randn(6, 4).requires_grad_())
+    assert found.graph_break_count == 0
