@@ -1,0 +1,274 @@
+"""Functions that run on tensors, on `Variable` and on `Dual` alike, and the derivatives of any such function.
+
+A function f of tensors can be multiplied by its Jacobian J from two sides without ever writing J down:
+`jvp` gives J t in one pass forward, `vjp` gives J^T u in one pass forward and one back. Everything else is
+made of these two: whole Jacobians, and `gradcheck`, which compares with differences.
+
+Baydin et al. 2018, arXiv:1502.05767; Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lbdl.foundations.backpropagation.forward import Dual
+from lbdl.foundations.backpropagation.tape import Differentiable, Operand, Variable
+
+__all__ = [
+    "concatenate",
+    "cross_entropy",
+    "gradcheck",
+    "jacobian_forward",
+    "jacobian_reverse",
+    "jvp",
+    "numerical_jacobian",
+    "vjp",
+]
+
+Function = Callable[..., Any]
+Pullback = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+def concatenate(parts: Sequence[Operand], dim: int = 0) -> Any:
+    """`torch.cat`, for tensors, for `Variable` and for `Dual`.
+
+    Args:
+        parts: tensors of shapes that differ in the size of `dim` at most; some may be differentiable.
+        dim: the dimension along which they are put together.
+
+    Returns:
+        One of the kind and dtype of `parts`, its shape theirs with the sizes of `dim` added.
+
+    Source: definition.
+    """
+    kinds: list[Any] = [type(part) for part in parts if isinstance(part, Differentiable)]
+    return kinds[0].join(parts, dim) if kinds else torch.cat(list(parts), dim)
+
+
+def cross_entropy(logits: Operand, target: Tensor) -> Any:
+    """What a classifier pays, averaged over the examples.
+
+        mean of  -log softmax(logits)[target]
+
+    Args:
+        logits: scores (..., K), a tensor, `Variable` or `Dual`.
+        target: class numbers (...), int64, from 0 to K - 1.
+
+    Returns:
+        A scalar of the kind and dtype of `logits`.
+
+    Raises:
+        ValueError: the shapes do not fit.
+
+    Source: definition; the chapter on softmax derives its gradient.
+    """
+    if logits.shape[:-1] != target.shape or logits.ndim == 0:
+        shapes = tuple(logits.shape), tuple(target.shape)
+        raise ValueError(f"need logits (..., K) and target (...), got shapes {shapes[0]} and {shapes[1]}")
+    return -logits.log_softmax(-1).gather(-1, target[..., None]).mean()
+
+
+def jvp(f: Function, inputs: Sequence[Tensor], tangents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The value and its derivative along a direction, in one pass forward.
+
+        f(x),  J t = lim (f(x + eps t) - f(x)) / eps
+
+    Args:
+        f: a function of one or more tensors to one tensor, written with operators and methods that `Dual`
+            has.
+        inputs: its arguments x, tensors of any shapes, floating dtype.
+        tangents: the direction t, one tensor for each input, same shape.
+
+    Returns:
+        f(x) and J t, two tensors of the shape of f(x).
+
+    Raises:
+        ValueError: numbers or shapes of `inputs` and `tangents` differ.
+        TypeError: the result is no `Dual`: f does not depend on its inputs, or is not written so.
+
+    Source: Baydin et al. 2018, section 3.1, arXiv:1502.05767.
+    """
+    if len(inputs) != len(tangents):
+        raise ValueError(f"tangents must be as many as inputs, {len(inputs)}, got {len(tangents)}")
+    result = f(*(Dual(x, t) for x, t in zip(inputs, tangents, strict=True)))
+    require_result(result, Dual)
+    return result.value, result.tangent
+
+
+def vjp(f: Function, *inputs: Tensor) -> tuple[Tensor, Pullback]:
+    """The value, and the function that pulls a gradient of the result back to the inputs.
+
+        f(x),  u -> J^T u = gradient of <u, f(x)>
+
+    Args:
+        f: a function of one or more tensors to one tensor, written with operators and methods that
+            `Variable` has.
+        inputs: its arguments x, tensors of any shapes, floating dtype.
+
+    Returns:
+        f(x), and a function from u, of the shape of f(x), to one gradient for each input, in its shape. It
+        may be called again and again.
+
+    Raises:
+        TypeError: the result is no `Variable`: f does not depend on its inputs, or is not written so.
+
+    Source: Baydin et al. 2018, section 3.2, arXiv:1502.05767.
+    """
+    leaves = [Variable(x) for x in inputs]
+    result = f(*leaves)
+    require_result(result, Variable)
+
+    def pull(u: Tensor) -> tuple[Tensor, ...]:
+        for variable in {*leaves, *result.history()}:
+            variable.grad = None
+        result.backward(u)
+        return tuple(torch.zeros_like(v.value) if v.grad is None else v.grad for v in leaves)
+
+    return result.value, pull
+
+
+def jacobian_forward(f: Function, x: Tensor) -> Tensor:
+    """The Jacobian column by column: one JVP for each element of `x`.
+
+        J[:, j] = J e_j
+
+    Cheap where there are few inputs.
+
+    Args:
+        f: a function of one tensor to one tensor, as for `jvp`.
+        x: any shape, floating dtype.
+
+    Returns:
+        J, of the shape of f(x) followed by that of `x`.
+
+    Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
+    """
+    columns = [jvp(f, [x], [e])[1] for e in basis(x)]
+    return torch.stack(columns, -1).reshape((*columns[0].shape, *x.shape))
+
+
+def jacobian_reverse(f: Function, x: Tensor) -> Tensor:
+    """The Jacobian row by row: one VJP for each element of f(x).
+
+        J[i, :] = J^T e_i
+
+    Cheap where there are few outputs; a loss has one.
+
+    Args:
+        f: a function of one tensor to one tensor, as for `vjp`.
+        x: any shape, floating dtype.
+
+    Returns:
+        J, of the shape of f(x) followed by that of `x`.
+
+    Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
+    """
+    value, pull = vjp(f, x)
+    return torch.stack([pull(e)[0] for e in basis(value)]).reshape((*value.shape, *x.shape))
+
+
+def basis(x: Tensor) -> Tensor:
+    """All tensors like `x` with a single 1: (number of elements, *shape)."""
+    return torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape)
+
+
+def numerical_jacobian(f: Function, x: Tensor, eps: float = 1e-6) -> Tensor:
+    """The Jacobian by central differences, which need the function's values alone.
+
+        J[:, j] = (f(x + eps e_j) - f(x - eps e_j)) / (2 eps) + O(eps^2)
+
+    The error is about eps^2 |f'''| / 6 from the curve and u |f| / eps from rounding, u = 1e-16 in float64;
+    their sum is least near eps = u^(1/3), 6e-6.
+
+    Args:
+        f: a function of one tensor to one tensor.
+        x: any shape, floating dtype, best float64.
+        eps: the step, > 0.
+
+    Returns:
+        J, of the shape of f(x) followed by that of `x`.
+
+    Raises:
+        ValueError: `eps` is not a number > 0.
+
+    Source: Nocedal & Wright 2006, Numerical Optimization, section 8.1.
+    """
+    if not eps > 0:
+        raise ValueError(f"eps must be a number > 0, got {eps}")
+    columns = [(f(x + eps * e) - f(x - eps * e)) / (2 * eps) for e in basis(x)]
+    return torch.stack(columns, -1).reshape((*columns[0].shape, *x.shape))
+
+
+def gradcheck(
+    f: Function,
+    *inputs: Tensor,
+    pullback: Callable[..., tuple[Tensor, ...]] | None = None,
+    eps: float = 1e-6,
+    rtol: float = 1e-3,
+    atol: float = 1e-5,
+) -> bool:
+    """Whether a backward pass gives the gradients that differences give.
+
+        |J^T u by the backward pass  -  J^T u by differences|  <=  atol + rtol |J^T u by differences|
+
+    with a random u, so that the errors of two outputs do not cancel.
+
+    Args:
+        f: a function of one or more tensors to one tensor.
+        inputs: its arguments, any shapes, float64.
+        pullback: what is to be checked, a function (u, *inputs) -> one gradient for each input, u in the
+            shape of f(x); by default the tape's.
+        eps: step of the differences.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+
+    Returns:
+        `True`.
+
+    Raises:
+        TypeError: an input is not float64, in which alone differences are accurate enough.
+        ArithmeticError: a gradient is wrong; the message names the input, and the largest error.
+
+    Source: the idea is folklore; tolerances as in `torch.autograd.gradcheck`.
+    """
+    require_double(inputs)
+    u = random_like(f(*inputs))
+    found = vjp(f, *inputs)[1](u) if pullback is None else pullback(u, *inputs)
+    for i, x in enumerate(inputs):
+        alone = lambda z, i=i: (u * f(*inputs[:i], z, *inputs[i + 1 :])).sum()  # noqa: E731
+        expected = numerical_jacobian(alone, x, eps)
+        require_equal(i, found[i], expected, rtol, atol)
+    return True
+
+
+def require_result(result: Any, kind: type) -> None:
+    if not isinstance(result, kind):
+        raise TypeError(
+            f"f must return a {kind.__name__}, made by operators and methods; got {type(result).__name__}"
+        )
+
+
+def random_like(x: Tensor) -> Tensor:
+    chance = torch.Generator().manual_seed(0)
+    return torch.randn(x.shape, generator=chance, dtype=x.dtype).to(x.device)
+
+
+def require_double(inputs: Sequence[Tensor]) -> None:
+    for i, x in enumerate(inputs):
+        if x.dtype != torch.float64:
+            raise TypeError(f"inputs must be float64, got {x.dtype} for input {i}")
+
+
+def require_equal(i: int, found: Tensor, expected: Tensor, rtol: float, atol: float) -> None:
+    if found.shape != expected.shape:
+        raise ArithmeticError(
+            f"gradient of input {i} has shape {tuple(found.shape)}, not {tuple(expected.shape)}"
+        )
+    excess = (found - expected).abs() - rtol * expected.abs()
+    if not bool((excess <= atol).all()):
+        worst = float((found - expected).abs().max())
+        raise ArithmeticError(
+            f"gradient of input {i} is wrong: it differs from differences by up to {worst:.3g}"
+        )
