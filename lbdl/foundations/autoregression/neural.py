@@ -56,7 +56,7 @@ class FixedContext(nn.Module):
 class CausalConvolution(nn.Module):
     """Convolutions padded on the left only, with gaps that double from layer to layer.
 
-        h_t <- h_t + relu(A h_{t-gap} + B h_t),    gap = 1, 2, 4, ..., 2^(layers-1):    sees 2^layers tokens
+        h_t <- h_t + relu(A h_{t-gap} + B h_t + b),    gap = 1, 2, 4, ..., 2^(layers-1):    sees 2^layers tokens
 
     Args:
         vocabulary: K >= 1.

@@ -275,6 +275,9 @@ def checkpoint_revolve(layers: Sequence[Layer], x: Tensor, slots: int) -> Tensor
 
         the first j layers checkpointed, the others with one slot less; j by `revolve_split`
 
+    The least of all schedules that hold the inside of one layer at a time. (`checkpoint_chain` holds that of a
+    whole stretch, and needs fewer runs where memory for about sqrt(2 L) states is there.)
+
     Calls nest as deep as layers are repeated (r in `revolve_cost`): a single slot does for chains of up to
     about a hundred layers only, two for ten thousand.
 
@@ -304,7 +307,8 @@ def revolve_cost(layers: int, slots: int) -> int:
 
         (r + 1) L - C(c + r, c + 1),    r the least number with C(c + r, c) >= L
 
-    No layer runs more than r + 1 times, and C(c + r, c) layers are within reach of c slots and r repetitions.
+    No layer runs more than r + 1 times, and C(c + r, c) layers are within reach of c slots and r repetitions,
+    when beside the slots there is room for the inside of one layer.
 
     Args:
         layers: the number L >= 1 of layers.

@@ -179,7 +179,7 @@ def numerical_jacobian(f: Function, x: Tensor, eps: float = 1e-6) -> Tensor:
 
         J[:, j] = (f(x + eps e_j) - f(x - eps e_j)) / (2 eps) + O(eps^2)
 
-    The error is about eps^2 |f'''| / 6 from the curve and u |f| / eps from rounding, u = 1e-16 in float64;
+    The error is about eps^2 |f'''| / 6 from the curve and u |f| / eps from rounding, u = 2e-16 in float64;
     their sum is least near eps = u^(1/3), 6e-6.
 
     Args:
