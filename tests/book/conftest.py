@@ -13,7 +13,7 @@ HTML = ROOT / "_build" / "html"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives, its event loop runs: tests of other files may want none
 def browser() -> Iterator[Browser]:
     """Chromium: `LBDL_CHROMIUM`, one that is installed, or Playwright's own. Without any, only CI fails."""
     path = os.environ.get("LBDL_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
