@@ -1,5 +1,6 @@
 """Every page of the built book, in a real browser, from the file system, as a reader without a network opens it."""
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag
@@ -39,6 +40,9 @@ class Watched:
             "console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None
         )
         self.page.goto((HTML / name).as_uri())
+        onward = re.search(r'http-equiv="Refresh" content="0; url=(.*?)"', (HTML / name).read_text("utf-8"))
+        if onward:
+            self.page.wait_for_url((HTML / name).parent.joinpath(onward[1]).as_uri())
         self.page.wait_for_load_state("load")
 
     def __enter__(self) -> "Watched":
