@@ -297,8 +297,9 @@ def require_declaration(declared: Experiment) -> None:
 def find() -> dict[str, Experiment]:
     """All experiments declared in `lbdl.experiments`, by name, sorted by chapter."""
     package = importlib.import_module("lbdl.experiments")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"lbdl.experiments.{module.name}")
+    for each in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"lbdl.experiments.{each.name}")
+        REGISTRY.update({e.name: e for e in vars(module).values() if isinstance(e, Experiment)})
     return dict(sorted(REGISTRY.items(), key=lambda item: (item[1].chapter, item[0])))
 
 
