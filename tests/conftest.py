@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from typing import Any
 
 import hypothesis
@@ -14,6 +15,10 @@ os.environ.setdefault("LBDL_PROGRESS", "0")
 hypothesis.settings.register_profile("lbdl", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lbdl")
 
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))),
+    reason="no C++ compiler here for torch.compile",
+)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from lbdl.core import processes
+
 DIGEST_SIZE = 32
 
 
@@ -68,16 +70,19 @@ class Checkpoint:
             put_back(state[name], copy.deepcopy(saved))
         return self.loops[loop]["done"]
 
+    def is_due(self) -> bool:
+        """Whether the last write is long ago."""
+        return time.monotonic() - self.written >= self.every
+
     def save(self, loop: str, done: int, state: dict[str, Any], *, finished: bool = False) -> None:
-        """Writes the state after `done` chunks, if the last write is long ago or the loop is finished."""
-        if not finished and time.monotonic() - self.written < self.every:
-            return
+        """Writes the state after `done` chunks; of several processes all gather it, and the first writes."""
         values = {name: snapshot(thing) for name, thing in state.items()}
         if finished:  # what comes after the loop may change the same objects
             values = copy.deepcopy(values)
         self.loops[loop] = {"done": done, "state": values}
         content = {"identity": self.identity, "loops": self.loops, "seconds": self.seconds}
-        write_checkpoint(self.path, content)
+        if processes.is_first():
+            write_checkpoint(self.path, content)
         self.written = time.monotonic()
 
     def remove(self) -> None:

@@ -69,6 +69,15 @@ def add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--deterministic", action="store_true", help="deterministic algorithms on CUDA, slower"
     )
+    command.add_argument(
+        "--compile", action="store_true", help="make machine code of the inner loop by torch.compile"
+    )
+    command.add_argument(
+        "--shard", action="store_true", help="under torchrun: spread the model over the processes (FSDP)"
+    )
+    command.add_argument(
+        "--pieces", type=int, default=1, help="take every minibatch in so many pieces, to spare memory"
+    )
 
 
 def list_experiments() -> int:
@@ -130,6 +139,9 @@ def prepare(declared: Experiment, options: argparse.Namespace) -> Run:
         RECORDED if options.record else options.out,
         every=options.every,
         fresh=options.fresh,
+        compile=options.compile,
+        shard=options.shard,
+        pieces=options.pieces,
     )
 
 

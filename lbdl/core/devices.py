@@ -63,6 +63,19 @@ def processor() -> str:
         return platform.machine()
 
 
+def require_compiler(where: torch.device) -> None:
+    """Tries `torch.compile` on one addition: seconds, before any work.
+
+    Raises:
+        ValueError: it has nothing to make code with there: a CPU needs a C++ compiler, CUDA needs Triton.
+    """
+    try:
+        torch.compile(torch.add)(*torch.ones(2, 1, device=where))
+    except Exception as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise ValueError(f"torch.compile does not work on {where} of this machine: {reason}") from problem
+
+
 def synchronize(where: torch.device) -> None:
     """Waits until the device has done all that was asked of it; a CPU always has."""
     if where.type == "cuda":

@@ -23,19 +23,19 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import Generator
+from torch import Generator, nn
 
 from lbdl.core import processes, scales, seeds
 from lbdl.core.checkpoints import Checkpoint
 from lbdl.core.devices import device as default_device
-from lbdl.core.devices import device_name, synchronize
+from lbdl.core.devices import device_name, require_compiler, synchronize
 from lbdl.core.progress import progress_bar
 from lbdl.core.results import Result, circumstances, read_result, sort_findings
 
@@ -43,6 +43,7 @@ RECORDED = Path(__file__).parents[1] / "experiments" / "recorded"
 REGISTRY: dict[str, "Experiment"] = {}
 LARGEST = 200_000  # bytes of a recorded result
 ROOM = 50 * 10**6  # bytes that must be free where a run writes
+Work = TypeVar("Work", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ class Experiment:
     scales: dict[str, dict[str, Any]]
     function: Callable[..., dict[str, Any]]
     parallel: bool = False
+    able: tuple[str, ...] = ()
 
     def run(
         self,
@@ -77,6 +79,7 @@ class Experiment:
         progress: bool | None = None,
         every: float = 30.0,
         fresh: bool = False,
+        **how: Any,
     ) -> "Run":
         """Checks all that can be checked before any work, and takes up the checkpoint of an interrupted run.
 
@@ -88,17 +91,20 @@ class Experiment:
             progress: show a bar; by default where somebody can see it.
             every: seconds between two checkpoints.
             fresh: begin anew, whatever an interrupted run left.
+            **how: `compile`, `shard` or `pieces` of `Run`, for an experiment that is able to.
 
         Returns:
             The `Run`, to be executed.
 
         Raises:
             ValueError: the scale is not declared, the seed is negative, the checkpoint found is damaged or of
-                another run, or there are several processes and the experiment knows only one.
+                another run, there are several processes and the experiment knows only one, or it is not able to
+                run as `how` says.
             OSError: the folder cannot be written to, or has no room.
         """
         if processes.size() > 1 and not self.parallel:
             raise ValueError(f"{self.name} runs in a single process: start it without torchrun")
+        require_able(self, how)
         run = Run(
             experiment=self,
             scale=scales.scale() if scale is None else scale,
@@ -106,7 +112,10 @@ class Experiment:
             seed=seeds.seed() if seed is None else seeds.require_seed(seed),
             folder=folder,
             progress=progress,
+            **how,
         )
+        if run.compile:
+            require_compiler(run.device)
         run.parameters = self.parameters(run.scale)
         if folder is not None:
             require_room(folder)
@@ -131,7 +140,12 @@ class Experiment:
 
 @dataclass(eq=False)
 class Run:
-    """One execution of an experiment: what the experiment's function is given."""
+    """One execution of an experiment: what the experiment's function is given.
+
+    How it computes, beyond the device: `compile` makes machine code of what the function hands to `compiled`;
+    `shard` spreads weights, gradients and the optimizer's state over the processes (FSDP) instead of copying them
+    (DDP); `pieces` is how many pieces a minibatch is taken in from the start.
+    """
 
     experiment: Experiment
     scale: str
@@ -141,6 +155,9 @@ class Run:
     progress: bool | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
+    compile: bool = False
+    shard: bool = False
+    pieces: int = 1
     _loops: int = 0
     _inside: bool = False
 
@@ -150,6 +167,19 @@ class Run:
         On the CPU by default, so that every device computes with the same numbers.
         """
         return seeds.generator(f"{self.experiment.name}/{stream}", device, root=self.seed)
+
+    def compiled(self, work: Work) -> Work:
+        """A function or a module, compiled by `torch.compile` where the run was asked to; a module in place.
+
+        What was compiled before is forgotten: torch keeps few versions of one function.
+        """
+        if not self.compile:
+            return work
+        torch.compiler.reset()
+        if isinstance(work, nn.Module):
+            work.compile()
+            return work
+        return cast(Work, torch.compile(work))
 
     def chunks(self, n: int, **state: Any) -> Iterator[int]:
         """Counts from 0 to n - 1, and makes the loop over it one that can be killed and started again.
@@ -181,10 +211,17 @@ class Run:
             shown = self.progress if processes.is_first() else False
             for chunk in progress_bar(range(done, n), shown, start=done, label=self.experiment.name):
                 yield chunk
-                if self.checkpoint and processes.is_first():
-                    self.checkpoint.save(loop, chunk + 1, everything, finished=chunk + 1 == n)
+                self._save(loop, chunk + 1, everything, finished=chunk + 1 == n)
         finally:
             self._inside = False
+
+    def _save(self, loop: str, done: int, state: dict[str, Any], finished: bool) -> None:
+        """Saves when the first process's clock says so; all take part, because a sharded state is in all of them."""
+        if self.checkpoint is None:
+            return
+        due = processes.is_first() and (finished or self.checkpoint.is_due())
+        if processes.any_of_us(due, self.device):
+            self.checkpoint.save(loop, done, state, finished=finished)
 
     def execute(self) -> Result:
         """Computes the result, writes it if there is a folder, and removes the checkpoint.
@@ -213,13 +250,18 @@ class Run:
             scale=self.scale,
             parameters=plain(self.parameters),
             seed=self.seed,
-            device=(f"{processes.size()} x " if processes.size() > 1 else "") + device_name(self.device),
+            device=self.where(),
             seconds=round(seconds, 3),
             peak_bytes=peak_bytes,
             numbers=numbers,
             arrays=arrays,
             **circumstances(),
         )
+
+    def where(self) -> str:
+        """The device in words, how many of them, and how they computed."""
+        many = f"{processes.size()} x " if processes.size() > 1 else ""
+        return many + device_name(self.device) + ", sharded" * self.shard + ", compiled" * self.compile
 
     def path(self, suffix: str) -> Path:
         """The file of this run that ends in `suffix`."""
@@ -235,6 +277,7 @@ class Run:
             "device": self.device.type,
             "torch": str(torch.__version__),
             "code": self.experiment.code(),
+            "compile": self.compile,
         }
 
 
@@ -246,6 +289,7 @@ def experiment(
     small: dict[str, Any],
     full: dict[str, Any],
     parallel: bool = False,
+    able: Sequence[str] = (),
     **more: dict[str, Any],
 ) -> Callable[[Callable[..., dict[str, Any]]], Experiment]:
     """Declares the decorated function as an experiment.
@@ -258,6 +302,7 @@ def experiment(
         full: parameters for a GPU.
         parallel: whether the processes of `torchrun` can share it, because all its work is done by
             `lbdl.core.steps.Steps`.
+        able: what else the function does when the run says so: "compile", "shard", "pieces".
         **more: parameters of further scales, by name, such as the largest that fits a machine without a GPU.
 
     Returns:
@@ -270,7 +315,7 @@ def experiment(
 
     def declare(function: Callable[..., dict[str, Any]]) -> Experiment:
         declared = Experiment(
-            name, chapter, shows, {"small": small, "full": full, **more}, function, parallel
+            name, chapter, shows, {"small": small, "full": full, **more}, function, parallel, tuple(able)
         )
         require_declaration(declared)
         REGISTRY[name] = declared
@@ -292,6 +337,18 @@ def require_declaration(declared: Experiment) -> None:
             plain(parameters)
         except TypeError as problem:
             raise ValueError(f"parameters of {declared.name} at scale {scale!r}: {problem}") from None
+
+
+def require_able(declared: Experiment, how: dict[str, Any]) -> None:
+    """Raises ValueError where an experiment cannot run as `how` says."""
+    for name, value in how.items():
+        if value != getattr(Run, name) and name not in declared.able:
+            able = ", ".join(declared.able) or "none of compile, shard, pieces"
+            raise ValueError(f"{declared.name} takes no option {name}; it is able to: {able}")
+    if how.get("shard") and processes.size() == 1:
+        raise ValueError("shard spreads a model over several processes: start it with torchrun")
+    if how.get("pieces", 1) < 1:
+        raise ValueError(f"pieces must be >= 1, got {how['pieces']}")
 
 
 def find() -> dict[str, Experiment]:

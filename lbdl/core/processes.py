@@ -86,6 +86,8 @@ def total(x: Tensor) -> Tensor:
 
 def any_of_us(yes: bool, device: torch.device) -> bool:
     """Whether at least one process says yes."""
+    if size() == 1:
+        return yes
     return bool(total(torch.tensor(float(yes), device=device)))
 
 

@@ -5,9 +5,12 @@ shares the rows of a minibatch among the processes of a run, takes them in piece
 all, and computes in lower precision where that is asked for.
 """
 
+import importlib
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +30,15 @@ class Steps:
     """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, optimizer: Optimizer, *, autocast: torch.dtype | None = None
+        self,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        autocast: torch.dtype | None = None,
+        pieces: int = 1,
     ) -> None:
-        """Takes the model as it is: on its device, and equal on all processes.
+        """Takes the model as it is: on its device, and equal on all processes, or `sharded` over them.
 
         Args:
             model: maps rows x (b, ...) to predictions.
@@ -38,6 +47,7 @@ class Steps:
             optimizer: over the model's parameters.
             autocast: floating dtype of the model's matrix products, such as `torch.bfloat16`; None keeps the
                 model's own.
+            pieces: how many pieces a minibatch is taken in from the start.
 
         Raises:
             ValueError: the model has no parameters.
@@ -45,10 +55,12 @@ class Steps:
         parameter = next(model.parameters(), None)
         if parameter is None:
             raise ValueError("model must have parameters to train, got none")
-        self.model = DistributedDataParallel(model) if processes.size() > 1 else model
+        self._sharded = is_sharded(model)
+        copied = processes.size() > 1 and not self._sharded
+        self.model = DistributedDataParallel(model) if copied else model
         self.device, self.loss, self.optimizer, self.autocast = parameter.device, loss, optimizer, autocast
-        self.pieces = 1
-        self._fits = processes.size() == 1  # several processes try first, so that none waits for a failed one
+        self.pieces = pieces
+        self._fits = not copied  # several processes try first, so that none waits for a failed one
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a minibatch, the same on all processes.
@@ -65,7 +77,8 @@ class Steps:
 
         Raises:
             ValueError: there are no rows, or fewer than processes.
-            MemoryError: not even a single row fits.
+            MemoryError: not even a single row fits, or a minibatch does not fit one of the processes of a
+                sharded model, which cannot try again: the others wait in the middle of the same step.
         """
         if len(x) == 0 or len(x) != len(y):
             raise ValueError(f"x and y must have the same number >= 1 of rows, got {len(x)} and {len(y)}")
@@ -110,13 +123,20 @@ class Steps:
 
     def _alone(self) -> AbstractContextManager[None]:
         """Gradients stay with this process: they are summed with those of the last piece."""
-        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+        if isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync()
+        return unshared(self.model) if self._sharded else nullcontext()
 
     def _halve(self, rows: int) -> None:
         """Twice as many pieces from now on; MemoryError when each is a single row already."""
         self.optimizer.zero_grad()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        if self._sharded:
+            raise MemoryError(
+                f"out of memory on {self.device} with {-(-rows // self.pieces)} rows at a time: start the run again "
+                f"with --pieces {2 * self.pieces}, it goes on from its last checkpoint"
+            )
         if self.pieces >= rows:
             raise MemoryError(f"out of memory on {self.device} with a single row of the minibatch")
         self.pieces = min(2 * self.pieces, rows)
@@ -126,6 +146,37 @@ class Steps:
             RuntimeWarning,
             stacklevel=3,
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Model and optimizer, whole, by parameter names; of several processes only the first has them."""
+        return sharding().whole_state(self._bare(), self.optimizer)
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Takes up what `state_dict` gave on the first process, on any number of processes."""
+        sharding().take_up(self._bare(), self.optimizer, saved)
+
+    def _bare(self) -> nn.Module:
+        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether `lbdl.core.sharding.sharded` has spread a model over the processes."""
+    return hasattr(model, "set_requires_gradient_sync")
+
+
+@contextmanager
+def unshared(model: Any) -> Iterator[None]:
+    """Gradients of a sharded model stay with this process."""
+    model.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        model.set_requires_gradient_sync(True)
+
+
+def sharding() -> ModuleType:
+    """`lbdl.core.sharding`, whose import takes most of a second, and fails where torch was built for one process."""
+    return importlib.import_module("lbdl.core.sharding")
 
 
 def pieces_of(x: Tensor, y: Tensor, pieces: int) -> Iterator[tuple[Tensor, Tensor, bool]]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from lbdl.core import data
 from lbdl.core.experiments import Run, experiment
-from lbdl.core.steps import Steps
+from lbdl.core.steps import Steps, sharding
 from lbdl.core.training import set_rates
 from lbdl.foundations.autoregression import (
     BPE,
@@ -65,10 +65,13 @@ class Trial:
         self.texts = [torch.tensor(tokenizer.encode(text), device=run.device) for text in texts]
         self.sizes = [len(text.encode()) for text in texts]
         self.model = GPT(len(tokenizer), **options).to(run.device)
+        if run.shard:
+            sharding().sharded(self.model, self.model.blocks)
+        run.compiled(self.model)
         self.draw = run.generator(f"windows/{len(tokenizer)}")
         self.optimizer = torch.optim.AdamW(self.model.parameters(), weight_decay=0.1, betas=(0.9, 0.95))
         lower = torch.bfloat16 if run.device.type == "cuda" else None  # in which a GPU is fast
-        self.take_step = Steps(self.model, token_loss, self.optimizer, autocast=lower)
+        self.take_step = Steps(self.model, token_loss, self.optimizer, autocast=lower, pieces=run.pieces)
 
     def train(self, steps: range, of: int, rate: float) -> None:
         """Some steps out of `of`, with a rate that rises for a moment and falls along a cosine."""
@@ -117,6 +120,7 @@ class Trial:
         "measured": 12,
     },
     parallel=True,
+    able=("compile", "shard", "pieces"),
 )
 def merges(
     run: Run, merges: list[int], options: dict, batch: int, steps: int, rate: float, measured: int
@@ -149,7 +153,7 @@ def merges(
     bits, density, parameters = torch.zeros(len(merges), 2, measured), [], []
     for row, count in enumerate(merges):
         trial = Trial(run, tokenizer.first(count), texts, options, batch)
-        state = {"model": trial.model, "optimizer": trial.optimizer, "draw": trial.draw, "bits": bits}
+        state = {"training": trial.take_step, "draw": trial.draw, "bits": bits}
         for chunk in run.chunks(measured, **state):
             part = range(chunk * steps // measured, (chunk + 1) * steps // measured)
             trial.train(part, steps, rate)

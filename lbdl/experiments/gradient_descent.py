@@ -7,7 +7,7 @@ Sohl-Dickstein 2024, "The boundary of neural network trainability is fractal", a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -119,17 +119,47 @@ def train_networks(task: Task, rates: Tensor, steps: int) -> Tensor:
     return torch.stack(losses)
 
 
-def fast_train_networks(task: Task, rates: Tensor, steps: int) -> Tensor:
-    """`train_networks` with the gradient written out: two matrix products a step serve all networks.
+Step = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
-        A = tanh(c x W),  r = 2 (A v / n - y) / (n N),  dL/dv = A^T r,  dL/dW = c x^T (r (1 - A^2)) v
+
+def network_step(
+    hidden: Tensor, output: Tensor, rates: Tensor, x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of many networks, with the gradient written out: two matrix products serve all of them.
+
+        A = tanh(x W),  r = 2 (A v / n - y) / (n N),  dL/dv = A^T r,  dL/dW = x^T (r (1 - A^2)) v
 
     The networks stand in the last dimension, so that every sum runs over contiguous memory.
+
+    Args:
+        hidden: W (n, n, M).
+        output: v (n, M).
+        rates: a and b, (2, M).
+        x: the inputs times sqrt(2/n), (N, n).
+        y: targets (N, 1).
+
+    Returns:
+        W and v after the step, and the losses (M,) before it.
+
+    Source: Sohl-Dickstein 2024, arXiv:2402.06184.
+    """
+    active = fast_tanh_((x @ hidden.flatten(1)).unflatten(1, output.shape))  # (N, n, M)
+    residual = (active * output).sum(1) / len(output) - y  # (N, M)
+    slope = 2 / (len(output) * len(y)) * residual
+    to_output = (active * slope.unsqueeze(1)).sum(0)  # (n, M)
+    back = (1 - active.square()) * slope.unsqueeze(1)  # (N, n, M), v left out
+    to_hidden = (x.T @ back.flatten(1)).unflatten(1, output.shape) * output  # (n, n, M), with v
+    return hidden - rates[0] * to_hidden, output - rates[1] * to_output, residual.square().mean(0)
+
+
+def fast_train_networks(task: Task, rates: Tensor, steps: int, step: Step = network_step) -> Tensor:
+    """`train_networks` by `network_step`.
 
     Args:
         task: data and initial weights.
         rates: (M, 2), for every network the rate a of the input layer and b of the output layer.
         steps: number of steps T >= 1.
+        step: `network_step`, or what `torch.compile` made of it.
 
     Returns:
         The losses before each step, (T, M); infinite or NaN where training blew up.
@@ -140,21 +170,13 @@ def fast_train_networks(task: Task, rates: Tensor, steps: int) -> Tensor:
     Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     require_training(rates, steps)
-    examples, n = task.x.shape
-    scaled, y = math.sqrt(2 / n) * task.x, task.y.unsqueeze(1)
+    x, y = math.sqrt(2 / len(task.output)) * task.x, task.y.unsqueeze(1)
     hidden = task.hidden.unsqueeze(-1).repeat(1, 1, len(rates))  # (n, n, M)
     output = task.output.unsqueeze(-1).repeat(1, len(rates))  # (n, M)
-    losses = []
+    own_rates, losses = rates.T.contiguous(), []
     for _ in range(steps):
-        active = fast_tanh_((scaled @ hidden.flatten(1)).unflatten(1, output.shape))  # (N, n, M)
-        residual = (active * output).sum(1) / n - y  # (N, M)
-        losses.append(residual.square().mean(0))
-        residual *= 2 / (n * examples)
-        to_output = (active * residual.unsqueeze(1)).sum(0)  # (n, M)
-        back = active.square_().neg_().add_(1).mul_(residual.unsqueeze(1))  # (N, n, M), v left out
-        to_hidden = (scaled.T @ back.flatten(1)).unflatten(1, output.shape) * output  # (n, n, M), with v
-        hidden -= rates[:, 0] * to_hidden
-        output = output - rates[:, 1] * to_output
+        hidden, output, loss = step(hidden, output, own_rates, x, y)
+        losses.append(loss)
     return torch.stack(losses)
 
 
@@ -263,8 +285,8 @@ def trainability_map(
     return torch.cat(measured).view(resolution, resolution)
 
 
-def measure(task: Task, rates: Tensor, steps: int) -> Tensor:
-    return convergence_measure(fast_train_networks(task, rates, steps)).float().cpu()
+def measure(task: Task, rates: Tensor, steps: int, step: Step = network_step) -> Tensor:
+    return convergence_measure(fast_train_networks(task, rates, steps, step)).float().cpu()
 
 
 def networks_at_once(task: Task) -> int:
@@ -394,6 +416,7 @@ WINDOWS = [  # the whole, and three times closer at the border
     small={"resolution": 64, "width": 8, "steps": 200, "windows": WINDOWS[:1], "stored": 64},
     cpu={"resolution": 360, "width": 8, "steps": 300, "windows": WINDOWS, "stored": 360},
     full={"resolution": 2048, "width": 16, "steps": 500, "windows": WINDOWS, "stored": 360},
+    able=("compile",),
 )
 def trainability(
     run: Run,
@@ -426,11 +449,11 @@ def trainability(
     task = random_task(width, run.seed, device=run.device, dtype=getattr(torch, dtype))
     rates = torch.stack([grid_of_rates(window, resolution) for window in windows]).flatten(0, 2)
     pieces = rates.split(16 * networks_at_once(task))
-    maps = torch.zeros(len(rates))
+    maps, step = torch.zeros(len(rates)), run.compiled(network_step)
     for i in run.chunks(len(pieces), maps=maps):
         begin = i * len(pieces[0])
         for piece in pieces[i].to(run.device, task.x.dtype).split(networks_at_once(task)):
-            maps[begin : begin + len(piece)] = measure(task, piece, steps)
+            maps[begin : begin + len(piece)] = measure(task, piece, steps, step)
             begin += len(piece)
     return summary(maps.view(-1, resolution, resolution), stored) | {"windows": torch.tensor(windows)}
 

@@ -109,10 +109,20 @@ def test_a_run_that_goes_on_does_only_the_rest(tmp_path, monkeypatch):
 
 def test_no_write_before_its_time(tmp_path):
     checkpoint = Checkpoint(tmp_path / "c", IDENTITY, every=1000.0)
-    checkpoint.save("0", 1, {"t": torch.zeros(1)})
-    assert not checkpoint.path.exists()
-    checkpoint.save("0", 2, {"t": torch.zeros(1)}, finished=True)
-    assert read_checkpoint(checkpoint.path)["loops"]["0"]["done"] == 2
+    assert not checkpoint.is_due()
+    checkpoint.written -= 1000
+    assert checkpoint.is_due()
+    checkpoint.save("0", 2, {"t": torch.zeros(1)})
+    assert not checkpoint.is_due()
+
+
+def test_a_run_writes_when_it_is_time_and_at_the_end_of_a_loop(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        Checkpoint, "save", lambda self, loop, done, *rest, **how: written.append((loop, done))
+    )
+    victim.killable.run("small", CPU, seed=3, folder=tmp_path, progress=False, every=1000.0)
+    assert written == [("0", victim.CHUNKS), ("1", victim.MORE_CHUNKS)]
 
 
 def test_wall_time_counts_the_parts_before(tmp_path):

@@ -59,6 +59,9 @@ def test_run_all(counted, tmp_path):
         ([], "give the names of experiments, or --all"),
         (["counted", "--all"], "give the names of experiments, or --all"),
         (["counted", "unknown"], "no experiment called 'unknown'"),
+        (["counted", "--shard"], "counted takes no option shard"),
+        (["counted", "--pieces", "2"], "counted takes no option pieces"),
+        (["counted", "--compile"], "counted takes no option compile"),
     ],
 )
 def test_the_impossible_ends_in_one_line_before_any_work(

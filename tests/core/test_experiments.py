@@ -24,6 +24,7 @@ from lbdl.core.experiments import (
     recorded_results,
 )
 from lbdl.core.results import in_bytes, in_words, read_result, sort_findings
+from tests.conftest import needs_compiler
 
 CPU = torch.device("cpu")
 
@@ -231,6 +232,68 @@ def test_unknown_scale_is_refused():
 def test_a_negative_seed_is_refused_before_any_work():
     with pytest.raises(ValueError, match="seed must be a whole number >= 0, got -1"):
         declare().prepare("small", CPU, -1)
+
+
+def test_an_experiment_says_what_it_is_able_to():
+    able = declare(able=("compile", "pieces"))
+    assert able.prepare("small", pieces=3).pieces == 3
+    assert declare(name="plain").prepare("small", compile=False, shard=False, pieces=1).pieces == 1
+    with pytest.raises(ValueError, match="sums takes no option shard; it is able to: compile, pieces"):
+        able.prepare("small", shard=True)
+    with pytest.raises(ValueError, match="plain takes no option pieces; it is able to: none of compile"):
+        declare(name="plain").prepare("small", pieces=2)
+    with pytest.raises(ValueError, match="pieces must be >= 1, got 0"):
+        able.prepare("small", pieces=0)
+    with pytest.raises(ValueError, match="start it with torchrun"):
+        declare(able=("shard",)).prepare("small", shard=True)
+
+
+def test_a_run_that_was_not_asked_to_compile_hands_back_what_it_is_given():
+    run, module = declare().prepare("small"), torch.nn.Linear(2, 2)
+    assert run.compiled(torch.add) is torch.add
+    assert run.compiled(module) is module and module._compiled_call_impl is None
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_a_compiled_run_computes_the_same_and_says_so(tmp_path):
+    calls = []
+
+    def square(x):
+        calls.append(torch.compiler.is_compiling())
+        return x * x
+
+    @experiment("compiling", chapter="core/test", shows="code", small={}, full={}, able=("compile",))
+    def compiling(run):
+        linear = torch.nn.Linear(3, 3)
+        kept, names = run.compiled(linear), list(linear.state_dict())
+        assert kept is linear and names == list(kept.state_dict())
+        return {"y": run.compiled(square)(torch.arange(3.0)), "z": kept(torch.ones(3))}
+
+    plain = compiling.run("small", torch.device("cpu"), 0)
+    quick = compiling.run("small", torch.device("cpu"), 0, tmp_path, compile=True)
+    assert calls == [False, True]
+    assert quick.device == plain.device + ", compiled"
+    torch.testing.assert_close((quick["y"], quick["z"]), (plain["y"], plain["z"]))
+
+
+def test_without_a_compiler_one_line_says_so_before_any_work(monkeypatch):
+    def fails(*arguments, **more):
+        raise RuntimeError("No working C++ compiler found\nand many more lines")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.raises(
+        ValueError, match=r"^torch\.compile does not work on cpu of this machine: No working C.. compiler"
+    ):
+        declare(able=("compile",)).prepare("small", torch.device("cpu"), compile=True)
+
+
+def test_a_compiled_run_does_not_go_on_from_a_plain_one(tmp_path, monkeypatch):
+    able = declare(able=("compile",))
+    able.prepare("small", folder=tmp_path).checkpoint.save("0", 1, {})
+    monkeypatch.setattr("lbdl.core.experiments.require_compiler", lambda device: None)
+    with pytest.raises(ValueError, match="its compile is False, this run's is True"):
+        able.prepare("small", folder=tmp_path, compile=True)
 
 
 def test_nested_chunks_are_refused():

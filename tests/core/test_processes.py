@@ -18,6 +18,7 @@ from tests.core.test_experiments import declare
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+COPIED_OR_SHARDED = ["copy", "shard"]
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "LBDL_PROGRESS": "0", "LBDL_DEVICE": "cpu"}
 
 
@@ -38,13 +39,14 @@ def recorded(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_of_one(tmp_path):
-    done = torchrun("-m", "tests.core.parallel", tmp_path)
+@pytest.mark.parametrize("how", COPIED_OR_SHARDED)
+def test_two_processes_give_the_losses_of_one(tmp_path, how):
+    done = torchrun("-m", "tests.core.parallel", tmp_path, 0, how)
     assert done.returncode == 0, done.stderr
     found, wanted = recorded(tmp_path), alone()
     for name in ("losses", "weights"):
         torch.testing.assert_close(found.arrays[name], wanted.arrays[name], rtol=1e-5, atol=1e-5)
-    assert found.device.startswith("2 x CPU")
+    assert found.device.startswith("2 x CPU") and ("sharded" in found.device) == (how == "shard")
     assert [p.name for p in tmp_path.iterdir()] == ["parallel-small-seed3.npz"]
 
 
@@ -70,9 +72,9 @@ def wait_for_chunks(folder, least, patience=120):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the workers by /proc")
-@pytest.mark.parametrize("which", [0, -1])
-def test_a_killed_process_ends_the_run_and_the_next_goes_on(tmp_path, which):
-    command = [*TORCHRUN, "-m", "tests.core.parallel", str(tmp_path), "0.5"]
+@pytest.mark.parametrize(("which", "how"), [(0, "copy"), (-1, "copy"), (0, "shard"), (-1, "shard")])
+def test_a_killed_process_ends_the_run_and_the_next_goes_on(tmp_path, which, how):
+    command = [*TORCHRUN, "-m", "tests.core.parallel", str(tmp_path), "0.5", how]
     run = subprocess.Popen(command, cwd=ROOT, env=QUIET, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for_chunks(tmp_path, 2)
     os.kill(sorted(workers_of(tmp_path))[which], signal.SIGKILL)
@@ -82,7 +84,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(tmp_path, which):
     assert not (tmp_path / "parallel-small-seed3.npz").exists()
     assert 2 <= read_checkpoint(tmp_path / "parallel-small-seed3.checkpoint")["loops"]["0"]["done"] < CHUNKS
 
-    assert torchrun("-m", "tests.core.parallel", tmp_path).returncode == 0
+    assert torchrun("-m", "tests.core.parallel", tmp_path, 0, how).returncode == 0
     torch.testing.assert_close(
         recorded(tmp_path).arrays["losses"], alone().arrays["losses"], rtol=1e-5, atol=1e-5
     )
@@ -135,6 +137,49 @@ def test_when_one_runs_out_of_memory_all_take_smaller_pieces(tmp_path):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+SHARDED_AND_POOR = """
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from lbdl.core import processes, sharding
+from lbdl.core.steps import Steps
+
+def loss(scores, y):  # the memory of the second process holds three rows
+    if processes.rank() == 1 and len(y) > 3:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    return F.cross_entropy(scores, y)
+
+torch.manual_seed(0)
+processes.connect(torch.device("cpu"))
+model = sharding.sharded(nn.Sequential(nn.Linear(5, 8), nn.Linear(8, 3)), [])
+assert sum(p.to_local().numel() for p in model.parameters()) < sum(p.numel() for p in model.parameters())
+for pieces in (4, 1):
+    steps = Steps(model, loss, torch.optim.SGD(model.parameters(), lr=0.1), pieces=pieces)
+    x = torch.randn(21, 5)
+    steps(x, x[:, :3].argmax(1))
+    (Path(sys.argv[1]) / f"{processes.rank()} {pieces}").touch()
+"""
+
+
+@pytest.mark.slow
+def test_a_sharded_model_that_does_not_fit_ends_and_says_what_to_do(tmp_path):
+    script = tmp_path / "poor.py"
+    script.write_text(SHARDED_AND_POOR)
+    done = subprocess.run(
+        [*TORCHRUN, str(script), str(tmp_path)],
+        cwd=ROOT, env={**QUIET, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert {p.name for p in tmp_path.iterdir()} == {script.name, "0 4", "1 4"}
+    assert (
+        "MemoryError: out of memory on cpu with 10 rows at a time: start the run again with --pieces 2"
+        in done.stderr
+    )
 
 
 @pytest.fixture

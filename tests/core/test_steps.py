@@ -1,6 +1,7 @@
 """Steps: in pieces, in lower precision and after running out of memory they are the plain step."""
 
 import copy
+import io
 import subprocess
 import sys
 import warnings
@@ -126,6 +127,43 @@ def test_autocast_multiplies_in_bfloat16_and_keeps_the_weights(device):
     torch.testing.assert_close(lower, exact, rtol=0.02, atol=0.02)
     torch.testing.assert_close(weights(model), weights(twin), rtol=0.02, atol=0.02)
     assert not torch.equal(weights(model), weights(twin))
+
+
+def steps_of(model, **more):
+    return Steps(model, F.cross_entropy, torch.optim.AdamW(model.parameters(), lr=0.05), **more)
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_steps_go_on_from_their_state_bit_by_bit(device, before):
+    first, second = network(device), network(device)
+    steps, again = steps_of(first), steps_of(second)
+    for rows in range(5, 5 + before):
+        steps(*batch(rows, device))
+    buffer = io.BytesIO()
+    torch.save(steps.state_dict(), buffer)
+    buffer.seek(0)
+    again(*batch(9, device))  # another history, to be forgotten
+    again.load_state_dict(torch.load(buffer, weights_only=True))
+    assert torch.equal(weights(first), weights(second))
+    for rows in (7, 11):
+        assert torch.equal(steps(*batch(rows, device)), again(*batch(rows, device)))
+    assert torch.equal(weights(first), weights(second))
+
+
+def test_a_look_at_the_state_changes_nothing():
+    watched, plain = network(), network()
+    looks, steps = steps_of(watched), steps_of(plain)
+    for rows in (4, 5, 6):
+        looks.state_dict()
+        assert torch.equal(looks(*batch(rows)), steps(*batch(rows)))
+    assert torch.equal(weights(watched), weights(plain))
+
+
+def test_pieces_from_the_start(device):
+    model = network(device)
+    found = [steps_of(model, pieces=4)(*batch(17, device)) for _ in range(1)]
+    wanted = after_steps(network(device), count=1, plain=True)
+    torch.testing.assert_close((torch.stack(found), weights(model)), wanted, rtol=1e-12, atol=1e-12)
 
 
 @given(rows=st.integers(1, 40), pieces=st.integers(1, 50))

@@ -1,6 +1,7 @@
 """The training experiments with a handful of steps, in which rounding has no time to grow.
 
-As a script under `torchrun`, `few_steps.py FOLDER` runs them all on several processes.
+As a script under `torchrun`, `few_steps.py FOLDER` runs them all on several processes, and those that can once more
+with their models sharded, into the folder `sharded` in it.
 """
 
 import sys
@@ -27,4 +28,9 @@ def shortened(name: str) -> Experiment:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for name in FEW:
-        shortened(name).run("small", torch.device("cpu"), seed=1, folder=Path(sys.argv[1]), progress=False)
+        few, place = shortened(name), Path(sys.argv[1])
+        few.run("small", torch.device("cpu"), seed=1, folder=place, progress=False)
+        if "shard" in few.able:
+            few.run(
+                "small", torch.device("cpu"), seed=1, folder=place / "sharded", progress=False, shard=True
+            )

@@ -23,10 +23,18 @@ def folder_of_two(tmp_path_factory):
     return folder
 
 
+SHARDED = [name for name in FEW if "shard" in find()[name].able]
+
+
+def test_the_language_model_can_be_sharded():
+    assert SHARDED == ["merges"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FEW)
-def test_two_processes_find_what_one_finds(folder_of_two, name):
-    two = read_result(folder_of_two / f"{name}-small-seed1.npz")
+@pytest.mark.parametrize(("name", "how"), [*((n, ".") for n in FEW), *((n, "sharded") for n in SHARDED)])
+def test_two_processes_find_what_one_finds(folder_of_two, name, how):
+    two = read_result(folder_of_two / how / f"{name}-small-seed1.npz")
+    assert ("sharded" in two.device) == (how == "sharded")
     one = shortened(name).run("small", torch.device("cpu"), seed=1, progress=False)
     assert two.device.startswith("2 x ") and not one.device.startswith("2 x ")
     assert two.arrays.keys() == one.arrays.keys()

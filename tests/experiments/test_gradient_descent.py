@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lbdl.experiments import gradient_descent as E
+from tests.conftest import needs_compiler
 
 DOUBLE = torch.float64
 
@@ -24,6 +25,15 @@ def test_fast_training_is_the_plain_one(device: str) -> None:
     assert plain.shape == fast.shape == (30, 25)
     torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-12)
     assert bool((fast[-1] < fast[0]).all())
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_compiled_training_is_the_same() -> None:
+    task = E.random_task(4, 0, dtype=DOUBLE)
+    rates = E.grid_of_rates(((-1, 1), (-1, 1)), 5).flatten(0, 1)
+    quick = E.fast_train_networks(task, rates, 30, torch.compile(E.network_step))
+    torch.testing.assert_close(quick, E.fast_train_networks(task, rates, 30), rtol=1e-9, atol=1e-12)
 
 
 def test_plain_training_is_torch_sgd_with_two_groups() -> None:
