@@ -54,6 +54,8 @@ class Race:
             (one unit of rounding of the largest result counts as none).
         memory_goal: the highest ratio of peak extra memory that counts as reached; None: not measured.
             Only memory that torch allocates is seen.
+        floor: the calls into the linear algebra library that the job cannot do without, and nothing else. Its time
+            over the peer's is the lowest ratio that our code could reach on this machine.
         note: a remark for the record.
     """
 
@@ -64,6 +66,7 @@ class Race:
     goal: float | None = None
     reference: Callable[[], Any] | None = None
     memory_goal: float | None = None
+    floor: Callable[[], Any] | None = None
     note: str = ""
 
 
@@ -104,7 +107,7 @@ def run(race: Race) -> dict[str, Any]:
     """One race: errors and memory where they are asked for, then the times; prints its row."""
     errors = measure_errors(race) if race.reference else None
     memory = measure_memory(race) if race.memory_goal else None
-    ours, theirs = measure_times(race.ours, race.theirs)
+    ours, theirs, *floor = measure_times(race.ours, race.theirs, *([race.floor] if race.floor else []))
     result = {
         "job": race.job,
         "peer": race.peer,
@@ -117,6 +120,7 @@ def run(race: Race) -> dict[str, Any]:
     }
     result |= {"errors": errors} if errors else {}
     result |= {"memory": memory} if memory else {}
+    result |= {"floor": round(floor[0] / theirs, 4)} if floor else {}
     print(row(result), flush=True)
     return result
 
@@ -129,17 +133,17 @@ def reached(race: Race, ratio: float, errors: dict | None, memory: dict | None) 
     return all(held) if held else None
 
 
-def measure_times(ours: Callable, theirs: Callable) -> tuple[float, float]:
-    """Median seconds of each, taking turns, so that a slow moment of the machine hits both."""
-    timers = [Timer("f()", globals={"f": f}, num_threads=torch.get_num_threads()) for f in (ours, theirs)]
+def measure_times(*jobs: Callable) -> list[float]:
+    """Median seconds of each, taking turns, so that a slow moment of the machine hits all."""
+    timers = [Timer("f()", globals={"f": f}, num_threads=torch.get_num_threads()) for f in jobs]
     first = [timer.timeit(1).mean for timer in timers]  # `timeit` runs once before it measures
     repeats = [max(1, int(0.02 / seconds)) for seconds in first]  # a turn lasts 20 ms or more
     rounds = int(SECONDS / sum(max(0.02, seconds) for seconds in first))
-    times: tuple[list[float], list[float]] = ([], [])
+    times: list[list[float]] = [[] for _ in jobs]
     for _ in range(min(max(rounds, ROUNDS), MOST_ROUNDS)):
         for timer, number, taken in zip(timers, repeats, times, strict=True):
             taken.append(timer.timeit(number).mean)
-    return median(times[0]), median(times[1])
+    return [median(taken) for taken in times]
 
 
 def measure_errors(race: Race) -> dict[str, Any]:
@@ -185,7 +189,7 @@ def peak_memory(job: Callable) -> int:
 
 
 HEADER = (
-    f"{'job':<58} {'peer':<28} {'peer ms':>9} {'ours ms':>9} {'ratio':>7} {'goal':>6}  reached"
+    f"{'job':<58} {'peer':<28} {'peer ms':>9} {'ours ms':>9} {'ratio':>7} {'goal':>6} {'floor':>6}  reached"
     "   error ours / peer     memory"
 )
 
@@ -197,7 +201,10 @@ def row(r: dict[str, Any]) -> str:
     errors = f"{r['errors']['ours']:.1e} / {r['errors']['theirs']:.1e}" if "errors" in r else ""
     memory = f"{r['memory']['ratio']:.2f} ({r['memory']['ours_mb']:.0f} MB)" if "memory" in r else ""
     times = f"{r['peer_ms']:>9.4g} {r['ours_ms']:>9.4g} {r['ratio']:>7.4f}"
-    return f"{r['job']:<58} {r['peer']:<28} {times} {goal:>6}  {verdict:<7}   {errors:<20}  {memory}"
+    floor = f"{r['floor']:.3g}" if "floor" in r else "-"
+    return (
+        f"{r['job']:<58} {r['peer']:<28} {times} {goal:>6} {floor:>6}  {verdict:<7}   {errors:<20}  {memory}"
+    )
 
 
 def record(name: str, results: list[dict[str, Any]], packages: Iterable[str]) -> None:

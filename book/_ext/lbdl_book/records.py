@@ -62,7 +62,7 @@ class Races(RecordedTable):
         machine = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
         yield f"<h2>{title(record['topic'])}</h2>"
         yield f"<p>Recorded {escape(record['date'])} on {escape(machine)}.</p>"
-        head = ("job", "peer", "peer, ms", "ours, ms", "ours / peer", "goal", "reached", "note")
+        head = ("job", "peer", "peer, ms", "ours, ms", "ours / peer", "goal", "floor", "reached", "note")
         yield table(head, (race_row(race) for race in record["races"]))
 
 
@@ -79,7 +79,8 @@ class Experiments(RecordedTable):
         yield f"<p>It shows that {escape(declared.shows)}.</p>"
         yield f'<p>Chapter: <a href="{chapter}">{title(declared.chapter)}</a>.</p>'
         yield f"<p>{escape(result.provenance)}.</p>"
-        again = f"lbdl run {result.experiment} --scale {result.scale} --seed {result.seed}"
+        how = " --compile" if "compiled" in result.device else ""
+        again = f"lbdl run {result.experiment} --scale {result.scale} --seed {result.seed}{how}"
         yield f"<p>Again: <code>{escape(again)}</code></p>"
         found = {
             name: str(array.tolist()) for name, array in result.arrays.items() if array.numel() <= 8
@@ -90,7 +91,7 @@ class Experiments(RecordedTable):
 
 def race_row(race: dict[str, Any]) -> list[str]:
     """The cells of one race; a quantity that was not measured stays empty."""
-    numbers = [text(race.get(key)) for key in ("peer_ms", "ours_ms", "ratio", "goal")]
+    numbers = [text(race.get(key)) for key in ("peer_ms", "ours_ms", "ratio", "goal", "floor")]
     reached = {True: "yes", False: "no"}.get(race.get("reached"), "")
     return [race["job"], race["peer"], *numbers, reached, race.get("note") or ""]
 
