@@ -18,6 +18,7 @@ from lbdl.core.seeds import require_seed
 
 BAD_REQUEST = 2
 INTERRUPTED = 130
+OUT = Path("results")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,8 +38,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="command")
     command = commands.add_parser("doctor", help="say whether this machine can run the chapters")
     command.set_defaults(do=lambda options: doctor())
-    command = commands.add_parser("experiments", help="list the experiments")
-    command.set_defaults(do=lambda options: list_experiments())
+    command = commands.add_parser("experiments", help="list the experiments, and what they cost")
+    command.add_argument("--out", type=Path, default=OUT, help="folder with results of this machine")
+    command.set_defaults(do=lambda options: list_experiments(options.out))
     add_run(commands.add_parser("run", help="run experiments"))
     return top
 
@@ -58,7 +60,7 @@ def add_run(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", type=int, help="whole number >= 0 (default: LBDL_SEED or 0)")
     where = command.add_mutually_exclusive_group()
-    where.add_argument("--out", type=Path, default=Path("results"), help="folder for results and checkpoints")
+    where.add_argument("--out", type=Path, default=OUT, help="folder for results and checkpoints")
     where.add_argument("--record", action="store_true", help="write where the book finds its results")
     command.add_argument(
         "--every", type=float, default=30.0, help="seconds between checkpoints (default: 30)"
@@ -80,10 +82,10 @@ def add_run(command: argparse.ArgumentParser) -> None:
     )
 
 
-def list_experiments() -> int:
-    """Prints every experiment: name, chapter, what it shows, and what recorded runs took."""
+def list_experiments(folder: Path) -> int:
+    """Prints every experiment: name, chapter, what it shows, and what runs took, recorded or in a folder."""
     recorded: dict[str, list[Result]] = {}
-    for result in recorded_results():
+    for result in [*recorded_results(), *recorded_results(folder)]:
         recorded.setdefault(result.experiment, []).append(result)
     for name, declared in find().items():
         print(f"{name}  ({declared.chapter})\n    {declared.shows}")
@@ -93,14 +95,14 @@ def list_experiments() -> int:
 
 
 def cost(scale: str, recorded: list[Result]) -> str:
-    """What the recorded runs at a scale took, in words."""
+    """What runs at a scale took, in words."""
     runs = [
         f"{in_words(result.seconds)} on {result.device}"
         + (f", {in_bytes(result.peak_bytes)}" if result.peak_bytes else "")
         for result in recorded
         if result.scale == scale
     ]
-    return "; ".join(runs) or "not recorded"
+    return "; ".join(dict.fromkeys(runs)) or "not run yet"
 
 
 def run_experiments(options: argparse.Namespace) -> int:

@@ -77,7 +77,8 @@ def show_still(renderer: Renderer, controls: dict[str, Control], alt: str, capti
     picture, _ = renderer.render(start_state(controls), "png")
     names = ", ".join(f"{name} = {c.text(c.values[c.start])}" for name, c in controls.items())
     hint = f"*The picture for {names}. Run this cell to move the slider{'s' * (len(controls) > 1)}.*"
-    display({"image/png": picture, "text/plain": line(controls)}, raw=True)
+    spoken = {"image/png": {"alt": alt}}
+    display({"image/png": picture, "text/plain": line(controls)}, raw=True, metadata=spoken)
     display({"text/markdown": hint, "text/plain": hint}, raw=True)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lbdl.core import cli, doctor
-from lbdl.core.experiments import REGISTRY, experiment, load_result
+from lbdl.core.experiments import REGISTRY, experiment, load_result, recorded_results
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,13 +107,25 @@ def test_deterministic_on_request(counted, tmp_path, monkeypatch):
 
 def test_list_tells_chapter_purpose_and_cost(counted, tmp_path, capsys, monkeypatch):
     REGISTRY["counted"].run("small", torch.device("cpu"), 0, tmp_path)
-    monkeypatch.setattr(cli, "recorded_results", lambda: [load_result("counted", folder=tmp_path)])
+    monkeypatch.setattr(
+        cli, "recorded_results", lambda *there: [] if there else [load_result("counted", folder=tmp_path)]
+    )
     assert cli.main(["experiments"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["counted  (core/test)", "    how often"]
     assert lines[2].startswith("    small: 0")
     assert " s on CPU" in lines[2]
-    assert lines[3] == "    full: not recorded"
+    assert lines[3] == "    full: not run yet"
+
+
+def test_list_tells_what_this_machine_took(counted, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "recorded_results", lambda *folder: recorded_results(*folder) if folder else [])
+    assert cli.main(["run", "counted", "--scale", "full", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert cli.main(["experiments", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "    small: not run yet"
+    assert lines[3].startswith("    full: 0") and " s on CPU" in lines[3]
 
 
 def test_help_and_version(capsys):

@@ -40,6 +40,7 @@ def test_a_still_notebook_shows_a_picture_and_a_sentence(shown, monkeypatch):
     explore(draw, alt="a line", **CONTROLS)
     picture, hint = shown
     assert picture["text/plain"] == LINE and picture["image/png"].startswith(b"\x89PNG")
+    assert picture["metadata"] == {"image/png": {"alt": "a line"}}
     assert hint["text/markdown"] == "*The picture for lr = 0.1, kind = a. Run this cell to move the sliders.*"
 
 

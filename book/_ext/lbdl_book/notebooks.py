@@ -33,7 +33,8 @@ def chapters(root: Path = ROOT) -> list[Path]:
 def normalised(notebook: NotebookNode) -> NotebookNode:
     """Keep what a reader sees; drop times, versions and the state of an editor.
 
-    What the book hides behind a button (tag `hide-input`), JupyterLab folds away too.
+    What the book hides behind a button (tag `hide-input`), JupyterLab folds away too. The alternative text of a
+    slider's picture goes where MyST-NB reads it, the cell's metadata.
     """
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
@@ -41,6 +42,9 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
             cell.metadata.pop(key, None)
         if "hide-input" in cell.metadata.get("tags", []):
             cell.metadata["jupyter"] = {"source_hidden": True}
+        for output in cell.get("outputs", []):
+            if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+                cell.metadata.setdefault("mystnb", {})["image"] = {"alt": alt}
     return notebook
 
 
