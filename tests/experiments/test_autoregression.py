@@ -9,7 +9,8 @@ import torch
 from lbdl.core import data
 from lbdl.core.training import step
 from lbdl.experiments import autoregression as E
-from lbdl.foundations.autoregression import cross_entropy, train_bpe
+from lbdl.foundations.autoregression import train_bpe
+from lbdl.foundations.losses import cross_entropy
 
 CPU = torch.device("cpu")
 TINY = {
@@ -119,6 +120,6 @@ def test_training_is_the_shared_step() -> None:
     trial.train(range(200, 201), 400, 1e-2)
     x, y = E.random_windows(other.texts[0], 4, 16, run.generator("windows/256"))
     other.optimizer.param_groups[0]["lr"] = 1e-2 / 2
-    step(other.model, x, y, cross_entropy, other.optimizer)
+    step(other.model, x, y, E.token_loss, other.optimizer)
     for a, b in zip(trial.model.parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)

@@ -501,6 +501,22 @@ def test_smoothing_numbers() -> None:
     assert lead == pytest.approx(3.611, abs=1e-3)
     assert L.smoothed_optimum(10, 0.1)[2] == pytest.approx(0.5003, abs=5e-5)
     assert L.smoothed_optimum(5, 1.0)[:2] == (pytest.approx(0.2), pytest.approx(0.0))
+    assert L.smoothed_optimum(10, 0.2)[:2] == (pytest.approx(0.82), pytest.approx(3.714, abs=1e-3))
+
+
+@pytest.mark.parametrize("loss", [L.cross_entropy, L.fast_cross_entropy])
+def test_the_smoothed_loss_has_no_slope_at_its_optimum(loss) -> None:
+    x = torch.tensor([L.smoothed_optimum(10, 0.1)[1]] + [0.0] * 9, dtype=DOUBLE)
+    value, gradient = value_and_gradients(partial(loss, smoothing=0.1), [x], (torch.tensor(0),))
+    torch.testing.assert_close(gradient, torch.zeros_like(x), rtol=0, atol=1e-12)
+    assert value.item() == pytest.approx(0.5003, abs=1e-4)
+
+
+@given(row=st.lists(st.floats(-50, 50, width=32), min_size=6, max_size=6), target=st.integers(0, 5))
+def test_cross_entropy_is_never_negative(row: list[float], target: int) -> None:
+    x, t = torch.tensor(row, dtype=DOUBLE), torch.tensor(target)
+    assert L.cross_entropy(x, t) >= -1e-12
+    assert L.cross_entropy(x, t, smoothing=0.1) >= -1e-12
 
 
 @given(k=st.integers(2, 20), eps=st.floats(0.01, 0.9))
@@ -842,6 +858,8 @@ def nothing(*shape: int) -> Tensor:
         (lambda x, t: L.cross_entropy(nothing(0, 4), t[:0]), r"logits must hold at least one element, .* \(0, 4\)"),
         (lambda x, t: L.cross_entropy(nothing(3, 0), t), r"logits must hold at least one element, .* \(3, 0\)"),
         (lambda x, t: L.cross_entropy(x, t, smoothing=1.5), r"smoothing must be in \[0, 1\], got 1.5"),
+        (lambda x, t: L.cross_entropy(x, t, smoothing=-0.1), r"smoothing must be in \[0, 1\], got -0.1"),
+        (lambda x, t: L.cross_entropy(x, t, smoothing=math.nan), r"smoothing must be in \[0, 1\], got nan"),
         (lambda x, t: L.cross_entropy(x, t, weight=torch.ones(3)), r"weight must have shape \(4,\), .* got \(3,\)"),
         (lambda x, t: L.fast_cross_entropy(x, t + 2), "target must hold class numbers from 0 to 3"),
         (lambda x, t: L.soft_cross_entropy(x, x[:2]), r"q must have the shape \(3, 4\)"),

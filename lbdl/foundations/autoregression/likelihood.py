@@ -1,7 +1,8 @@
 """The chain rule of probability, and the numbers made of it: log-likelihood, cross-entropy, perplexity, bits a byte.
 
 Every joint distribution of a sequence is a product of conditional ones, so a model of the next token is a model of
-whole texts. All losses here are in nats (natural logarithms); `change_base` and `bits_per_byte` take them elsewhere.
+whole texts. The mean loss of a token is `lbdl.foundations.losses.cross_entropy`. All losses are in nats (natural
+logarithms); `change_base` and `bits_per_byte` take them elsewhere.
 
 Shannon 1948, "A Mathematical Theory of Communication" (section 7: entropy per symbol); Jelinek, Mercer, Bahl &
 Baker 1977, "Perplexity - a measure of the difficulty of speech recognition tasks".
@@ -14,6 +15,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from lbdl.foundations.losses import fast_cross_entropy
+
 __all__ = [
     "conditionals",
     "joint",
@@ -21,7 +24,6 @@ __all__ = [
     "next_token_pairs",
     "token_log_probs",
     "sequence_log_prob",
-    "cross_entropy",
     "change_base",
     "perplexity",
     "bits_per_byte",
@@ -134,9 +136,11 @@ def next_token_pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def token_log_probs(logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The log-probability of each true token, in nats.
+    """The log-probability of each true token, in nats: its cross-entropy with a minus, and 0 for padding.
 
         log p(y_t | ...) = logits[t, y_t] - log sum_k exp logits[t, k]
+
+    The loss of a padded batch is minus their sum over the number of tokens, `mask.sum()`. Differentiable once.
 
     Args:
         logits: (..., T, K), floating; -inf marks tokens that cannot come.
@@ -156,7 +160,9 @@ def token_log_probs(logits: Tensor, targets: Tensor, mask: Tensor | None = None)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if mask is not None:
         logits = logits.masked_fill(~mask.unsqueeze(-1), 0.0)
-    logs = logits.log_softmax(dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    if not targets.numel():
+        return logits.sum(dim=-1)  # no token: nothing to look up
+    logs = -fast_cross_entropy(logits, targets, reduction="none")
     return logs if mask is None else logs.masked_fill(~mask, 0.0)
 
 
@@ -180,29 +186,6 @@ def sequence_log_prob(logits: Tensor, targets: Tensor, mask: Tensor | None = Non
     Source: Bengio et al. 2003, section 2.
     """
     return token_log_probs(logits, targets, mask).sum(dim=-1)
-
-
-def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The mean loss of a token, in nats, over all sequences and all tokens that are no padding.
-
-        H = -(1/N) sum_t log p(y_t | ...),    N = number of tokens
-
-    Args:
-        logits: (..., T, K), floating.
-        targets: (..., T), int64.
-        mask: (..., T), bool, false for padding.
-
-    Returns:
-        H, shape (), dtype of the logits, float32 for half precision; NaN where there is no token at all.
-
-    Raises:
-        TypeError: a dtype is wrong.
-        ValueError: shapes do not match, or a target is out of range.
-
-    Source: Shannon 1948, section 7; Jelinek et al. 1977.
-    """
-    logs = token_log_probs(logits, targets, mask)
-    return -logs.mean() if mask is None else -logs.sum() / mask.sum()
 
 
 # --- Units --------------------------------------------------------------------------------------------------
@@ -347,10 +330,6 @@ def require_targets(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Ten
     if mask is not None:
         require_mask(mask, targets)
         targets = targets.masked_fill(~mask, 0)
-    if targets.numel() and (int(targets.min()) < 0 or int(targets.max()) >= logits.shape[-1]):
-        raise ValueError(
-            f"targets must be in 0 to {logits.shape[-1] - 1}, got {int(targets.min())} to {int(targets.max())}"
-        )
     return targets
 
 

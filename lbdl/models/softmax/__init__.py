@@ -2,18 +2,16 @@
 
 Read `maps.py` first: softmax, Taylor softmax, sparse softmax, sparsemax, entmax, their Jacobians and the
 Tsallis entropy, written plainly. `perturbed.py` reads softmax as a race with noise. `losses.py` has the
-Fenchel-Young losses and the universal surrogate loss. `fast.py` does sparsemax and entmax again, without
+Fenchel-Young losses and the universal surrogate loss; the cross-entropy of softmax stands in
+`lbdl.foundations.losses`. `fast.py` does sparsemax and entmax again, without
 sorting: use these in a network.
 """
 
 from lbdl.models.softmax.fast import fast_entmax, fast_entmax15, fast_sparsemax
 from lbdl.models.softmax.losses import (
-    cross_entropy,
     entmax_loss,
     fenchel_young_loss,
     margin_softmax_loss,
-    smooth_labels,
-    smoothed_logit_gap,
     sparse_softmax_loss,
     sparsemax_loss,
     universal_surrogate_loss,
@@ -42,7 +40,6 @@ from lbdl.models.softmax.perturbed import perturb_max, sample_perturb_max
 
 __all__ = [
     "bisect_peak",
-    "cross_entropy",
     "entmax",
     "entmax15",
     "entmax15_support_size",
@@ -59,8 +56,6 @@ __all__ = [
     "one_hot_gap",
     "perturb_max",
     "sample_perturb_max",
-    "smooth_labels",
-    "smoothed_logit_gap",
     "softmax",
     "softmax_jacobian",
     "sparse_softmax",

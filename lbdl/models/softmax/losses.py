@@ -5,18 +5,20 @@ Each map from scores to probabilities that comes from an entropy has a loss of i
 sparsemax, the entmax losses between. A map that comes from no entropy can still be trained: the universal
 surrogate loss has the gradient p - target by construction.
 
+Cross-entropy itself, and what label smoothing makes of it, stand in `lbdl.foundations.losses`.
+
 Every loss takes scores (..., K) with the classes last, and a target that is either class numbers (...) in
 int64 or probabilities (..., K) of a floating dtype. It returns one loss for each row, (...). -inf marks a
 masked class; its loss is infinite if it is the target.
 """
 
 from collections.abc import Callable
-from math import log
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from lbdl.foundations.losses import cross_entropy
 from lbdl.models.softmax.fast import fast_entmax
 from lbdl.models.softmax.maps import (
     logsumexp,
@@ -29,32 +31,6 @@ from lbdl.models.softmax.maps import (
 from lbdl.models.softmax.scores import require_scores, shifted, widen
 
 Map = Callable[[Tensor], Tensor]
-
-
-def cross_entropy(x: Tensor, target: Tensor) -> Tensor:
-    """The code length of the target under softmax.
-
-        L = log sum_j exp(x_j) - <target, x>
-
-    Its gradient is softmax(x) - target. For a target q that is no vertex, L is the Fenchel-Young loss plus
-    the entropy of q: that is the whole difference which label smoothing (`smooth_labels`) makes.
-
-    Args:
-        x: scores (..., K), any floating dtype; -inf marks a masked class.
-        target: class numbers (...), int64, or probabilities (..., K), floating.
-
-    Returns:
-        L (...), dtype of `x`.
-
-    Raises:
-        TypeError: `x` is not floating, or `target` neither int64 nor floating.
-        ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
-
-    Source: Blondel, Martins & Niculae 2020, arXiv:1901.02324.
-    """
-    q = as_distribution(target, x)
-    z = shifted(x)
-    return (logsumexp(z) - inner(q, z)).to(x.dtype)
 
 
 def margin_softmax_loss(
@@ -75,15 +51,16 @@ def margin_softmax_loss(
 
     Raises:
         TypeError: `cosine` is not floating, or `target` not int64.
-        ValueError: `margin` below 0; bad `temperature`; shapes do not fit; a class number is not in [0, K).
+        ValueError: `margin` below 0; bad `temperature`; shapes do not fit; a class number is not in [0, K); no element;
+            a row with NaN, +inf or no finite score.
 
     Source: Wang et al. 2018, arXiv:1801.05599.
     """
     require_positive(temperature, "temperature")
     if not margin >= 0:
         raise ValueError(f"margin must be 0 or more, got {margin}")
-    onehot = as_onehot(target, cosine)
-    return cross_entropy((cosine - margin * onehot) / temperature, target).to(cosine.dtype)
+    handicapped = shifted(cosine) - margin * as_onehot(target, cosine)
+    return cross_entropy(handicapped / temperature, target, reduction="none").to(cosine.dtype)
 
 
 def sparse_softmax_loss(x: Tensor, target: Tensor, k: int) -> Tensor:
@@ -224,55 +201,6 @@ def universal_surrogate_loss(x: Tensor, target: Tensor, mapping: Map = softmax) 
     return inner(p - q, shifted(x)).to(x.dtype)
 
 
-def smooth_labels(target: Tensor, classes: int, epsilon: float, dtype: torch.dtype | None = None) -> Tensor:
-    """Class numbers as distributions that leave a little for every class.
-
-        q = (1 - epsilon) onehot + epsilon / K
-
-    Args:
-        target: class numbers (...), int64.
-        classes: K, 1 or more.
-        epsilon: in [0, 1].
-        dtype: of the result; torch's default where it is None.
-
-    Returns:
-        q (..., K).
-
-    Raises:
-        TypeError: `target` is not int64.
-        ValueError: `classes` below 1; `epsilon` outside [0, 1]; a class number is not in [0, K).
-
-    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567.
-    """
-    require_smoothing(classes, epsilon)
-    require_classes(target, classes)
-    onehot = one_hot(target, classes).to(dtype or torch.get_default_dtype())
-    return (1 - epsilon) * onehot + epsilon / classes
-
-
-def smoothed_logit_gap(classes: int, epsilon: float) -> float:
-    """By how much the true class leads, in logits, where smoothed cross-entropy is smallest.
-
-        gap = log(p_t / p_other) = log(K (1 - epsilon) / epsilon + 1),   at p = the smoothed target
-
-    Without smoothing the gap would have to be infinite.
-
-    Args:
-        classes: K, 1 or more.
-        epsilon: in [0, 1].
-
-    Returns:
-        The gap; infinite for epsilon = 0.
-
-    Raises:
-        ValueError: `classes` below 1; `epsilon` outside [0, 1].
-
-    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567: the minimum of their loss.
-    """
-    require_smoothing(classes, epsilon)
-    return log(classes * (1 - epsilon) / epsilon + 1) if epsilon > 0 else float("inf")
-
-
 def inner(weights: Tensor, x: Tensor) -> Tensor:
     """<weights, x> over the last dimension, where a weight of 0 silences even an infinite score.
 
@@ -355,21 +283,3 @@ def require_classes(target: Tensor, classes: int) -> None:
     low, high = (int(bound) for bound in target.aminmax())
     if low < 0 or high >= classes:
         raise ValueError(f"target must be in [0, {classes - 1}], got values from {low} to {high}")
-
-
-def require_smoothing(classes: int, epsilon: float) -> None:
-    """Refuse what cannot smooth labels.
-
-    Args:
-        classes: K.
-        epsilon: the share spread over all classes.
-
-    Raises:
-        ValueError: `classes` below 1, or `epsilon` outside [0, 1].
-
-    Source: house rule.
-    """
-    if classes < 1:
-        raise ValueError(f"classes must be 1 or more, got {classes}")
-    if not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")

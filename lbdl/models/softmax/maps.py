@@ -313,6 +313,9 @@ def one_hot_gap(alpha: float) -> float:
 def bisect_peak(z: Tensor, alpha: float, dim: int = -1) -> Tensor:
     """The largest probability of entmax, by bisection: the total probability grows with it.
 
+    The end that comes from above is returned: there the total is not below 1, so that no member of the support is
+    missed, however small.
+
     Args:
         z: scores minus their row's maximum (..., n, ...), float32 or float64.
         alpha: 1 or more.
@@ -329,7 +332,7 @@ def bisect_peak(z: Tensor, alpha: float, dim: int = -1) -> Tensor:
         middle = (low + high) / 2
         too_much = entmax_with_peak(z, middle, alpha).sum(dim, keepdim=True) > 1
         low, high = torch.where(too_much, low, middle), torch.where(too_much, middle, high)
-    return (low + high) / 2
+    return high
 
 
 def entmax_with_peak(z: Tensor, peak: Tensor, alpha: float) -> Tensor:

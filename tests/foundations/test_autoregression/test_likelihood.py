@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lbdl.foundations import autoregression as A
+from lbdl.foundations.losses import cross_entropy
 
 DOUBLE = torch.float64
 
@@ -58,16 +59,15 @@ def test_one_position_and_one_token() -> None:
 
 
 @pytest.mark.parametrize("dtype", [DOUBLE, torch.float32, torch.bfloat16, torch.float16])
-def test_cross_entropy_is_that_of_torch(dtype: torch.dtype, device: str) -> None:
+def test_log_probabilities_are_those_of_torch(dtype: torch.dtype, device: str) -> None:
     logits = torch.randn(3, 5, 7, generator=seeded()).to(device, dtype)
     targets = torch.randint(7, (3, 5), generator=seeded()).to(device)
     wide = logits.to(torch.promote_types(dtype, torch.float32))
-    expected = F.cross_entropy(wide.flatten(0, 1), targets.flatten())
-    found = A.cross_entropy(logits, targets)
+    expected = -F.cross_entropy(wide.mT, targets, reduction="none")
+    found = A.token_log_probs(logits, targets)
     assert found.dtype == wide.dtype
     torch.testing.assert_close(found, expected)
-    total = -F.cross_entropy(wide.mT, targets, reduction="none").sum(-1)
-    torch.testing.assert_close(A.sequence_log_prob(logits, targets), total)
+    torch.testing.assert_close(A.sequence_log_prob(logits, targets), expected.sum(-1))
 
 
 def test_a_mask_is_the_ignore_index_of_torch(device: str) -> None:
@@ -78,13 +78,13 @@ def test_a_mask_is_the_ignore_index_of_torch(device: str) -> None:
     logits[~mask] = math.nan  # whatever stands there, and also in the gradient
     logits = logits.masked_fill(torch.isnan(logits), -math.inf).requires_grad_()
     expected = F.cross_entropy(logits.detach().mT.nan_to_num(0), padded, ignore_index=-100)
-    found = A.cross_entropy(logits, padded, mask)
+    found = -A.sequence_log_prob(logits, padded, mask).sum() / mask.sum()
     torch.testing.assert_close(found, expected)
     found.backward()
     assert logits.grad.isfinite().all()
     assert (logits.grad[~mask] == 0).all()
     assert A.sequence_log_prob(logits, padded, mask)[3] == 0
-    assert A.cross_entropy(logits, padded, torch.zeros_like(mask)).isnan()
+    assert (A.token_log_probs(logits, padded, torch.zeros_like(mask)) == 0).all()
 
 
 def test_the_gradient_is_probability_minus_truth() -> None:
@@ -99,7 +99,7 @@ def test_impossible_tokens_and_extreme_logits() -> None:
     logits = torch.tensor([[0.0, -math.inf], [1e4, -1e4]])
     assert A.token_log_probs(logits, torch.tensor([0, 0])).tolist() == [0.0, 0.0]
     assert A.token_log_probs(logits, torch.tensor([1, 1])).tolist() == [-math.inf, -2e4]
-    assert math.isinf(A.perplexity(A.cross_entropy(logits, torch.tensor([1, 0]))))
+    assert math.isinf(A.perplexity(cross_entropy(logits, torch.tensor([1, 0]))))
 
 
 def test_shapes_views_and_empty_rows() -> None:
@@ -108,15 +108,17 @@ def test_shapes_views_and_empty_rows() -> None:
     torch.testing.assert_close(
         A.token_log_probs(logits, targets)[2, 3], logits[2, 3].log_softmax(-1)[targets[2, 3]]
     )
-    assert A.sequence_log_prob(torch.zeros(2, 0, 3), torch.zeros(2, 0, dtype=torch.int64)).tolist() == [0, 0]
+    nothing = torch.zeros(2, 0, 3, requires_grad=True)
+    log_prob = A.sequence_log_prob(nothing, torch.zeros(2, 0, dtype=torch.int64))
+    assert log_prob.tolist() == [0, 0] and log_prob.requires_grad
     x, y = A.next_token_pairs(torch.arange(5))
     assert x.tolist() == [0, 1, 2, 3] and y.tolist() == [1, 2, 3, 4]
 
 
 def test_compiles() -> None:
-    compiled = torch.compile(A.cross_entropy, backend="eager")
+    compiled = torch.compile(A.token_log_probs, backend="eager")
     logits, targets = torch.randn(2, 3, 4, generator=seeded()), torch.tensor([[0, 1, 2], [3, 2, 1]])
-    torch.testing.assert_close(compiled(logits, targets), A.cross_entropy(logits, targets))
+    torch.testing.assert_close(compiled(logits, targets), A.token_log_probs(logits, targets))
 
 
 # --- Units
@@ -140,7 +142,7 @@ def test_units_go_there_and_back(x: float, a: float, b: float) -> None:
 
 @given(st.integers(2, 100), st.integers(1, 20))
 def test_perplexity_of_a_uniform_guess_is_the_number_of_tokens(choices: int, length: int) -> None:
-    loss = A.cross_entropy(torch.zeros(length, choices, dtype=DOUBLE), torch.zeros(length, dtype=torch.int64))
+    loss = cross_entropy(torch.zeros(length, choices, dtype=DOUBLE), torch.zeros(length, dtype=torch.int64))
     assert float(A.perplexity(loss)) == pytest.approx(choices)
     assert float(A.bits_per_byte(loss, length, length)) == pytest.approx(math.log2(choices))
 
@@ -192,13 +194,21 @@ TABLE, LOGITS, IDS = torch.full((2, 2), 0.25), torch.zeros(2, 3, 4), torch.zeros
         (lambda: A.joint([]), ValueError, "factors must have shapes"),
         (lambda: A.joint([torch.ones(2), torch.ones(3, 2)]), ValueError, "factors must have shapes"),
         (lambda: A.next_token_pairs(torch.zeros(1)), ValueError, "tokens must be"),
-        (lambda: A.cross_entropy(LOGITS.long(), IDS), TypeError, "need floating logits and int64"),
-        (lambda: A.cross_entropy(LOGITS, IDS.int()), TypeError, "need floating logits and int64"),
-        (lambda: A.cross_entropy(LOGITS, IDS[:1]), ValueError, r"got \(2, 3, 4\) and \(1, 3\)"),
-        (lambda: A.cross_entropy(LOGITS, IDS + 4), ValueError, "targets must be in 0 to 3, got 4 to 4"),
-        (lambda: A.cross_entropy(LOGITS, IDS - 1), ValueError, "targets must be in 0 to 3, got -1 to -1"),
-        (lambda: A.cross_entropy(LOGITS, IDS, IDS), TypeError, "mask must be bool"),
-        (lambda: A.cross_entropy(LOGITS, IDS, IDS[0] == 0), ValueError, "mask must have the shape"),
+        (lambda: A.token_log_probs(LOGITS.long(), IDS), TypeError, "need floating logits and int64"),
+        (lambda: A.token_log_probs(LOGITS, IDS.int()), TypeError, "need floating logits and int64"),
+        (lambda: A.token_log_probs(LOGITS, IDS[:1]), ValueError, r"got \(2, 3, 4\) and \(1, 3\)"),
+        (
+            lambda: A.token_log_probs(LOGITS, IDS + 4),
+            ValueError,
+            "target must hold class numbers from 0 to 3",
+        ),
+        (
+            lambda: A.token_log_probs(LOGITS, IDS - 1),
+            ValueError,
+            "target must hold class numbers from 0 to 3",
+        ),
+        (lambda: A.token_log_probs(LOGITS, IDS, IDS), TypeError, "mask must be bool"),
+        (lambda: A.token_log_probs(LOGITS, IDS, IDS[0] == 0), ValueError, "mask must have the shape"),
         (lambda: A.change_base(1.0, to=1.0), ValueError, "a base must be finite, > 0 and not 1, got 1.0"),
         (lambda: A.perplexity(1.0, base=-2.0), ValueError, "a base must be finite"),
         (lambda: A.bits_per_byte(1.0, 1, 0), ValueError, "need tokens >= 0 and size >= 1, got 1 and 0"),

@@ -1,7 +1,5 @@
 """The losses of `lbdl.models.softmax`: torch and the `entmax` package agree, and every gradient is p - target."""
 
-import math
-
 import entmax as peer
 import pytest
 import torch
@@ -9,15 +7,13 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbdl.foundations.losses import cross_entropy, soft_cross_entropy
 from lbdl.models.softmax import (
-    cross_entropy,
     entmax,
     entmax15,
     entmax_loss,
     fenchel_young_loss,
     margin_softmax_loss,
-    smooth_labels,
-    smoothed_logit_gap,
     softmax,
     sparse_softmax,
     sparse_softmax_loss,
@@ -30,7 +26,6 @@ from lbdl.models.softmax import (
 
 # Each loss with the map it trains: its gradient must be map(x) - onehot.
 PAIRS = {
-    "cross-entropy": (cross_entropy, softmax),
     "sparsemax": (sparsemax_loss, sparsemax),
     "entmax 1": (lambda x, t: entmax_loss(x, t, 1.0), softmax),
     "entmax 1.5": (entmax_loss, entmax15),
@@ -124,20 +119,6 @@ def test_bad_targets_are_refused(loss, mapping):
 # Against torch and the package
 
 
-def test_cross_entropy_equals_torch():
-    x, target = scores(20, 6, spread=5), targets(20)
-    assert_equal(cross_entropy(x, target), F.cross_entropy(x, target, reduction="none"))
-    q = torch.softmax(scores(20, 6, seed=1), -1)
-    assert_equal(cross_entropy(x, q), F.cross_entropy(x, q, reduction="none"))
-
-
-@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.5])
-def test_smoothed_cross_entropy_equals_torch(epsilon):
-    x, target = scores(20, 6), targets(20)
-    expected = F.cross_entropy(x, target, reduction="none", label_smoothing=epsilon)
-    assert_equal(cross_entropy(x, smooth_labels(target, 6, epsilon, x.dtype)), expected)
-
-
 def test_sparsemax_and_entmax_losses_equal_the_package():
     x, target = scores(20, 6), targets(20)
     assert_equal(sparsemax_loss(x, target), peer.sparsemax_loss(x, target))
@@ -164,7 +145,7 @@ def test_sparse_softmax_loss_by_its_definition():
     top = x.sort(descending=True).values[:, :2]
     own = x[torch.arange(20), target]
     assert_equal(sparse_softmax_loss(x, target, 2), torch.logsumexp(top, -1) - own)
-    assert_equal(sparse_softmax_loss(x, target, 6), cross_entropy(x, target))
+    assert_equal(sparse_softmax_loss(x, target, 6), cross_entropy(x, target, reduction="none"))
 
 
 def test_sparse_softmax_loss_moves_the_top_and_the_target_alone():
@@ -189,15 +170,23 @@ def test_fenchel_young_loss_of_a_distribution(alpha):
 
 def test_the_family_holds_cross_entropy_and_the_sparsemax_loss():
     x, target = scores(20, 6), targets(20)
-    assert_equal(entmax_loss(x, target, 1.0), cross_entropy(x, target))
+    assert_equal(entmax_loss(x, target, 1.0), cross_entropy(x, target, reduction="none"))
     assert_equal(entmax_loss(x, target, 2.0), sparsemax_loss(x, target))
     own = fenchel_young_loss(x, target, sparsemax, lambda p: (1 - p.square().sum(-1)) / 2)
     assert_equal(own, sparsemax_loss(x, target))
 
 
 def test_cross_entropy_is_the_fenchel_young_loss_plus_the_entropy_of_the_target():
-    x, q = scores(20, 6), smooth_labels(targets(20), 6, 0.1, torch.float64)
-    assert_equal(cross_entropy(x, q), entmax_loss(x, q, 1.0) + tsallis_entropy(q, 1.0))
+    x, q = scores(20, 6), torch.softmax(scores(20, 6, seed=1), -1)
+    expected = entmax_loss(x, q, 1.0) + tsallis_entropy(q, 1.0)
+    assert_equal(soft_cross_entropy(x, q, reduction="none"), expected)
+
+
+def test_smoothing_the_labels_is_such_a_target():
+    x, target = scores(20, 6), targets(20)
+    q = 0.9 * F.one_hot(target, 6).double() + 0.1 / 6
+    expected = entmax_loss(x, q, 1.0) + tsallis_entropy(q, 1.0)
+    assert_equal(cross_entropy(x, target, smoothing=0.1, reduction="none"), expected)
 
 
 @pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0, 3.0])
@@ -228,41 +217,17 @@ def test_the_stop_belongs_on_the_other_factor():
     assert (wrong - wanted).abs().max() > 0.1
 
 
-# Label smoothing
-
-
-@pytest.mark.parametrize(
-    ("classes", "epsilon", "probability", "gap"), [(4, 0.1, 0.925, 3.611), (10, 0.2, 0.82, 3.714)]
-)
-def test_smoothing_by_numbers(classes, epsilon, probability, gap):
-    q = smooth_labels(torch.tensor([1]), classes, epsilon, torch.float64)
-    assert q.sum().item() == pytest.approx(1) and q[0, 1].item() == pytest.approx(probability)
-    assert smoothed_logit_gap(classes, epsilon) == pytest.approx(gap, abs=1e-3)
-
-
-def test_smoothed_cross_entropy_is_smallest_at_the_gap():
-    x = torch.tensor([smoothed_logit_gap(10, 0.1)] + [0.0] * 9, dtype=torch.float64, requires_grad=True)
-    loss = cross_entropy(x, smooth_labels(torch.tensor(0), 10, 0.1, x.dtype))
-    loss.backward()
-    assert_equal(x.grad, torch.zeros_like(x))
-    assert loss.item() == pytest.approx(0.5003, abs=1e-4)
-
-
-def test_smoothing_at_its_ends_and_beyond():
-    assert smoothed_logit_gap(5, 0.0) == math.inf and smoothed_logit_gap(5, 1.0) == 0
-    assert torch.equal(smooth_labels(torch.tensor([2]), 4, 0.0), torch.tensor([[0.0, 0, 1, 0]]))
-    for epsilon in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match=r"epsilon must be in \[0, 1\]"):
-            smooth_labels(torch.tensor([0]), 4, epsilon)
-    with pytest.raises(ValueError, match="classes must be 1 or more"):
-        smoothed_logit_gap(0, 0.1)
-    with pytest.raises(ValueError, match=r"target must be in \[0, 3\]"):
-        smooth_labels(torch.tensor([4]), 4, 0.1)
+# Bad input
 
 
 def test_probabilities_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"target must have the shape of x, \(4, 6\), got \(4, 5\)"):
-        cross_entropy(scores(4, 6), scores(4, 5))
+        entmax_loss(scores(4, 6), scores(4, 5))
+
+
+def test_margin_softmax_refuses_an_empty_batch():
+    with pytest.raises(ValueError, match="must hold at least one element"):
+        margin_softmax_loss(scores(0, 6), targets(0))
 
 
 @pytest.mark.parametrize("arguments", [{"margin": -0.1}, {"temperature": 0.0}])

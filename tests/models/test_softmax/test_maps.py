@@ -229,6 +229,14 @@ def test_entmax_is_monotone_permutes_along_and_sums_to_one(alpha, row):
     assert_equal(fast_entmax(x.flip(0), alpha), fast_entmax(x, alpha).flip(0), atol)
 
 
+@pytest.mark.parametrize("alpha", [2.5, 3.0, 4.0])
+@pytest.mark.parametrize("short", [1e-14, 7e-11, 1e-6])
+def test_a_lead_just_short_of_the_gap_costs_no_more_than_the_root_of_the_rounding(alpha, short):
+    x = torch.tensor([one_hot_gap(alpha), short], dtype=torch.float64)
+    atol = 4 * torch.finfo(x.dtype).eps ** (1 / (alpha - 1))
+    assert_equal(entmax(x, alpha).sum(), torch.tensor(1.0, dtype=torch.float64), atol)
+
+
 # Softmax
 
 
