@@ -82,6 +82,21 @@ def test_a_page_opens_clean(
         assert serious_violations(page) == []
 
 
+CUT_EQUATIONS = """() => {
+    document.querySelectorAll("details").forEach(answer => answer.open = true);
+    return [...document.querySelectorAll("mjx-container[display=true]")]
+        .filter(equation => equation.scrollWidth > equation.clientWidth + 1)
+        .map(equation => equation.closest("[id]")?.id);
+}"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_equation_is_cut_on_a_desktop(browser: Browser, html: Path, name: str) -> None:
+    with Watched(browser, name) as watched:
+        watched.wait_for_mathematics()
+        assert watched.page.evaluate(CUT_EQUATIONS) == []
+
+
 def serious_violations(page: Page) -> list[str]:
     """What axe-core finds that keeps people out, one line each."""
     found = Axe().run(page).response["violations"]
