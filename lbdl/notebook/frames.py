@@ -77,6 +77,8 @@ def tokens(svg: str) -> list[str]:
     svg = re.sub(r'<svg (.*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)
     svg = COORDINATES.sub(lambda run: DECIMAL.sub(shorten, run[0]), svg)
     svg = svg.replace("; ", ";").replace(": ", ":").replace('" />', '"/>')
+    used = set(re.findall(r"#([\w.-]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in used else "", svg)
     return [tag.strip() for tag in re.findall(r"<[^>]*>[^<]*", svg)]
 
 

@@ -1,6 +1,7 @@
 """Every page of the built book, in a real browser, from the file system, as a reader without a network opens it."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag
@@ -228,6 +229,13 @@ def soup_of(path: Path) -> BeautifulSoup:
     if path not in SOUPS:
         SOUPS[path] = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     return SOUPS[path]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_ids_are_unique(html: Path, name: str) -> None:
+    """But for glyphs and clips inside pictures: there the same name is the same shape."""
+    names = Counter(tag["id"] for tag in soup_of(HTML / name).select("[id]:not(svg [id])"))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 @pytest.mark.parametrize("name", PAGES)

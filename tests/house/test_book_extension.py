@@ -206,6 +206,7 @@ def test_checks_and_equations_are_tied(tmp_path, environment):
     assert "<strong>2 of 2</strong> equations checked; 1 definitions" in html["evidence"]
     assert '<a href="b.html#check-eq-three">both &amp; more hold</a>' in html["evidence"]
     assert html["a"].count('id="check-eq-one"') == 1, "ids are unique"
+    assert html["a"].count('id="equation-eq-one"') == 1
     assert 'id="check-eq-one-2"' in html["a"]
     assert 'href="#check-eq-one" aria-label="checked: one holds"' in html["a"]
     assert '<a class="lbdl-eq" href="a.html#equation-eq-one" aria-label="equation 1">(1)</a>' in html["b"]

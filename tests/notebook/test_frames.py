@@ -40,6 +40,14 @@ def test_compact_svg_is_still_svg_and_shows_the_same_tags():
     assert len("".join(small)) < 0.85 * len(picture)
 
 
+def test_only_names_that_are_referred_to_stay():
+    small = "".join(Renderer(draw).svg({"lr": 0.5})[0])
+    names, used = re.findall(r' id="([^"]*)"', small), set(re.findall(r"#([\w.-]+)", small))
+    assert len(names) == len(set(names)) and set(names) <= used
+    links = re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', small)
+    assert {a or b for a, b in links} == set(names), "every link finds its target"
+
+
 def test_coordinates_move_by_less_than_a_tenth_of_a_point():
     picture, _ = Renderer(draw).render({"lr": 0.5}, "svg")
     numbers = [
