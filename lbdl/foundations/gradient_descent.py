@@ -219,7 +219,7 @@ def adam(
         m <- beta1 m + (1 - beta1) g            v <- beta2 v + (1 - beta2) g^2
         w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
-    v is the uncentred second moment, not a variance. The first step is lr sign(g), whatever the size of g.
+    v is the uncentred second moment, not a variance. Where |g| is far above eps, the first step is lr sign(g).
 
     Args:
         w: weights, any shape, floating dtype.
@@ -390,8 +390,8 @@ def damped_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, damping: floa
 
         w <- w - (H + damping I)^-1 g
 
-    damping = 0 is Newton; large damping is gradient descent with rate 1 / damping. It goes downhill at a
-    saddle only when the damping exceeds the most negative curvature.
+    damping = 0 is Newton; large damping is gradient descent with rate 1 / damping. The step is sure to point
+    downhill only when the damping lifts every curvature above 0.
 
     Args:
         w: points (..., d), floating dtype.
@@ -656,7 +656,7 @@ def gradient_and_hessian(f: Objective, w: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def stability_limit(curvature: Rate, beta: Rate = 0.0, *, lookahead: bool = False) -> Rate:
-    """The learning rate at which descent on a quadratic stops to converge.
+    """The learning rate at which descent on a quadratic stops converging.
 
         lr < 2 (1 + beta) / L   (heavy ball; beta = 0 is gradient descent)
         lr < 2 (1 + beta) / ((1 + 2 beta) L)   (Nesterov)
