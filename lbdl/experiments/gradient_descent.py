@@ -414,7 +414,7 @@ WINDOWS = [  # the whole, and three times closer at the border
     chapter="foundations/gradient_descent",
     shows="the border between rates that train a network and rates that do not is a fractal",
     small={"resolution": 64, "width": 8, "steps": 200, "windows": WINDOWS[:1], "stored": 64},
-    cpu={"resolution": 360, "width": 8, "steps": 300, "windows": WINDOWS, "stored": 360},
+    cpu={"resolution": 720, "width": 8, "steps": 300, "windows": WINDOWS, "stored": 360},
     full={"resolution": 2048, "width": 16, "steps": 500, "windows": WINDOWS, "stored": 360},
     able=("compile",),
 )

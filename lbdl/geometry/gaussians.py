@@ -754,18 +754,19 @@ def largest_cross_trace(p: Gaussian, q: Gaussian) -> Tensor:
     batch, d = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2]), p.mean.shape[-1]
     rows = max(1, CACHED // (d * d))
     if first.is_cuda or d * d > CACHED or math.prod(batch) <= rows:
-        return cross_trace(first, second, factored)
-    flat = (x.expand(*batch, d, d).flatten(0, -3).split(rows) for x in (first, second))
-    pieces = [cross_trace(x, y, factored) for x, y in zip(*flat, strict=True)]
-    return torch.cat(pieces).unflatten(0, batch)
-
-
-def cross_trace(first: Tensor, second: Tensor, factored: bool) -> Tensor:
-    """sum_i sqrt(lambda_i) of A^T Sigma_q A, (...); `first` is A itself or Sigma_p."""
-    factor = first if factored else semidefinite_factor(first)
-    values = torch.linalg.eigvalsh(factor.mT @ second @ factor)
+        values = cross_eigenvalues(first, second, factored)
+    else:
+        flat = (x.expand(*batch, d, d).flatten(0, -3).split(rows) for x in (first, second))
+        pieces = [cross_eigenvalues(x, y, factored) for x, y in zip(*flat, strict=True)]
+        values = torch.cat(pieces).unflatten(0, batch)
     require_semidefinite(values)
     return safe_root(values).sum(-1)
+
+
+def cross_eigenvalues(first: Tensor, second: Tensor, factored: bool) -> Tensor:
+    """The eigenvalues of A^T Sigma_q A, ascending, (..., d); `first` is A itself or Sigma_p."""
+    factor = first if factored else semidefinite_factor(first)
+    return torch.linalg.eigvalsh(factor.mT @ second @ factor)
 
 
 def factor_of(p: Gaussian) -> Tensor:
