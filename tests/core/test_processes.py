@@ -19,14 +19,26 @@ from tests.core.test_experiments import declare
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 COPIED_OR_SHARDED = ["copy", "shard"]
-QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "LBDL_PROGRESS": "0", "LBDL_DEVICE": "cpu"}
+QUIET = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "LBDL_PROGRESS": "0",
+    "LBDL_DEVICE": "cpu",
+    "PYTHONPATH": str(ROOT),
+}
 
 
-def torchrun(*arguments, **more):
+def torchrun(*arguments):
     return subprocess.run(
         [*TORCHRUN, *map(str, arguments)],
-        cwd=ROOT, env=QUIET, capture_output=True, text=True, timeout=180, check=False, **more,
+        cwd=ROOT, env=QUIET, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
+
+
+def script(folder, text):
+    path = folder / "script.py"
+    path.write_text(text)
+    return path
 
 
 def alone():
@@ -97,7 +109,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
-from lbdl.core import processes
+from lbdl.core import processes, sharding
 from lbdl.core.steps import Steps
 
 def loss(scores, y):  # the memory of the second process holds three rows
@@ -107,6 +119,8 @@ def loss(scores, y):  # the memory of the second process holds three rows
 
 torch.manual_seed(0)
 processes.connect(torch.device("cpu"))
+"""
+COPIED = """
 model = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.0), nn.Linear(8, 3))
 steps = Steps(model, loss, torch.optim.SGD(model.parameters(), lr=0.1))
 x = torch.randn(21, 5)
@@ -117,12 +131,7 @@ values = [float(steps(x, x[:, :3].argmax(1))) for _ in range(3)]
 
 @pytest.mark.slow
 def test_when_one_runs_out_of_memory_all_take_smaller_pieces(tmp_path):
-    script = tmp_path / "poor.py"
-    script.write_text(ONE_IS_POOR)
-    done = subprocess.run(
-        [*TORCHRUN, str(script), str(tmp_path)],
-        cwd=ROOT, env={**QUIET, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+    done = torchrun(script(tmp_path, ONE_IS_POOR + COPIED), tmp_path)
     assert done.returncode == 0, done.stderr
     (pieces, *values), other = ((tmp_path / rank).read_text().split() for rank in "01")
     assert pieces == "4"
@@ -139,23 +148,7 @@ def test_when_one_runs_out_of_memory_all_take_smaller_pieces(tmp_path):
         optimizer.step()
 
 
-SHARDED_AND_POOR = """
-import sys
-from pathlib import Path
-
-import torch
-from torch import nn
-from torch.nn import functional as F
-from lbdl.core import processes, sharding
-from lbdl.core.steps import Steps
-
-def loss(scores, y):  # the memory of the second process holds three rows
-    if processes.rank() == 1 and len(y) > 3:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-    return F.cross_entropy(scores, y)
-
-torch.manual_seed(0)
-processes.connect(torch.device("cpu"))
+SHARDED = """
 model = sharding.sharded(nn.Sequential(nn.Linear(5, 8), nn.Linear(8, 3)), [])
 assert sum(p.to_local().numel() for p in model.parameters()) < sum(p.numel() for p in model.parameters())
 for pieces in (4, 1):
@@ -168,14 +161,9 @@ for pieces in (4, 1):
 
 @pytest.mark.slow
 def test_a_sharded_model_that_does_not_fit_ends_and_says_what_to_do(tmp_path):
-    script = tmp_path / "poor.py"
-    script.write_text(SHARDED_AND_POOR)
-    done = subprocess.run(
-        [*TORCHRUN, str(script), str(tmp_path)],
-        cwd=ROOT, env={**QUIET, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+    done = torchrun(script(tmp_path, ONE_IS_POOR + SHARDED), tmp_path)
     assert done.returncode != 0
-    assert {p.name for p in tmp_path.iterdir()} == {script.name, "0 4", "1 4"}
+    assert {p.name for p in tmp_path.iterdir()} == {"script.py", "0 4", "1 4"}
     assert (
         "MemoryError: out of memory on cpu with 10 rows at a time: start the run again with --pieces 2"
         in done.stderr
