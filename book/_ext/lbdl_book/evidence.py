@@ -172,7 +172,8 @@ def render(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     proven = proofs(app.env)
     for block in list(doctree.findall(nodes.math_block)):
         if block.get("label") in proven:
-            block.parent.replace(block, marked(app, docname, block, proven[block["label"]]))  # ids stay inside
+            whole = marked(app, docname, block, proven[block["label"]])
+            block.parent.replace(block, whole)  # not `replace_self`, which would copy the id
     for place in list(doctree.findall(EvidencePlace)):
         app.env.get_domain("math").data["has_equations"][docname] = True  # so that MathJax is loaded
         place.replace_self(html_node("\n".join(evidence_html(app, docname, proven))))
