@@ -179,6 +179,10 @@ def test_bayes_error_lies_between_its_bounds(prior: float) -> None:
         )
         low, high = g.bayes_error_bounds(p, q, prior)
         assert low < error < high
+        overlap = integral(((g.log_density(p, x) + g.log_density(q, x)) / 2).exp(), cell)
+        product = prior * (1 - prior)
+        assert abs(low - (1 - (1 - 4 * product * overlap**2).sqrt()) / 2) < 1e-10
+        assert abs(high - math.sqrt(product) * overlap) < 1e-10
 
 
 def test_bayes_bounds_of_equal_classes_are_the_coin() -> None:
