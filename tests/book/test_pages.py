@@ -232,10 +232,11 @@ def soup_of(path: Path) -> BeautifulSoup:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_ids_are_unique(html: Path, name: str) -> None:
-    """But for glyphs and clips inside pictures: there the same name is the same shape."""
-    names = Counter(tag["id"] for tag in soup_of(HTML / name).select("[id]:not(svg [id])"))
-    assert [name for name, times in names.items() if times > 1] == []
+def test_what_a_link_leads_to_is_there_once(html: Path, name: str) -> None:
+    """Not asked of names that nothing leads to, nor of glyphs in pictures: there the same name is the same shape."""
+    soup = soup_of(HTML / name)
+    names = Counter(tag["id"] for tag in soup.select("[id]:not(svg [id])"))
+    assert [a["href"] for a in soup.select('a[href^="#"]') if names[unquote(a["href"][1:])] > 1] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
