@@ -299,6 +299,22 @@ def test_the_bound_is_nearly_met_by_an_adversary() -> None:
     assert 0.4 * bound < regret <= bound
 
 
+def test_the_bound_for_falling_rates_term_by_term() -> None:
+    rates = torch.tensor([4.0, 1.0, 0.5], dtype=DOUBLE)
+    known = [4 / 8 + 9 / 2 * 4, 4 / 4 + 9 / 4 * 5, 4 / 3 + 9 / 6 * 5.5]  # D = 2, G = 3
+    torch.testing.assert_close(S.regret_bound(rates, 2.0, 3.0), torch.tensor(known, dtype=DOUBLE))
+
+
+def test_the_bound_is_met_by_a_straight_walk() -> None:
+    """Ten equal steps from end to end of [-1, 1] under the loss 3 w: equality in every step of the proof."""
+    rates = torch.full((10,), 2 / 30, dtype=DOUBLE)
+    ones = torch.ones(10, dtype=DOUBLE)
+    slope = lambda w, x, y: 3 * (w * x).sum()  # noqa: E731
+    _, paid = S.projected_sgd(slope, torch.ones(1, dtype=DOUBLE), ones.unsqueeze(1), ones, rates, radius=1.0)
+    regret = S.average_regret(paid, -3 * ones)[-1]
+    torch.testing.assert_close(regret, S.regret_bound(rates, 2.0, 3.0)[-1])
+
+
 def test_running_mean() -> None:
     x = torch.randn(3, 8, 2, generator=seeded(), dtype=DOUBLE)
     expected = torch.stack([x[:, : t + 1].mean(1) for t in range(8)], dim=1)

@@ -194,11 +194,12 @@ def test_necessary_lies_below_sufficient(n, eps):
     assert jl.necessary_dimension(n, eps) <= jl.necessary_dimension(2 * n, eps)
 
 
-def test_necessary_dimension_holds_for_every_power():
-    n, eps = 5000, 0.2
-    bounds = [min(d for d in range(1, n + 1) if math.comb(d + k - 1, k) >= n / (1 + (n - 1) * eps ** (2 * k)))
+@pytest.mark.parametrize(("n", "eps", "power"), [(5000, 0.2, 2), (100, 0.5, 3), (10**6, 0.5, 9)])
+def test_necessary_dimension_holds_for_every_power(n, eps, power):
+    bounds = [next(d for d in range(1, n + 1) if math.comb(d + k - 1, k) >= n / (1 + (n - 1) * eps ** (2 * k)))
               for k in range(1, 30)]  # fmt: skip
     assert jl.necessary_dimension(n, eps) == max(bounds)
+    assert max(bounds[: power - 1]) < max(bounds)  # the lower powers alone would not do
 
 
 def test_random_vectors_never_beat_the_lower_bound():
@@ -398,6 +399,13 @@ def test_block_one_is_the_subsampled_transform():
     signs = sketch.first * sketch.second.flatten()
     plain = jl.walsh_hadamard(x * signs)[:, sketch.rows] / math.sqrt(10)
     torch.testing.assert_close(jl.hadamard_projection(x, sketch), plain)
+
+
+def test_every_hadamard_row_is_kept_equally_often():
+    gen = chance()
+    rows = torch.cat([jl.draw_hadamard(3, 8, block=1, generator=gen).rows for _ in range(4000)])
+    counts = torch.bincount(rows, minlength=8)
+    assert (counts - 1500).abs().max() < 160  # five standard deviations
 
 
 @pytest.mark.parametrize("d", [16, 100, 256])
