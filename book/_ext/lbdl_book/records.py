@@ -62,7 +62,7 @@ class Races(RecordedTable):
         machine = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
         yield f"<h2>{title(record['topic'])}</h2>"
         yield f"<p>Recorded {escape(record['date'])} on {escape(machine)}.</p>"
-        head = ("job", "peer", "peer, ms", "ours, ms", "ours / peer", "goal", "floor", "reached", "note")
+        head = ("job", "peer", "peer, ms", "ours, ms", "ours / peer", "goal", "reached", "note")
         yield table(head, (race_row(race) for race in record["races"]))
 
 
@@ -91,9 +91,10 @@ class Experiments(RecordedTable):
 
 def race_row(race: dict[str, Any]) -> list[str]:
     """The cells of one race; a quantity that was not measured stays empty."""
-    numbers = [text(race.get(key)) for key in ("peer_ms", "ours_ms", "ratio", "goal", "floor")]
+    numbers = [text(race.get(key)) for key in ("peer_ms", "ours_ms", "ratio", "goal")]
     reached = {True: "yes", False: "no"}.get(race.get("reached"), "")
-    return [race["job"], race["peer"], *numbers, reached, race.get("note") or ""]
+    floor = f"floor {text(race['floor'])}" if "floor" in race else ""
+    return [race["job"], race["peer"], *numbers, reached, "; ".join(filter(None, (floor, race.get("note"))))]
 
 
 def text(value: Any) -> str:
