@@ -9,14 +9,18 @@ HERE = Path(__file__).parent
 
 def topics() -> list[str]:
     """Every race module: the files at `bench/<part>/<topic>.py`."""
-    files = sorted(path for path in HERE.glob("*/*.py") if path.name != "__init__.py")
+    files = sorted(
+        path for path in HERE.glob("*/*.py") if path.name != "__init__.py"
+    )
     return [f"bench.{path.parent.name}.{path.stem}" for path in files]
 
 
 def main() -> int:
     """Run them one after the other; 1 where one of them broke."""
     codes = [
-        subprocess.run([sys.executable, "-m", name, *sys.argv[1:]], check=False).returncode
+        subprocess.run(
+            [sys.executable, "-m", name, *sys.argv[1:]], check=False
+        ).returncode
         for name in topics()
     ]
     return int(any(codes))

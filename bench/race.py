@@ -70,7 +70,11 @@ class Race:
     note: str = ""
 
 
-def main(topic: str | ModuleSpec | None, races: Iterable[Race], packages: Iterable[str] = ()) -> None:
+def main(
+    topic: str | ModuleSpec | None,
+    races: Iterable[Race],
+    packages: Iterable[str] = (),
+) -> None:
     """Run the races of one topic, print a table, and with `--record` write `bench/recorded/<part>/<topic>.json`.
 
     Args:
@@ -80,15 +84,24 @@ def main(topic: str | ModuleSpec | None, races: Iterable[Race], packages: Iterab
     """
     name = topic_name(topic)
     parser = argparse.ArgumentParser(description=f"The races of {name}.")
-    parser.add_argument("--record", action="store_true", help="write the result to bench/recorded")
-    parser.add_argument("--only", metavar="TEXT", default="", help="run only the jobs that contain TEXT")
+    parser.add_argument(
+        "--record", action="store_true", help="write the result to bench/recorded"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="TEXT",
+        default="",
+        help="run only the jobs that contain TEXT",
+    )
     options = parser.parse_args()
     if options.record and options.only:
         parser.error("--record needs every race: leave out --only")
     print(f"{name}, {torch.get_num_threads()} thread(s)\n{HEADER}")
     results = [run(race) for race in races if options.only in race.job]
     reached = sum(r["reached"] for r in results if r["reached"] is not None)
-    print(f"{reached} of {sum(r['reached'] is not None for r in results)} goals reached")
+    print(
+        f"{reached} of {sum(r['reached'] is not None for r in results)} goals reached"
+    )
     if options.record:
         record(name, results, packages)
 
@@ -96,8 +109,14 @@ def main(topic: str | ModuleSpec | None, races: Iterable[Race], packages: Iterab
 def topic_name(topic: str | ModuleSpec | None) -> str:
     """`<part>/<topic>` from a module's spec (`bench.models.softmax`) or from that text itself."""
     if topic is None:
-        raise ValueError("topic must be __spec__ or '<part>/<topic>', got None: run it with python -m")
-    text = topic if isinstance(topic, str) else topic.name.removeprefix("bench.").replace(".", "/")
+        raise ValueError(
+            "topic must be __spec__ or '<part>/<topic>', got None: run it with python -m"
+        )
+    text = (
+        topic
+        if isinstance(topic, str)
+        else topic.name.removeprefix("bench.").replace(".", "/")
+    )
     if text.count("/") != 1:
         raise ValueError(f"topic must read '<part>/<topic>', got {text!r}")
     return text
@@ -107,7 +126,9 @@ def run(race: Race) -> dict[str, Any]:
     """One race: errors and memory where they are asked for, then the times; prints its row."""
     errors = measure_errors(race) if race.reference else None
     memory = measure_memory(race) if race.memory_goal else None
-    ours, theirs, *floor = measure_times(race.ours, race.theirs, *([race.floor] if race.floor else []))
+    ours, theirs, *floor = measure_times(
+        race.ours, race.theirs, *([race.floor] if race.floor else [])
+    )
     result = {
         "job": race.job,
         "peer": race.peer,
@@ -125,7 +146,9 @@ def run(race: Race) -> dict[str, Any]:
     return result
 
 
-def reached(race: Race, ratio: float, errors: dict | None, memory: dict | None) -> bool | None:
+def reached(
+    race: Race, ratio: float, errors: dict | None, memory: dict | None
+) -> bool | None:
     """Whether every goal of the race holds; None where it sets none."""
     held = [ratio <= race.goal] if race.goal is not None else []
     held += [errors["held"]] if errors else []
@@ -135,9 +158,16 @@ def reached(race: Race, ratio: float, errors: dict | None, memory: dict | None) 
 
 def measure_times(*jobs: Callable) -> list[float]:
     """Median seconds of each, taking turns, so that a slow moment of the machine hits all."""
-    timers = [Timer("f()", globals={"f": f}, num_threads=torch.get_num_threads()) for f in jobs]
-    first = [timer.timeit(1).mean for timer in timers]  # `timeit` runs once before it measures
-    repeats = [max(1, int(0.02 / seconds)) for seconds in first]  # a turn lasts 20 ms or more
+    timers = [
+        Timer("f()", globals={"f": f}, num_threads=torch.get_num_threads())
+        for f in jobs
+    ]
+    first = [
+        timer.timeit(1).mean for timer in timers
+    ]  # `timeit` runs once before it measures
+    repeats = [
+        max(1, int(0.02 / seconds)) for seconds in first
+    ]  # a turn lasts 20 ms or more
     rounds = int(SECONDS / sum(max(0.02, seconds) for seconds in first))
     times: list[list[float]] = [[] for _ in jobs]
     for _ in range(min(max(rounds, ROUNDS), MOST_ROUNDS)):
@@ -150,9 +180,13 @@ def measure_errors(race: Race) -> dict[str, Any]:
     """Largest absolute error of each runner against the float64 reference."""
     truth = tensors(race.reference()) if race.reference else []
     results = tensors(race.ours()), tensors(race.theirs())
-    ours, theirs = (max(float((a - b).abs().max()) for a, b in zip(r, truth, strict=True)) for r in results)
+    ours, theirs = (
+        max(float((a - b).abs().max()) for a, b in zip(r, truth, strict=True))
+        for r in results
+    )
     rounding = max(
-        torch.finfo(a.dtype).eps * float(b.abs().max()) for a, b in zip(results[0], truth, strict=True)
+        torch.finfo(a.dtype).eps * float(b.abs().max())
+        for a, b in zip(results[0], truth, strict=True)
     )
     return {"ours": ours, "theirs": theirs, "held": ours <= max(theirs, rounding)}
 
@@ -177,9 +211,15 @@ def peak_memory(job: Callable) -> int:
     """Peak extra bytes of one run: the running sum of torch's allocations and frees."""
     job()
     gc.collect()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as recorded:
+    with profile(
+        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as recorded:
         result = job()
-    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    events = [
+        e
+        for e in recorded.profiler.kineto_results.events()
+        if e.name() == "[memory]"
+    ]  # type: ignore[union-attr]
     now = peak = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
         now += event.nbytes()
@@ -198,20 +238,33 @@ def row(r: dict[str, Any]) -> str:
     """One line of the table."""
     goal = "-" if r["goal"] is None else f"{r['goal']:.3g}"
     verdict = {True: "yes", False: "NO", None: "-"}[r["reached"]]
-    errors = f"{r['errors']['ours']:.1e} / {r['errors']['theirs']:.1e}" if "errors" in r else ""
-    memory = f"{r['memory']['ratio']:.2f} ({r['memory']['ours_mb']:.0f} MB)" if "memory" in r else ""
+    errors = (
+        f"{r['errors']['ours']:.1e} / {r['errors']['theirs']:.1e}"
+        if "errors" in r
+        else ""
+    )
+    memory = (
+        f"{r['memory']['ratio']:.2f} ({r['memory']['ours_mb']:.0f} MB)"
+        if "memory" in r
+        else ""
+    )
     times = f"{r['peer_ms']:>9.4g} {r['ours_ms']:>9.4g} {r['ratio']:>7.4f}"
     floor = f"{r['floor']:.3g}" if "floor" in r else "-"
-    return (
-        f"{r['job']:<58} {r['peer']:<28} {times} {goal:>6} {floor:>6}  {verdict:<7}   {errors:<20}  {memory}"
-    )
+    return f"{r['job']:<58} {r['peer']:<28} {times} {goal:>6} {floor:>6}  {verdict:<7}   {errors:<20}  {memory}"
 
 
-def record(name: str, results: list[dict[str, Any]], packages: Iterable[str]) -> None:
+def record(
+    name: str, results: list[dict[str, Any]], packages: Iterable[str]
+) -> None:
     """Write what was measured, and on what kind of machine."""
     path = RECORDED / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    entry = {"topic": name, "date": date.today().isoformat(), "machine": machine(packages), "races": results}
+    entry = {
+        "topic": name,
+        "date": date.today().isoformat(),
+        "machine": machine(packages),
+        "races": results,
+    }
     path.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     print(f"recorded in bench/recorded/{name}.json")
 
@@ -232,5 +285,9 @@ def cpu_model() -> str:
     """The processor's name, where the system tells it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip()
+        for line in lines
+        if line.startswith("model name")
+    ]
     return names[0] if names else platform.processor() or platform.machine()

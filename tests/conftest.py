@@ -19,10 +19,14 @@ needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))),
     reason="no C++ compiler here for torch.compile",
 )
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+needs_cuda = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device here"
+)
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, needs_cuda])])
+@pytest.fixture(
+    params=["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, needs_cuda])]
+)
 def device(request: pytest.FixtureRequest) -> str:
     """Each device a test runs on: the CPU, and CUDA where there is one."""
     return request.param

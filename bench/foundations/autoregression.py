@@ -30,7 +30,9 @@ def megabyte() -> str:
 
 def peers_training(text: str) -> tokenizers.Tokenizer:
     built = tokenizers.Tokenizer(tokenizers.models.BPE())
-    built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False
+    )
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=256 + MERGES, show_progress=False, initial_alphabet=alphabet
@@ -40,7 +42,9 @@ def peers_training(text: str) -> tokenizers.Tokenizer:
 
 
 def as_tiktoken(own: BPE) -> tiktoken.Encoding:
-    return tiktoken.Encoding("lbdl", pat_str=PATTERN, mergeable_ranks=own.ids, special_tokens={})
+    return tiktoken.Encoding(
+        "lbdl", pat_str=PATTERN, mergeable_ranks=own.ids, special_tokens={}
+    )
 
 
 def as_tokenizers(own: BPE) -> tokenizers.Tokenizer:
@@ -51,9 +55,13 @@ def as_tokenizers(own: BPE) -> tokenizers.Tokenizer:
 
     vocabulary = {spell(token): i for token, i in own.ids.items()}
     built = tokenizers.Tokenizer(
-        tokenizers.models.BPE(vocabulary, [(spell(a), spell(b)) for a, b in own.merges])
+        tokenizers.models.BPE(
+            vocabulary, [(spell(a), spell(b)) for a, b in own.merges]
+        )
     )
-    built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False
+    )
     return built
 
 
@@ -67,7 +75,11 @@ def races() -> Iterator[Race]:
     text = megabyte()
     own = train_bpe(text, MERGES)
     openai, huggingface = as_tiktoken(own), as_tokenizers(own)
-    assert own.encode(text) == openai.encode_ordinary(text) == huggingface.encode(text).ids
+    assert (
+        own.encode(text)
+        == openai.encode_ordinary(text)
+        == huggingface.encode(text).ids
+    )
     yield Race(
         job="BPE training, 1 MB, 512 merges",
         peer="tokenizers BpeTrainer",

@@ -42,7 +42,9 @@ def weights_of(width: int) -> list[Tensor]:
 
 def step(tape: bool, width: int, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
     """A step of gradient descent on the first weights, whose result is the same each time."""
-    weights = [Variable(w) if tape else w.requires_grad_() for w in weights_of(width)]
+    weights = [
+        Variable(w) if tape else w.requires_grad_() for w in weights_of(width)
+    ]
     loss_of = cross_entropy if tape else F.cross_entropy
 
     def job() -> Tensor:
@@ -60,13 +62,17 @@ def step(tape: bool, width: int, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
 
 def chain(depth: int, width: int) -> nn.Sequential:
     torch.manual_seed(0)
-    layers = nn.Sequential(*(nn.Sequential(nn.Linear(width, width), nn.Tanh()) for _ in range(depth)))
+    layers = nn.Sequential(
+        *(nn.Sequential(nn.Linear(width, width), nn.Tanh()) for _ in range(depth))
+    )
     for p in layers.parameters():
         p.grad = torch.zeros_like(p)
     return layers
 
 
-def both_passes(f: Callable[[Tensor], Tensor], layers: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+def both_passes(
+    f: Callable[[Tensor], Tensor], layers: nn.Module, x: Tensor
+) -> Callable[[], Tensor]:
     """A job: forward and backward; the gradient of the first weights comes back."""
     first = next(layers.parameters())
 
@@ -81,7 +87,7 @@ def both_passes(f: Callable[[Tensor], Tensor], layers: nn.Module, x: Tensor) -> 
 
 def blocks_of(depth: int, width: int) -> nn.ModuleList:
     torch.manual_seed(0)
-    half = lambda: nn.Sequential(nn.Linear(width, width), nn.Tanh())  # noqa: E731
+    half = lambda: nn.Sequential(nn.Linear(width, width), nn.Tanh())
     blocks = nn.ModuleList(ReversibleBlock(half(), half()) for _ in range(depth))
     for p in blocks.parameters():
         p.grad = torch.zeros_like(p)
@@ -97,7 +103,9 @@ def clipping(ours: bool, limits: Iterator[float]) -> Callable[[], Tensor]:
     for i, p in enumerate(parameters):
         p.grad = randn(100_000, seed=i)
     if ours:
-        return lambda: clip_by_global_norm_([p.grad for p in parameters], next(limits))
+        return lambda: clip_by_global_norm_(
+            [p.grad for p in parameters], next(limits)
+        )
     return lambda: nn.utils.clip_grad_norm_(parameters, next(limits))
 
 
@@ -126,7 +134,11 @@ def races() -> Iterator[Race]:
             goal=goal,
         )
     layers, x = chain(64, 64), randn(2048, 64)
-    theirs = both_passes(lambda x: checkpoint_sequential(layers, 8, x, use_reentrant=False), layers, x)
+    theirs = both_passes(
+        lambda x: checkpoint_sequential(layers, 8, x, use_reentrant=False),
+        layers,
+        x,
+    )
     equal = partial(checkpoint_chain, layers, lengths=equal_lengths(64, 8))
     yield Race(
         job="checkpointing, 64 layers in 8 stretches, both passes",
@@ -149,12 +161,19 @@ def races() -> Iterator[Race]:
     yield Race(
         job="32 reversible blocks, both passes",
         peer="the same, stored by autograd",
-        ours=both_passes(lambda _: sum(reversible_chain(blocks, *halves)), blocks, x),
-        theirs=both_passes(lambda _: sum(reversible_chain_stored(blocks, *halves)), blocks, x),
+        ours=both_passes(
+            lambda _: sum(reversible_chain(blocks, *halves)), blocks, x
+        ),
+        theirs=both_passes(
+            lambda _: sum(reversible_chain_stored(blocks, *halves)), blocks, x
+        ),
         goal=1.6,
         memory_goal=0.25,
     )
-    for limits, goal, which in ((falling, 1.1, "too long"), (partial(repeat, 1e6), 0.6, "short enough")):
+    for limits, goal, which in (
+        (falling, 1.1, "too long"),
+        (partial(repeat, 1e6), 0.6, "short enough"),
+    ):
         yield Race(
             job=f"clipping 100 gradients of 100000, {which}",
             peer="torch.nn.utils.clip_grad_norm_",

@@ -42,7 +42,13 @@ def step_of_torch(**options: bool) -> Callable[[], object]:
 
 def races() -> Iterator[Race]:
     job = f"Adam step, {TENSORS} tensors of {LENGTH}"
-    yield Race(job=job, peer="torch.optim.Adam", ours=our_step(), theirs=step_of_torch(), goal=0.9)
+    yield Race(
+        job=job,
+        peer="torch.optim.Adam",
+        ours=our_step(),
+        theirs=step_of_torch(),
+        goal=0.9,
+    )
     yield Race(
         job=job,
         peer="torch.optim.Adam(fused=True)",
@@ -50,7 +56,10 @@ def races() -> Iterator[Race]:
         theirs=step_of_torch(fused=True),
         goal=2.6,
     )
-    task, rates = random_task(8, 0), grid_of_rates(((-1, 1), (-1, 1)), 16).flatten(0, 1).float()
+    task, rates = (
+        random_task(8, 0),
+        grid_of_rates(((-1, 1), (-1, 1)), 16).flatten(0, 1).float(),
+    )
     yield Race(
         job="256 trainings, width 8, 20 steps",
         peer="torch.func.vmap(grad)",

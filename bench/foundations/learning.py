@@ -8,13 +8,21 @@ from sklearn.linear_model import Ridge, RidgeCV
 from torch import Tensor
 
 from bench.race import Race, main
-from lbdl.foundations.learning import fast_leave_one_out, fast_ridge_path, ridge, ridge_normal, ridge_path
+from lbdl.foundations.learning import (
+    fast_leave_one_out,
+    fast_ridge_path,
+    ridge,
+    ridge_normal,
+    ridge_path,
+)
 
 STRENGTHS = torch.logspace(-1, 4, 50, dtype=torch.float64)
 DOUBLE = torch.float64
 
 
-def problem(n: int, K: int, *batch: int, dtype: torch.dtype = DOUBLE) -> tuple[Tensor, Tensor]:
+def problem(
+    n: int, K: int, *batch: int, dtype: torch.dtype = DOUBLE
+) -> tuple[Tensor, Tensor]:
     chance = torch.Generator().manual_seed(0)
     features = torch.randn(*batch, n, K, generator=chance, dtype=DOUBLE)
     w = torch.randn(*batch, K, 1, generator=chance, dtype=DOUBLE) / K**0.5
@@ -25,7 +33,10 @@ def problem(n: int, K: int, *batch: int, dtype: torch.dtype = DOUBLE) -> tuple[T
 def looped(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
     """One `Ridge` for each strength, (S, K, 1)."""
     x, t = features.numpy(), y[:, 0].numpy()
-    fits = [Ridge(alpha=float(s), fit_intercept=False, copy_X=False).fit(x, t) for s in strengths]
+    fits = [
+        Ridge(alpha=float(s), fit_intercept=False, copy_X=False).fit(x, t)
+        for s in strengths
+    ]
     return torch.from_numpy(np.stack([fit.coef_ for fit in fits])).unsqueeze(-1)
 
 
@@ -45,7 +56,9 @@ def chosen(features: Tensor, y: Tensor) -> Tensor:
 
 
 def chosen_by_peer(features: Tensor, y: Tensor) -> Tensor:
-    peer = RidgeCV(alphas=STRENGTHS.numpy(), fit_intercept=False).fit(features.numpy(), y[:, 0].numpy())
+    peer = RidgeCV(alphas=STRENGTHS.numpy(), fit_intercept=False).fit(
+        features.numpy(), y[:, 0].numpy()
+    )
     return torch.tensor(float(peer.alpha_), dtype=DOUBLE)
 
 
@@ -55,7 +68,10 @@ PATHS = (
     (300, 2000, 0.15, 0.5),
 )
 CHOICES = ((2000, 300, 0.1), (300, 2000, 1.0))
-SMALL = ((30, 8, 0.02, 0.03), (100, 20, 0.06, 0.2))  # n, K, goal by the normal equations, goal by QR
+SMALL = (
+    (30, 8, 0.02, 0.03),
+    (100, 20, 0.06, 0.2),
+)  # n, K, goal by the normal equations, goal by QR
 
 
 def races() -> Iterator[Race]:
@@ -86,7 +102,10 @@ def races() -> Iterator[Race]:
         )
     for n, K, fast_goal, plain_goal in SMALL:
         features, y = problem(n, K, 500)
-        for name, solve, goal in (("ridge_normal", ridge_normal, fast_goal), ("ridge", ridge, plain_goal)):
+        for name, solve, goal in (
+            ("ridge_normal", ridge_normal, fast_goal),
+            ("ridge", ridge, plain_goal),
+        ):
             yield Race(
                 job=f"500 problems, n={n}, K={K}, {name}",
                 peer="Ridge, looped",

@@ -31,7 +31,9 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def forward_and_backward(loss: Loss, *points: Tensor) -> Callable[[], tuple[Tensor, ...]]:
+def forward_and_backward(
+    loss: Loss, *points: Tensor
+) -> Callable[[], tuple[Tensor, ...]]:
     """A job: the loss, and its gradient in every argument."""
     points = tuple(x.clone().requires_grad_() for x in points)
 
@@ -43,7 +45,13 @@ def forward_and_backward(loss: Loss, *points: Tensor) -> Callable[[], tuple[Tens
 
 
 def against(
-    job: str, peer: str, ours: Loss, theirs: Loss, *points: Tensor, goal: float | None, note: str = ""
+    job: str,
+    peer: str,
+    ours: Loss,
+    theirs: Loss,
+    *points: Tensor,
+    goal: float | None,
+    note: str = "",
 ) -> Race:
     """Forward and backward of both; the truth is theirs in float64."""
     return Race(
@@ -78,12 +86,14 @@ def races_of_classes() -> Iterator[Race]:
     for shape in ((4096, 1000), (512, 32000)):
         x, t = randn(*shape), torch.arange(shape[0]) % shape[1]
         for eps in (0.0, 0.1):
-            torchs = lambda x, t=t, eps=eps: F.cross_entropy(x, t, label_smoothing=eps)  # noqa: E731
+            torchs = lambda x, t=t, eps=eps: F.cross_entropy(
+                x, t, label_smoothing=eps
+            )
             for loss, goal in ((fast_cross_entropy, 0.9), (cross_entropy, None)):
                 if loss is cross_entropy and shape[1] > 1000:
                     continue
                 name = f"{loss.__name__}, smoothing {eps:g}, {shape}"
-                ours = lambda x, t=t, eps=eps, loss=loss: loss(x, t, smoothing=eps)  # noqa: E731
+                ours = lambda x, t=t, eps=eps, loss=loss: loss(x, t, smoothing=eps)
                 yield against(name, "F.cross_entropy", ours, torchs, x, goal=goal)
 
 
@@ -109,7 +119,9 @@ def races_of_bits() -> Iterator[Race]:
     )
 
 
-def published_focal(inputs: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2) -> Tensor:
+def published_focal(
+    inputs: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2
+) -> Tensor:
     """`torchvision.ops.sigmoid_focal_loss`, its formula, averaged."""
     targets = targets.to(inputs.dtype)
     p = torch.sigmoid(inputs)
@@ -123,15 +135,28 @@ def races_of_mining() -> Iterator[Race]:
     for count in (64, 1024):
         x, labels = randn(count, 128), torch.arange(count) % (count // 4)
         job = f"fast_batch_hard_triplet, ({count}, 128)"
-        ours = lambda x, labels=labels: fast_batch_hard_triplet(x, labels, margin=0.2)  # noqa: E731
+        ours = lambda x, labels=labels: fast_batch_hard_triplet(
+            x, labels, margin=0.2
+        )
         if count == 64:
-            plain = lambda x, labels=labels: batch_hard_triplet(x, labels, margin=0.2)  # noqa: E731
-            yield against(job, "batch_hard_triplet, plain", ours, plain, x, goal=0.2)
+            plain = lambda x, labels=labels: batch_hard_triplet(
+                x, labels, margin=0.2
+            )
+            yield against(
+                job, "batch_hard_triplet, plain", ours, plain, x, goal=0.2
+            )
         yield against(
-            job, "torch.cdist, max, min", ours, by_cdist(labels), x, goal=1.5 if count == 64 else 0.7
+            job,
+            "torch.cdist, max, min",
+            ours,
+            by_cdist(labels),
+            x,
+            goal=1.5 if count == 64 else 0.7,
         )
         if find_spec(PEER):
-            yield against(job, f"{PEER}, miner + loss", ours, by_peer(labels), x, goal=0.7)
+            yield against(
+                job, f"{PEER}, miner + loss", ours, by_peer(labels), x, goal=0.7
+            )
     x, labels = randn(64, 16), torch.arange(64) % 16
     yield against(
         "fast_semi_hard_triplet, (64, 16)",
@@ -148,7 +173,9 @@ def by_cdist(labels: Tensor) -> Loss:
 
     def loss(x: Tensor) -> Tensor:
         d, same = torch.cdist(x, x), labels[:, None] == labels
-        hardest = d.masked_fill(~same, -torch.inf).amax(-1) - d.masked_fill(same, torch.inf).amin(-1)
+        hardest = d.masked_fill(~same, -torch.inf).amax(-1) - d.masked_fill(
+            same, torch.inf
+        ).amin(-1)
         return (hardest + 0.2).relu().mean()
 
     return loss
@@ -159,9 +186,15 @@ def by_peer(labels: Tensor) -> Loss:
 
     plain = distances.LpDistance(normalize_embeddings=False)
     miner = miners.BatchHardMiner(distance=plain)
-    criterion = losses.TripletMarginLoss(0.2, distance=plain, reducer=reducers.MeanReducer())
+    criterion = losses.TripletMarginLoss(
+        0.2, distance=plain, reducer=reducers.MeanReducer()
+    )
     return lambda x: criterion(x, labels, miner(x, labels))
 
 
 if __name__ == "__main__":
-    main(__spec__, races(), packages=["pytorch-metric-learning"] if find_spec(PEER) else [])
+    main(
+        __spec__,
+        races(),
+        packages=["pytorch-metric-learning"] if find_spec(PEER) else [],
+    )

@@ -12,7 +12,9 @@ from lbdl.foundations.schedules import cosine_restarts, triangular
 STEPS = 5000
 
 
-def stepped(make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler], lr: float) -> Tensor:
+def stepped(
+    make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler], lr: float
+) -> Tensor:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     scheduler = make(optimizer)
     rates = []
@@ -29,7 +31,9 @@ def races() -> Iterator[Race]:
         job=f"{STEPS} rates, cosine with restarts",
         peer="CosineAnnealingWarmRestarts",
         ours=lambda: cosine_restarts(steps, 0.1, cycle=50),
-        theirs=lambda: stepped(lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 50), 0.1),
+        theirs=lambda: stepped(
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 50), 0.1
+        ),
         goal=0.05,
         note="the peer steps an optimizer as well, which it must",
     )
@@ -37,7 +41,10 @@ def races() -> Iterator[Race]:
         job=f"{STEPS} rates, triangular",
         peer="CyclicLR",
         ours=lambda: triangular(steps, 0.1, half_cycle=25, lr_min=0.01),
-        theirs=lambda: stepped(lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 25, cycle_momentum=False), 0.01),
+        theirs=lambda: stepped(
+            lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 25, cycle_momentum=False),
+            0.01,
+        ),
         goal=0.05,
         note="the peer steps an optimizer as well, which it must",
     )

@@ -7,7 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.race import Race, main
-from lbdl.foundations.stochastic_gradients import fast_per_example_gradients, per_example_gradients
+from lbdl.foundations.stochastic_gradients import (
+    fast_per_example_gradients,
+    per_example_gradients,
+)
 
 EXAMPLES, INPUTS, CLASSES = 1097, 64, 10  # the training digits
 
@@ -18,12 +21,20 @@ def loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 def one_backward_an_example(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
     w = w.clone().requires_grad_()
-    return torch.stack([torch.autograd.grad(loss(w, a, b), w)[0] for a, b in zip(x, y, strict=True)])
+    return torch.stack(
+        [
+            torch.autograd.grad(loss(w, a, b), w)[0]
+            for a, b in zip(x, y, strict=True)
+        ]
+    )
 
 
 def races() -> Iterator[Race]:
     g = torch.Generator().manual_seed(0)
-    w, x = torch.randn(INPUTS, CLASSES, generator=g), torch.rand(EXAMPLES, INPUTS, generator=g)
+    w, x = (
+        torch.randn(INPUTS, CLASSES, generator=g),
+        torch.rand(EXAMPLES, INPUTS, generator=g),
+    )
     y = torch.randint(CLASSES, (EXAMPLES,), generator=g)
     job = f"{EXAMPLES} gradients of a linear classifier, {INPUTS} x {CLASSES}"
     loops = {

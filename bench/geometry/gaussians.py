@@ -13,7 +13,12 @@ from torch.distributions import MultivariateNormal
 from torch.distributions import kl_divergence as torch_kl
 
 from bench.race import Race, main
-from lbdl.geometry.gaussians import Gaussian, kl_divergence, wasserstein, wasserstein_squared_by_roots
+from lbdl.geometry.gaussians import (
+    Gaussian,
+    kl_divergence,
+    wasserstein,
+    wasserstein_squared_by_roots,
+)
 
 F64 = torch.float64
 
@@ -23,7 +28,9 @@ def pair(*batch: int, d: int) -> tuple[Gaussian, Gaussian]:
     stream = torch.Generator().manual_seed(0)
     roots = torch.randn(2, *batch, d, 2 * d, generator=stream, dtype=F64)
     means = torch.randn(2, *batch, d, generator=stream, dtype=F64)
-    p, q = (Gaussian(m, r @ r.mT / (2 * d)) for m, r in zip(means, roots, strict=True))
+    p, q = (
+        Gaussian(m, r @ r.mT / (2 * d)) for m, r in zip(means, roots, strict=True)
+    )
     return p, q
 
 
@@ -36,17 +43,30 @@ def pot(p: Gaussian, q: Gaussian, numpy: bool) -> Tensor:
 
 def of_torch(p: Gaussian, q: Gaussian, validate: bool) -> Tensor:
     """The divergence of torch.distributions, constructors included."""
-    return torch_kl(*(MultivariateNormal(r.mean, r.covariance, validate_args=validate) for r in (p, q)))
+    return torch_kl(
+        *(
+            MultivariateNormal(r.mean, r.covariance, validate_args=validate)
+            for r in (p, q)
+        )
+    )
 
 
 def exact_kl(p: Gaussian, q: Gaussian) -> Tensor:
     """The divergence in extended precision (80 bits where the machine has them), by plain Cholesky factors."""
-    factors = [long_cholesky(r.covariance.numpy().astype(np.longdouble)) for r in (p, q)]
-    right = np.concatenate([factors[0], (p.mean - q.mean).numpy().astype(np.longdouble)[:, None]], axis=1)
+    factors = [
+        long_cholesky(r.covariance.numpy().astype(np.longdouble)) for r in (p, q)
+    ]
+    right = np.concatenate(
+        [factors[0], (p.mean - q.mean).numpy().astype(np.longdouble)[:, None]],
+        axis=1,
+    )
     for i, row in enumerate(factors[1]):  # forward substitution: L_q^-1 [L_p, D]
         right[i] = (right[i] - row[:i] @ right[:i]) / row[i]
     log_ratio = np.log(np.diag(factors[0]) / np.diag(factors[1])).sum()
-    return torch.tensor(float((right**2).sum() / 2 - len(right) / np.longdouble(2) - log_ratio), dtype=F64)
+    return torch.tensor(
+        float((right**2).sum() / 2 - len(right) / np.longdouble(2) - log_ratio),
+        dtype=F64,
+    )
 
 
 def long_cholesky(a: np.ndarray) -> np.ndarray:

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
-from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
+from sklearn.random_projection import (
+    GaussianRandomProjection,
+    SparseRandomProjection,
+)
 
 from bench.race import Race, main
 from lbdl.geometry.johnson_lindenstrauss import distortions
@@ -15,7 +18,9 @@ SIZE = "10000 x 4096 -> 512"
 
 
 def races() -> Iterator[Race]:
-    x = torch.randn(10_000, 4096, generator=torch.Generator().manual_seed(0)).numpy()
+    x = torch.randn(
+        10_000, 4096, generator=torch.Generator().manual_seed(0)
+    ).numpy()
     gaussian = GaussianRandomProjection(512, random_state=0).fit(x)
     for kind, goal in (("hadamard", 0.20), ("count_sketch", None)):
         ours = RandomProjection(512, kind=kind, random_state=0).fit(x)
@@ -33,7 +38,9 @@ def races() -> Iterator[Race]:
         peer="GaussianRandomProjection",
         goal=0.20,
         ours=lambda: ours.fit_transform(x),
-        theirs=lambda: GaussianRandomProjection(512, random_state=0).fit_transform(x),
+        theirs=lambda: GaussianRandomProjection(512, random_state=0).fit_transform(
+            x
+        ),
     )
     few = x[:1000]
     ours = RandomProjection(512, kind="achlioptas", random_state=0).fit(few)
@@ -48,11 +55,15 @@ def races() -> Iterator[Race]:
     )
 
 
-def same_distortion(ours: TransformerMixin, theirs: TransformerMixin, x: np.ndarray) -> str:
+def same_distortion(
+    ours: TransformerMixin, theirs: TransformerMixin, x: np.ndarray
+) -> str:
     """Root mean square distortion of the 19 900 distances of 200 points, on both sides."""
     points = torch.tensor(x[:200])
     images = (torch.tensor(model.transform(x[:200])) for model in (ours, theirs))
-    rms = [float(distortions(points, image).square().mean().sqrt()) for image in images]
+    rms = [
+        float(distortions(points, image).square().mean().sqrt()) for image in images
+    ]
     return f"rms distortion {rms[0]:.4f} against {rms[1]:.4f}"
 
 

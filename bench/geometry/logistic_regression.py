@@ -18,7 +18,9 @@ from lbdl.geometry.logistic_regression import closed_form_logistic
 from lbdl.geometry.logistic_regression_sklearn import ClosedFormLogisticRegression
 
 
-def gaussian_classes(n: int, d: int, num_classes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def gaussian_classes(
+    n: int, d: int, num_classes: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """Rows of normal classes that overlap and share a covariance far from round."""
     chance = torch.Generator().manual_seed(0)
     y = torch.randint(num_classes, (n,), generator=chance)
@@ -27,7 +29,9 @@ def gaussian_classes(n: int, d: int, num_classes: int, dtype: torch.dtype) -> tu
         torch.randn(num_classes, d, generator=chance).double(),
     )
     noise = torch.randn(n, d, generator=chance).double()
-    return ((2 * d**-0.5 * means[y] + noise) @ mix).to(dtype), y  # means about 3 standard deviations apart
+    return ((2 * d**-0.5 * means[y] + noise) @ mix).to(
+        dtype
+    ), y  # means about 3 standard deviations apart
 
 
 def posterior(x: Tensor, y: Tensor, num_classes: int) -> Tensor:
@@ -36,8 +40,13 @@ def posterior(x: Tensor, y: Tensor, num_classes: int) -> Tensor:
     prior = np.bincount(labels).astype(np.longdouble) / len(labels)
     mean = np.stack([rows[labels == k].mean(0) for k in range(num_classes)])
     residual = rows - mean[labels]
-    covariance = sum(part.T @ part for part in np.array_split(residual, 20)) / len(rows)
-    inverse, weight = np.linalg.inv(covariance.astype(np.float64)), np.zeros_like(mean.T)
+    covariance = sum(part.T @ part for part in np.array_split(residual, 20)) / len(
+        rows
+    )
+    inverse, weight = (
+        np.linalg.inv(covariance.astype(np.float64)),
+        np.zeros_like(mean.T),
+    )
     for _ in range(8):
         weight += inverse @ (mean.T - covariance @ weight)
     scores = rows[:1000] @ weight + np.log(prior) - (weight.T * mean).sum(1) / 2
@@ -60,7 +69,11 @@ def lsqr() -> LinearDiscriminantAnalysis:
 
 
 def races() -> Iterator[Race]:
-    for n, d, k, goal in ((10_000, 64, 10, 0.7), (100_000, 32, 2, 0.7), (5_000, 512, 20, 0.7)):
+    for n, d, k, goal in (
+        (10_000, 64, 10, 0.7),
+        (100_000, 32, 2, 0.7),
+        (5_000, 512, 20, 0.7),
+    ):
         for dtype in (torch.float64, torch.float32):
             x, y = gaussian_classes(n, d, k, dtype)
             yield Race(
@@ -85,7 +98,11 @@ def races() -> Iterator[Race]:
         peer="LDA('lsqr', shrinkage='auto')",
         goal=0.7,
         ours=fit(ClosedFormLogisticRegression, x, y),
-        theirs=fit(lambda: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), x, y),
+        theirs=fit(
+            lambda: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+            x,
+            y,
+        ),
         note="the peer estimates a strength for each class on standardised features: another estimator",
     )
     yield Race(

@@ -13,7 +13,9 @@ from lbdl.geometry.rotations import apply_rotation, procrustes, rotation, unit
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    return torch.randn(
+        *shape, dtype=dtype, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def races() -> Iterator[Race]:
@@ -72,15 +74,21 @@ def exactly(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """The plain formula on vectors, in extended precision."""
     x, a, b = (t.numpy().astype(np.longdouble) for t in (x, a, b))
     a, b = (v / np.sqrt((v * v).sum(-1, keepdims=True)) for v in (a, b))
-    along, across, cosine = ((u * v).sum(-1, keepdims=True) for u, v in ((a, x), (a + b, x), (a, b)))
-    return torch.tensor((x + 2 * b * along - (a + b) * across / (1 + cosine)).astype(np.float64))
+    along, across, cosine = (
+        (u * v).sum(-1, keepdims=True) for u, v in ((a, x), (a + b, x), (a, b))
+    )
+    return torch.tensor(
+        (x + 2 * b * along - (a + b) * across / (1 + cosine)).astype(np.float64)
+    )
 
 
 def by_rotation_vectors(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The rotation from a to b about a x b, three dimensions only."""
     axis = np.cross(a, b)
     sine, cosine = np.linalg.norm(axis, axis=-1), np.einsum("ni,ni->n", a, b)
-    return Rotation.from_rotvec(axis * (np.arctan2(sine, cosine) / sine)[:, None]).apply(x)
+    return Rotation.from_rotvec(
+        axis * (np.arctan2(sine, cosine) / sine)[:, None]
+    ).apply(x)
 
 
 def many_alignments() -> Race:
@@ -90,7 +98,9 @@ def many_alignments() -> Race:
         peer="scipy Rotation.align_vectors",
         goal=0.1,
         ours=lambda: procrustes(a, b, proper=True),
-        theirs=lambda: np.stack([alignment(x, y) for x, y in zip(a.numpy(), b.numpy(), strict=True)]),
+        theirs=lambda: np.stack(
+            [alignment(x, y) for x, y in zip(a.numpy(), b.numpy(), strict=True)]
+        ),
         note="Batched against a loop: SciPy aligns one pair of clouds a call.",
     )
 

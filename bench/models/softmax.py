@@ -25,7 +25,9 @@ def ours125(x: Tensor) -> Tensor:
 
 
 def peers125(x: Tensor) -> Tensor:
-    return peer.entmax_bisect(x, 1.25, n_iter=50 if x.dtype == torch.float32 else 60)
+    return peer.entmax_bisect(
+        x, 1.25, n_iter=50 if x.dtype == torch.float32 else 60
+    )
 
 
 def scores(shape: tuple[int, int], spread: float) -> Tensor:
@@ -52,9 +54,30 @@ class Contest:
 
 
 CONTESTS = (
-    Contest("sparsemax", "entmax.sparsemax", fast_sparsemax, peer.sparsemax, (0.12, 0.06), (0.14, 0.14)),
-    Contest("entmax-1.5", "entmax.entmax15", fast_entmax15, peer.entmax15, (0.20, 0.08), (0.20, 0.08)),
-    Contest("entmax-1.25", "entmax.entmax_bisect", ours125, peers125, (0.06, 0.06), (0.20, 0.20)),
+    Contest(
+        "sparsemax",
+        "entmax.sparsemax",
+        fast_sparsemax,
+        peer.sparsemax,
+        (0.12, 0.06),
+        (0.14, 0.14),
+    ),
+    Contest(
+        "entmax-1.5",
+        "entmax.entmax15",
+        fast_entmax15,
+        peer.entmax15,
+        (0.20, 0.08),
+        (0.20, 0.08),
+    ),
+    Contest(
+        "entmax-1.25",
+        "entmax.entmax_bisect",
+        ours125,
+        peers125,
+        (0.06, 0.06),
+        (0.20, 0.20),
+    ),
 )
 # The package's own shortcut: sort the k largest, again with 2k where that was too few. The k that serves it best:
 SHORTCUTS = {
@@ -69,10 +92,15 @@ MEMORY = 0.45
 def races() -> Iterator[Race]:
     for shape, spread in product(SHAPES, SPREADS):
         for contest in CONTESTS:
-            yield from against_package(contest, scores(shape, spread), f"{shape}, {SPREADS[spread]}")
+            yield from against_package(
+                contest, scores(shape, spread), f"{shape}, {SPREADS[spread]}"
+            )
     for contest, shape in product(CONTESTS[:2], SHAPES):
         yield against_shortcut(
-            contest, scores(shape, 1.0), f"{shape}, peaked", SHORTCUTS[contest.name, shape]
+            contest,
+            scores(shape, 1.0),
+            f"{shape}, peaked",
+            SHORTCUTS[contest.name, shape],
         )
 
 

@@ -33,7 +33,12 @@ class Checkpoint:
     """
 
     def __init__(
-        self, path: Path, identity: dict[str, Any], every: float = 30.0, *, fresh: bool = False
+        self,
+        path: Path,
+        identity: dict[str, Any],
+        every: float = 30.0,
+        *,
+        fresh: bool = False,
     ) -> None:
         """Takes up the file at `path` if there is one.
 
@@ -74,13 +79,19 @@ class Checkpoint:
         """Whether the last write is long ago."""
         return time.monotonic() - self.written >= self.every
 
-    def save(self, loop: str, done: int, state: dict[str, Any], *, finished: bool = False) -> None:
+    def save(
+        self, loop: str, done: int, state: dict[str, Any], *, finished: bool = False
+    ) -> None:
         """Writes the state after `done` chunks; of several processes all gather it, and the first writes."""
         values = {name: snapshot(thing) for name, thing in state.items()}
         if finished:  # what comes after the loop may change the same objects
             values = copy.deepcopy(values)
         self.loops[loop] = {"done": done, "state": values}
-        content = {"identity": self.identity, "loops": self.loops, "seconds": self.seconds}
+        content = {
+            "identity": self.identity,
+            "loops": self.loops,
+            "seconds": self.seconds,
+        }
         if processes.is_first():
             write_checkpoint(self.path, content)
         self.written = time.monotonic()
@@ -139,7 +150,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
     except Exception as problem:
-        raise CheckpointError(f"{path} holds more than numbers, and is not read; delete it") from problem
+        raise CheckpointError(
+            f"{path} holds more than numbers, and is not read; delete it"
+        ) from problem
 
 
 def require_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -12,7 +12,15 @@ from lbdl import __version__
 from lbdl.core import processes
 from lbdl.core.devices import choose_device
 from lbdl.core.doctor import doctor
-from lbdl.core.experiments import LARGEST, RECORDED, Experiment, Run, find, find_one, recorded_results
+from lbdl.core.experiments import (
+    LARGEST,
+    RECORDED,
+    Experiment,
+    Run,
+    find,
+    find_one,
+    recorded_results,
+)
 from lbdl.core.results import Result, in_bytes, in_words
 from lbdl.core.seeds import require_seed
 
@@ -27,19 +35,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.do(options)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(
+            "\nstopped; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
         return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line: `lbdl doctor`, `lbdl experiments`, `lbdl run`."""
-    top = argparse.ArgumentParser(prog="lbdl", description="The Little Executable Book of Deep Learning.")
+    top = argparse.ArgumentParser(
+        prog="lbdl", description="The Little Executable Book of Deep Learning."
+    )
     top.add_argument("--version", action="version", version=f"lbdl {__version__}")
     commands = top.add_subparsers(required=True, metavar="command")
-    command = commands.add_parser("doctor", help="say whether this machine can run the chapters")
+    command = commands.add_parser(
+        "doctor", help="say whether this machine can run the chapters"
+    )
     command.set_defaults(do=lambda options: doctor())
-    command = commands.add_parser("experiments", help="list the experiments, and what they cost")
-    command.add_argument("--out", type=Path, default=OUT, help="folder with results of this machine")
+    command = commands.add_parser(
+        "experiments", help="list the experiments, and what they cost"
+    )
+    command.add_argument(
+        "--out", type=Path, default=OUT, help="folder with results of this machine"
+    )
     command.set_defaults(do=lambda options: list_experiments(options.out))
     add_run(commands.add_parser("run", help="run experiments"))
     return top
@@ -49,36 +68,63 @@ def add_run(command: argparse.ArgumentParser) -> None:
     """The options of `lbdl run`."""
     command.set_defaults(do=run_experiments)
     command.add_argument(
-        "names", nargs="*", metavar="NAME", help="experiments, as `lbdl experiments` lists them"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="experiments, as `lbdl experiments` lists them",
     )
     command.add_argument("--all", action="store_true", help="every experiment")
     command.add_argument(
-        "--scale", help="small, full or another declared scale (default: LBDL_SCALE or small)"
+        "--scale",
+        help="small, full or another declared scale (default: LBDL_SCALE or small)",
     )
     command.add_argument(
-        "--device", help="cpu, cuda, cuda:1 (default: LBDL_DEVICE, else CUDA if there is one)"
+        "--device",
+        help="cpu, cuda, cuda:1 (default: LBDL_DEVICE, else CUDA if there is one)",
     )
-    command.add_argument("--seed", type=int, help="whole number >= 0 (default: LBDL_SEED or 0)")
+    command.add_argument(
+        "--seed", type=int, help="whole number >= 0 (default: LBDL_SEED or 0)"
+    )
     where = command.add_mutually_exclusive_group()
-    where.add_argument("--out", type=Path, default=OUT, help="folder for results and checkpoints")
-    where.add_argument("--record", action="store_true", help="write where the book finds its results")
-    command.add_argument(
-        "--every", type=float, default=30.0, help="seconds between checkpoints (default: 30)"
+    where.add_argument(
+        "--out", type=Path, default=OUT, help="folder for results and checkpoints"
+    )
+    where.add_argument(
+        "--record",
+        action="store_true",
+        help="write where the book finds its results",
     )
     command.add_argument(
-        "--fresh", action="store_true", help="begin anew, not where an earlier run was stopped"
+        "--every",
+        type=float,
+        default=30.0,
+        help="seconds between checkpoints (default: 30)",
     )
     command.add_argument(
-        "--deterministic", action="store_true", help="deterministic algorithms on CUDA, slower"
+        "--fresh",
+        action="store_true",
+        help="begin anew, not where an earlier run was stopped",
     )
     command.add_argument(
-        "--compile", action="store_true", help="make machine code of the inner loop by torch.compile"
+        "--deterministic",
+        action="store_true",
+        help="deterministic algorithms on CUDA, slower",
     )
     command.add_argument(
-        "--shard", action="store_true", help="under torchrun: spread the model over the processes (FSDP)"
+        "--compile",
+        action="store_true",
+        help="make machine code of the inner loop by torch.compile",
     )
     command.add_argument(
-        "--pieces", type=int, default=1, help="take every minibatch in so many pieces, to spare memory"
+        "--shard",
+        action="store_true",
+        help="under torchrun: spread the model over the processes (FSDP)",
+    )
+    command.add_argument(
+        "--pieces",
+        type=int,
+        default=1,
+        help="take every minibatch in so many pieces, to spare memory",
     )
 
 
@@ -126,7 +172,9 @@ def run_experiments(options: argparse.Namespace) -> int:
 def choose(names: list[str], every: bool) -> list[Experiment]:
     """The experiments that are asked for; ValueError where none is, or one is unknown."""
     if every == bool(names):
-        raise ValueError("give the names of experiments, or --all; `lbdl experiments` lists those there are")
+        raise ValueError(
+            "give the names of experiments, or --all; `lbdl experiments` lists those there are"
+        )
     return list(find().values()) if every else [find_one(name) for name in names]
 
 

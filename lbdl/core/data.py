@@ -53,7 +53,9 @@ class Splits:
 
     def to(self, device: torch.device | str) -> "Splits":
         """The same examples on another device."""
-        return Splits(self.train.to(device), self.validation.to(device), self.test.to(device))
+        return Splits(
+            self.train.to(device), self.validation.to(device), self.test.to(device)
+        )
 
 
 def digits() -> Splits:
@@ -71,9 +73,16 @@ def digits() -> Splits:
     """
     raw = need("sklearn.datasets", "scikit-learn").load_digits()
     split = need("sklearn.model_selection", "scikit-learn").train_test_split
-    rest, test = split(range(1797), test_size=350, stratify=raw.target, random_state=0)
-    train, validation = split(rest, test_size=350, stratify=raw.target[rest], random_state=0)
-    everything = Dataset(torch.tensor(raw.data / 16, dtype=torch.float32), torch.tensor(raw.target).long())
+    rest, test = split(
+        range(1797), test_size=350, stratify=raw.target, random_state=0
+    )
+    train, validation = split(
+        rest, test_size=350, stratify=raw.target[rest], random_state=0
+    )
+    everything = Dataset(
+        torch.tensor(raw.data / 16, dtype=torch.float32),
+        torch.tensor(raw.target).long(),
+    )
     return Splits(everything[train], everything[validation], everything[test])
 
 
@@ -92,7 +101,9 @@ def mnist1d() -> Splits:
     Source: Greydanus & Kobak 2024, "Scaling Down Deep Learning with MNIST-1D", arXiv:2011.14439.
     """
     made = without_reseeding(need("mnist1d.data", "mnist1d").make_dataset)
-    x = torch.cat([torch.tensor(made[part], dtype=torch.float32) for part in ("x", "x_test")])
+    x = torch.cat(
+        [torch.tensor(made[part], dtype=torch.float32) for part in ("x", "x_test")]
+    )
     y = torch.cat([torch.tensor(made[part]).long() for part in ("y", "y_test")])
     everything = Dataset(x, y)
     return Splits(everything[:3500], everything[3500:4000], everything[4000:])
@@ -113,14 +124,20 @@ def english() -> str:
     topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
     text = "\n\n".join(topics[name] for name in sorted(topics)).translate(TO_ASCII)
     lines = [line.rstrip() for line in text.splitlines()]
-    kept = [line for i, line in enumerate(lines) if line or (i > 0 and lines[i - 1])]
+    kept = [
+        line for i, line in enumerate(lines) if line or (i > 0 and lines[i - 1])
+    ]
     return "\n".join(kept).strip() + "\n"
 
 
-TO_ASCII = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "--", "…": "..."})
+TO_ASCII = str.maketrans(
+    {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "--", "…": "..."}
+)
 
 
-def moons(n: int, noise: float = 0.1, generator: Generator | None = None) -> Dataset:
+def moons(
+    n: int, noise: float = 0.1, generator: Generator | None = None
+) -> Dataset:
     """Two interleaved half circles, which no straight line separates.
 
         class 0: (cos a, sin a),  class 1: (1 - cos a, 1/2 - sin a),  a ~ U(0, pi),  plus noise * N(0, I)
@@ -145,7 +162,9 @@ def moons(n: int, noise: float = 0.1, generator: Generator | None = None) -> Dat
     return Dataset(x + noise * torch.randn(n, 2, generator=chance), y)
 
 
-def two_gaussians(n: int, distance: float = 2.0, dim: int = 2, generator: Generator | None = None) -> Dataset:
+def two_gaussians(
+    n: int, distance: float = 2.0, dim: int = 2, generator: Generator | None = None
+) -> Dataset:
     """Two round clouds of standard deviation 1, whose best separation is a straight line.
 
         x | y  ~  N(+-distance/2 e_1, I);   error of the best classifier: Phi(-distance/2)
@@ -171,7 +190,10 @@ def two_gaussians(n: int, distance: float = 2.0, dim: int = 2, generator: Genera
 
 
 def noisy_quadratic(
-    n: int, curvature: Tensor, noise: float = 1.0, generator: Generator | None = None
+    n: int,
+    curvature: Tensor,
+    noise: float = 1.0,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Centres of n quadratic losses; their mean is a quadratic bowl whose minibatch gradients are noisy.
 
@@ -192,8 +214,14 @@ def noisy_quadratic(
         ValueError: `n` < 1, `noise` < 0, or `curvature` is not a vector of positive numbers.
     """
     require_size(n, noise=noise)
-    if curvature.dim() != 1 or not curvature.is_floating_point() or not bool((curvature > 0).all()):
-        raise ValueError(f"curvature must be a floating vector of numbers > 0, got {curvature}")
+    if (
+        curvature.dim() != 1
+        or not curvature.is_floating_point()
+        or not bool((curvature > 0).all())
+    ):
+        raise ValueError(
+            f"curvature must be a floating vector of numbers > 0, got {curvature}"
+        )
     chance = generator or stream("data.noisy_quadratic")
     normal = torch.randn(n, len(curvature), generator=chance, dtype=curvature.dtype)
     return noise / curvature * normal

@@ -35,7 +35,9 @@ def choose_device(name: str, asker: str = "device") -> torch.device:
     """
     there = available_devices()
     if name not in there:
-        raise ValueError(f"{asker} must be one of {', '.join(there)} on this machine, got {name!r}")
+        raise ValueError(
+            f"{asker} must be one of {', '.join(there)} on this machine, got {name!r}"
+        )
     return torch.device(name)
 
 
@@ -56,7 +58,11 @@ def processor() -> str:
     """The processor's model name where Linux tells it, else its architecture."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+            return next(
+                line.split(":", 1)[1].strip()
+                for line in lines
+                if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         import platform
 
@@ -73,7 +79,9 @@ def require_compiler(where: torch.device) -> None:
         torch.compile(torch.add)(*torch.ones(2, 1, device=where))
     except Exception as problem:
         reason = str(problem).strip().splitlines()[0]
-        raise ValueError(f"torch.compile does not work on {where} of this machine: {reason}") from problem
+        raise ValueError(
+            f"torch.compile does not work on {where} of this machine: {reason}"
+        ) from problem
 
 
 def synchronize(where: torch.device) -> None:

@@ -67,15 +67,25 @@ def print_python(problems: list[str]) -> None:
     good = sys.version_info[:2] >= OLDEST_PYTHON
     line(good, "python", platform.python_version())
     if not good:
-        problems.append("Python is too old: install Python 3.11 or newer, and make the environment again.")
+        problems.append(
+            "Python is too old: install Python 3.11 or newer, and make the environment again."
+        )
 
 
 def print_package(name: str) -> bool:
     """A package's version, or what will not work without it; whether it will do."""
     found = installed(name)
-    good = found is not None and not (name == "jupyter-book" and found.startswith("2."))
+    good = found is not None and not (
+        name == "jupyter-book" and found.startswith("2.")
+    )
     text = found or f"missing: it {PACKAGES[name]}"
-    line(good, name, text if good or not found else f"{found} is too new: this book needs version 1")
+    line(
+        good,
+        name,
+        text
+        if good or not found
+        else f"{found} is too new: this book needs version 1",
+    )
     return good
 
 
@@ -90,14 +100,18 @@ def installed(name: str) -> str | None:
 def mend(missing: list[str]) -> str:
     """The command that installs what is missing: the pinned versions, where this is a checkout of the book."""
     pins = Path(__file__).parents[2] / "requirements.txt"
-    names = " ".join(f'"{name}<2"' if name == "jupyter-book" else name for name in missing)
+    names = " ".join(
+        f'"{name}<2"' if name == "jupyter-book" else name for name in missing
+    )
     return f"{sys.executable} -m pip install {f'-r {pins}' if pins.exists() else names}"
 
 
 def describe_device() -> str:
     """The device's name and memory, after a small computation on it."""
     where = device()
-    torch.ones(8, 8, device=where).matmul(torch.ones(8, 8, device=where)).sum().item()
+    torch.ones(8, 8, device=where).matmul(
+        torch.ones(8, 8, device=where)
+    ).sum().item()
     return f"{where}: {device_name(where)}, {device_memory(where)}"
 
 
@@ -112,7 +126,12 @@ def device_memory(where: torch.device) -> str:
 def machine_memory() -> str:
     """Total memory of the machine, where Linux tells it."""
     try:
-        kilobytes = Path("/proc/meminfo").read_text(encoding="utf-8").split("MemTotal:")[1].split()[0]
+        kilobytes = (
+            Path("/proc/meminfo")
+            .read_text(encoding="utf-8")
+            .split("MemTotal:")[1]
+            .split()[0]
+        )
     except (OSError, IndexError):
         return "memory unknown"
     return f"{int(kilobytes) / 2**20:.0f} GiB memory"
@@ -131,7 +150,9 @@ def print_setting(name: str, look: Callable[[], str], problems: list[str]) -> No
         line(True, name, look())
     except (ValueError, RuntimeError) as problem:
         line(False, name, str(problem).splitlines()[0])
-        problems.append(f"The {name} cannot be used: change it, or remove it from the environment.")
+        problems.append(
+            f"The {name} cannot be used: change it, or remove it from the environment."
+        )
 
 
 def print_disk(problems: list[str]) -> None:

@@ -103,7 +103,9 @@ class Experiment:
             OSError: the folder cannot be written to, or has no room.
         """
         if processes.size() > 1 and not self.parallel:
-            raise ValueError(f"{self.name} runs in a single process: start it without torchrun")
+            raise ValueError(
+                f"{self.name} runs in a single process: start it without torchrun"
+            )
         require_able(self, how)
         run = Run(
             experiment=self,
@@ -121,19 +123,25 @@ class Experiment:
             require_room(folder)
             if fresh and processes.is_first():
                 run.path(".checkpoint").unlink(missing_ok=True)
-            run.checkpoint = Checkpoint(run.path(".checkpoint"), run.identity(), every, fresh=fresh)
+            run.checkpoint = Checkpoint(
+                run.path(".checkpoint"), run.identity(), every, fresh=fresh
+            )
         return run
 
     def parameters(self, scale: str) -> dict[str, Any]:
         """The declared parameters of a scale."""
         if scale not in self.scales:
-            raise ValueError(f"scale of {self.name} must be one of {', '.join(self.scales)}, got {scale!r}")
+            raise ValueError(
+                f"scale of {self.name} must be one of {', '.join(self.scales)}, got {scale!r}"
+            )
         return self.scales[scale]
 
     def code(self) -> str:
         """A fingerprint of the function's source: a checkpoint of other code is not continued."""
         try:
-            return hashlib.sha256(inspect.getsource(self.function).encode()).hexdigest()[:16]
+            return hashlib.sha256(
+                inspect.getsource(self.function).encode()
+            ).hexdigest()[:16]
         except OSError:  # typed into an interpreter: no source to look at
             return "unknown"
 
@@ -161,12 +169,16 @@ class Run:
     _loops: int = 0
     _inside: bool = False
 
-    def generator(self, stream: str, device: torch.device | str = "cpu") -> Generator:
+    def generator(
+        self, stream: str, device: torch.device | str = "cpu"
+    ) -> Generator:
         """Randomness out of the seed, the experiment's name and the stream's name.
 
         On the CPU by default, so that every device computes with the same numbers.
         """
-        return seeds.generator(f"{self.experiment.name}/{stream}", device, root=self.seed)
+        return seeds.generator(
+            f"{self.experiment.name}/{stream}", device, root=self.seed
+        )
 
     def compiled(self, work: Work) -> Work:
         """A function or a module, compiled by `torch.compile` where the run was asked to; a module in place.
@@ -209,13 +221,17 @@ class Run:
         done = self.checkpoint.restore(loop, everything) if self.checkpoint else 0
         try:
             shown = self.progress if processes.is_first() else False
-            for chunk in progress_bar(range(done, n), shown, start=done, label=self.experiment.name):
+            for chunk in progress_bar(
+                range(done, n), shown, start=done, label=self.experiment.name
+            ):
                 yield chunk
                 self._save(loop, chunk + 1, everything, finished=chunk + 1 == n)
         finally:
             self._inside = False
 
-    def _save(self, loop: str, done: int, state: dict[str, Any], finished: bool) -> None:
+    def _save(
+        self, loop: str, done: int, state: dict[str, Any], finished: bool
+    ) -> None:
         """Saves when the first process's clock says so; all take part, because a sharded state is in all of them."""
         if self.checkpoint is None:
             return
@@ -235,14 +251,18 @@ class Run:
         with fresh_generators(self), counted_memory(self.device) as peak:
             found = self.experiment.function(self, **self.parameters)
             synchronize(self.device)
-        seconds = self.checkpoint.seconds if self.checkpoint else time.monotonic() - began
+        seconds = (
+            self.checkpoint.seconds if self.checkpoint else time.monotonic() - began
+        )
         result = self.result(found, seconds, peak())
         if self.checkpoint and processes.is_first():
             result.save(self.path(".npz"))
             self.checkpoint.remove()
         return result
 
-    def result(self, found: dict[str, Any], seconds: float, peak_bytes: int | None) -> Result:
+    def result(
+        self, found: dict[str, Any], seconds: float, peak_bytes: int | None
+    ) -> Result:
         """What the function returned, with the circumstances."""
         numbers, arrays = sort_findings(found)
         return Result(
@@ -261,12 +281,19 @@ class Run:
     def where(self) -> str:
         """The device in words, how many of them, and how they computed."""
         many = f"{processes.size()} x " if processes.size() > 1 else ""
-        return many + device_name(self.device) + ", sharded" * self.shard + ", compiled" * self.compile
+        return (
+            many
+            + device_name(self.device)
+            + ", sharded" * self.shard
+            + ", compiled" * self.compile
+        )
 
     def path(self, suffix: str) -> Path:
         """The file of this run that ends in `suffix`."""
         assert self.folder is not None
-        return self.folder / file_name(self.experiment.name, self.scale, self.seed, suffix)
+        return self.folder / file_name(
+            self.experiment.name, self.scale, self.seed, suffix
+        )
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for an interrupted run to be continued."""
@@ -315,7 +342,13 @@ def experiment(
 
     def declare(function: Callable[..., dict[str, Any]]) -> Experiment:
         declared = Experiment(
-            name, chapter, shows, {"small": small, "full": full, **more}, function, parallel, tuple(able)
+            name,
+            chapter,
+            shows,
+            {"small": small, "full": full, **more},
+            function,
+            parallel,
+            tuple(able),
         )
         require_declaration(declared)
         REGISTRY[name] = declared
@@ -327,16 +360,25 @@ def experiment(
 def require_declaration(declared: Experiment) -> None:
     """Raises ValueError where a declaration cannot work."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", declared.name):
-        raise ValueError(f"name must be lower-case letters, digits and underscores, got {declared.name!r}")
+        raise ValueError(
+            f"name must be lower-case letters, digits and underscores, got {declared.name!r}"
+        )
     other = REGISTRY.get(declared.name)
-    if other is not None and other.function.__module__ != declared.function.__module__:
-        raise ValueError(f"name {declared.name!r} is taken by an experiment in {other.function.__module__}")
+    if (
+        other is not None
+        and other.function.__module__ != declared.function.__module__
+    ):
+        raise ValueError(
+            f"name {declared.name!r} is taken by an experiment in {other.function.__module__}"
+        )
     for scale, parameters in declared.scales.items():
         try:
             inspect.signature(declared.function).bind(None, **parameters)
             plain(parameters)
         except TypeError as problem:
-            raise ValueError(f"parameters of {declared.name} at scale {scale!r}: {problem}") from None
+            raise ValueError(
+                f"parameters of {declared.name} at scale {scale!r}: {problem}"
+            ) from None
 
 
 def require_able(declared: Experiment, how: dict[str, Any]) -> None:
@@ -344,9 +386,13 @@ def require_able(declared: Experiment, how: dict[str, Any]) -> None:
     for name, value in how.items():
         if value != getattr(Run, name) and name not in declared.able:
             able = ", ".join(declared.able) or "none of compile, shard, pieces"
-            raise ValueError(f"{declared.name} takes no option {name}; it is able to: {able}")
+            raise ValueError(
+                f"{declared.name} takes no option {name}; it is able to: {able}"
+            )
     if how.get("shard") and processes.size() == 1:
-        raise ValueError("shard spreads a model over several processes: start it with torchrun")
+        raise ValueError(
+            "shard spreads a model over several processes: start it with torchrun"
+        )
     if how.get("pieces", 1) < 1:
         raise ValueError(f"pieces must be >= 1, got {how['pieces']}")
 
@@ -356,8 +402,12 @@ def find() -> dict[str, Experiment]:
     package = importlib.import_module("lbdl.experiments")
     for each in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"lbdl.experiments.{each.name}")
-        REGISTRY.update({e.name: e for e in vars(module).values() if isinstance(e, Experiment)})
-    return dict(sorted(REGISTRY.items(), key=lambda item: (item[1].chapter, item[0])))
+        REGISTRY.update(
+            {e.name: e for e in vars(module).values() if isinstance(e, Experiment)}
+        )
+    return dict(
+        sorted(REGISTRY.items(), key=lambda item: (item[1].chapter, item[0]))
+    )
 
 
 def find_one(name: str) -> Experiment:
@@ -366,11 +416,17 @@ def find_one(name: str) -> Experiment:
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`lbdl experiments` lists those there are"
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else "`lbdl experiments` lists those there are"
+    )
     raise ValueError(f"there is no experiment called {name!r}; {hint}")
 
 
-def load_result(name: str, scale: str | None = None, seed: int = 0, folder: Path = RECORDED) -> Result:
+def load_result(
+    name: str, scale: str | None = None, seed: int = 0, folder: Path = RECORDED
+) -> Result:
     """The recorded result of an experiment.
 
     Args:
@@ -389,7 +445,11 @@ def load_result(name: str, scale: str | None = None, seed: int = 0, folder: Path
         FileNotFoundError: nothing is recorded.
     """
     declared = find_one(name)
-    wanted = [scale] if scale else sorted(declared.scales, key=lambda s: (s != "full", s == "small"))
+    wanted = (
+        [scale]
+        if scale
+        else sorted(declared.scales, key=lambda s: (s != "full", s == "small"))
+    )
     for each in wanted:
         path = folder / file_name(name, each, seed, ".npz")
         if path.exists():
@@ -423,8 +483,12 @@ def problems_of_recorded(folder: Path = RECORDED) -> list[str]:
         try:
             result = read_result(path)
             require_fresh(find_one(result.experiment), result)
-            if path.name != file_name(result.experiment, result.scale, result.seed, ".npz"):
-                raise ValueError(f"it holds {result.experiment} at scale {result.scale}, seed {result.seed}")
+            if path.name != file_name(
+                result.experiment, result.scale, result.seed, ".npz"
+            ):
+                raise ValueError(
+                    f"it holds {result.experiment} at scale {result.scale}, seed {result.seed}"
+                )
         except ValueError as problem:
             problems.append(f"{path.name}: {problem}")
     return problems
@@ -453,10 +517,14 @@ def require_room(folder: Path) -> None:
         trial.touch()
         trial.unlink()
     except OSError as problem:
-        raise OSError(f"cannot write to the folder {folder}: {problem.strerror}") from problem
+        raise OSError(
+            f"cannot write to the folder {folder}: {problem.strerror}"
+        ) from problem
     free = shutil.disk_usage(folder).free
     if free < ROOM:
-        raise OSError(f"no room in the folder {folder}: {free // 10**6} MB free, {ROOM // 10**6} MB needed")
+        raise OSError(
+            f"no room in the folder {folder}: {free // 10**6} MB free, {ROOM // 10**6} MB needed"
+        )
 
 
 class GlobalGenerators:
@@ -468,7 +536,9 @@ class GlobalGenerators:
     def state_dict(self) -> dict[str, Any]:
         return {
             "cpu": torch.get_rng_state(),
-            "cuda": None if self.cuda is None else torch.cuda.get_rng_state(self.cuda),
+            "cuda": None
+            if self.cuda is None
+            else torch.cuda.get_rng_state(self.cuda),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

@@ -57,7 +57,9 @@ def own_device(device: torch.device) -> torch.device:
     if device.index is not None:
         raise ValueError(f"{size()} processes cannot share {device}: ask for cuda")
     if here >= there:
-        raise ValueError(f"more processes than CUDA devices on this machine: {there}")
+        raise ValueError(
+            f"more processes than CUDA devices on this machine: {there}"
+        )
     return torch.device("cuda", here)
 
 
@@ -73,7 +75,9 @@ def connect(device: torch.device) -> None:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE
+    )
     atexit.register(dist.destroy_process_group)
 
 
@@ -98,5 +102,7 @@ def share(x: Tensor) -> Tensor:
         ValueError: there are fewer rows than processes.
     """
     if len(x) < size():
-        raise ValueError(f"a minibatch of {len(x)} rows cannot be shared by {size()} processes")
+        raise ValueError(
+            f"a minibatch of {len(x)} rows cannot be shared by {size()} processes"
+        )
     return x.tensor_split(size())[rank()]

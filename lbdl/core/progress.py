@@ -7,7 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def progress_bar(items: Iterable[Any], wanted: bool | None = None, *, start: int = 0, label: str = "") -> Any:
+def progress_bar(
+    items: Iterable[Any],
+    wanted: bool | None = None,
+    *,
+    start: int = 0,
+    label: str = "",
+) -> Any:
     """Goes through `items`, and shows a bar with the time left where someone can see it.
 
     Args:

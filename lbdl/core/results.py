@@ -54,16 +54,20 @@ class Result:
     @property
     def provenance(self) -> str:
         """Device, wall time, memory, date and versions in one line, for the caption of a figure."""
-        versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
-        memory = "" if self.peak_bytes is None else f", {in_bytes(self.peak_bytes)}"
-        return (
-            f"{self.device}; {in_words(self.seconds)}{memory}; {self.date[:10]}; {versions}; seed {self.seed}"
+        versions = ", ".join(
+            f"{name} {number}" for name, number in self.versions.items()
         )
+        memory = "" if self.peak_bytes is None else f", {in_bytes(self.peak_bytes)}"
+        return f"{self.device}; {in_words(self.seconds)}{memory}; {self.date[:10]}; {versions}; seed {self.seed}"
 
     def save(self, path: Path) -> None:
         """Writes the result to `path` in one move."""
         numpy = importlib.import_module("numpy")
-        about = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "arrays"}
+        about = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name != "arrays"
+        }
         arrays = {name: array.numpy() for name, array in self.arrays.items()}
         buffer = io.BytesIO()
         numpy.savez_compressed(buffer, **{ABOUT: json.dumps(about)}, **arrays)
@@ -80,10 +84,22 @@ def read_result(path: Path) -> Result:
     try:
         with numpy.load(path, allow_pickle=False) as file:
             about = json.loads(str(file[ABOUT]))
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name != ABOUT}
+            arrays = {
+                name: torch.from_numpy(file[name])
+                for name in file.files
+                if name != ABOUT
+            }
         return Result(**about, arrays=arrays)
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise ValueError(f"{path} is damaged, or no result of an experiment: {problem}") from problem
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+    ) as problem:
+        raise ValueError(
+            f"{path} is damaged, or no result of an experiment: {problem}"
+        ) from problem
 
 
 def sort_findings(found: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -99,7 +115,9 @@ def sort_findings(found: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         TypeError: `found` is no dict, or something in it is none of these.
     """
     if not isinstance(found, dict):
-        raise TypeError(f"an experiment must return a dict of arrays and numbers, got {type(found).__name__}")
+        raise TypeError(
+            f"an experiment must return a dict of arrays and numbers, got {type(found).__name__}"
+        )
     numbers: dict[str, Any] = {}
     arrays: dict[str, Tensor] = {}
     for name, value in found.items():
@@ -108,7 +126,9 @@ def sort_findings(found: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         elif hasattr(value, "__array__") and name != ABOUT:
             arrays[name] = torch.as_tensor(value).detach().cpu()
         else:
-            raise TypeError(f"the finding {name!r} must be an array or a number, got {type(value).__name__}")
+            raise TypeError(
+                f"the finding {name!r} must be an array or a number, got {type(value).__name__}"
+            )
     return numbers, arrays
 
 
@@ -123,7 +143,11 @@ def circumstances() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what decides a result's last digits: this library, Python, torch, CUDA, NumPy."""
-    found = {"lbdl": lbdl.__version__, "python": platform.python_version(), "torch": torch.__version__}
+    found = {
+        "lbdl": lbdl.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
     if torch.version.cuda is not None:
         found["cuda"] = torch.version.cuda
     with suppress(PackageNotFoundError):
@@ -133,10 +157,22 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """The commit of the checkout that this library lies in, "-dirty" where it has changes, or "unknown"."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    command = [
+        "git",
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+        "--exclude=*",
+    ]
     try:
         done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+            command,
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"

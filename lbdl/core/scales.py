@@ -14,11 +14,15 @@ def scale() -> str:
     Raises:
         ValueError: `LBDL_SCALE` is something else.
     """
-    return choose_scale(os.environ.get("LBDL_SCALE", "").strip() or "small", asker="LBDL_SCALE")
+    return choose_scale(
+        os.environ.get("LBDL_SCALE", "").strip() or "small", asker="LBDL_SCALE"
+    )
 
 
 def choose_scale(name: str, asker: str = "scale") -> str:
     """`name` itself, if it is a scale; the error names the setting or option (`asker`) it came from."""
     if name not in SCALES:
-        raise ValueError(f"{asker} must be one of {', '.join(SCALES)}, got {name!r}")
+        raise ValueError(
+            f"{asker} must be one of {', '.join(SCALES)}, got {name!r}"
+        )
     return name

@@ -29,7 +29,10 @@ def seed() -> int:
 
 
 def generator(
-    stream: str = "main", device: torch.device | str = "cpu", *, root: int | None = None
+    stream: str = "main",
+    device: torch.device | str = "cpu",
+    *,
+    root: int | None = None,
 ) -> torch.Generator:
     """A source of randomness that depends on the seed of the run and the name of the stream alone.
 
@@ -44,12 +47,16 @@ def generator(
     Raises:
         ValueError: `LBDL_SEED` or `root` is not a whole number >= 0.
     """
-    return torch.Generator(device).manual_seed(stream_seed(stream, seed() if root is None else root))
+    return torch.Generator(device).manual_seed(
+        stream_seed(stream, seed() if root is None else root)
+    )
 
 
 def stream_seed(stream: str, root: int) -> int:
     """64 bits out of SHA-256 of the seed and the stream's name: the same in every process, everywhere."""
-    digest = hashlib.sha256(f"{require_seed(root, 'root')}/{stream}".encode()).digest()
+    digest = hashlib.sha256(
+        f"{require_seed(root, 'root')}/{stream}".encode()
+    ).digest()
     return int.from_bytes(digest[:8], "little")
 
 

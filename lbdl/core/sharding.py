@@ -51,8 +51,13 @@ def sharded(model: nn.Module, parts: Iterable[nn.Module]) -> nn.Module:
 
 def whole_state(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     """Model and optimizer, sharded or not, by parameter names, on the CPU: empty on all processes but the first."""
-    if not optimizer.state:  # torch would take a step to have one, and Adam would count it
-        return {"model": get_model_state_dict(model, options=WHOLE), "optimizer": {}}
+    if (
+        not optimizer.state
+    ):  # torch would take a step to have one, and Adam would count it
+        return {
+            "model": get_model_state_dict(model, options=WHOLE),
+            "optimizer": {},
+        }
     weights, rest = get_state_dict(model, optimizer, options=WHOLE)
     return {"model": weights, "optimizer": rest}
 
@@ -63,4 +68,6 @@ def take_up(model: nn.Module, optimizer: Optimizer, saved: dict[str, Any]) -> No
     optimizer.zero_grad()
     optimizer.state.clear()
     if saved["optimizer"]:
-        set_optimizer_state_dict(model, optimizer, saved["optimizer"], options=WHOLE)
+        set_optimizer_state_dict(
+            model, optimizer, saved["optimizer"], options=WHOLE
+        )

@@ -58,9 +58,16 @@ class Steps:
         self._sharded = is_sharded(model)
         copied = processes.size() > 1 and not self._sharded
         self.model = DistributedDataParallel(model) if copied else model
-        self.device, self.loss, self.optimizer, self.autocast = parameter.device, loss, optimizer, autocast
+        self.device, self.loss, self.optimizer, self.autocast = (
+            parameter.device,
+            loss,
+            optimizer,
+            autocast,
+        )
         self.pieces = pieces
-        self._fits = not copied  # several processes try first, so that none waits for a failed one
+        self._fits = (
+            not copied
+        )  # several processes try first, so that none waits for a failed one
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a minibatch, the same on all processes.
@@ -81,7 +88,9 @@ class Steps:
                 sharded model, which cannot try again: the others wait in the middle of the same step.
         """
         if len(x) == 0 or len(x) != len(y):
-            raise ValueError(f"x and y must have the same number >= 1 of rows, got {len(x)} and {len(y)}")
+            raise ValueError(
+                f"x and y must have the same number >= 1 of rows, got {len(x)} and {len(y)}"
+            )
         whole, x, y = len(x), processes.share(x), processes.share(y)
         while not self._fits:
             self._rehearse(x, y, whole)
@@ -101,7 +110,9 @@ class Steps:
         else:
             self._fits = True
 
-    def _gradients(self, x: Tensor, y: Tensor, whole: int, last_is_shared: bool = True) -> Tensor | None:
+    def _gradients(
+        self, x: Tensor, y: Tensor, whole: int, last_is_shared: bool = True
+    ) -> Tensor | None:
         """Leaves the gradient in the parameters; this process's part of the loss, or None: out of memory."""
         self.optimizer.zero_grad()
         values = []
@@ -109,7 +120,9 @@ class Steps:
             for some_x, some_y, is_last in pieces_of(x, y, self.pieces):
                 with nullcontext() if is_last and last_is_shared else self._alone():
                     part = self._loss(some_x, some_y) * (len(some_x) / whole)
-                    (part * processes.size()).backward()  # data parallelism takes the mean over the processes
+                    (
+                        part * processes.size()
+                    ).backward()  # data parallelism takes the mean over the processes
                 values.append(part.detach())
         except (torch.OutOfMemoryError, RuntimeError) as problem:
             if not is_out_of_memory(problem):
@@ -118,7 +131,9 @@ class Steps:
         return torch.stack(values).sum()
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+        with torch.autocast(
+            self.device.type, self.autocast, enabled=self.autocast is not None
+        ):
             return self.loss(self.model(x), y)
 
     def _alone(self) -> AbstractContextManager[None]:
@@ -138,7 +153,9 @@ class Steps:
                 f"with --pieces {2 * self.pieces}, it goes on from its last checkpoint"
             )
         if self.pieces >= rows:
-            raise MemoryError(f"out of memory on {self.device} with a single row of the minibatch")
+            raise MemoryError(
+                f"out of memory on {self.device} with a single row of the minibatch"
+            )
         self.pieces = min(2 * self.pieces, rows)
         warnings.warn(
             f"out of memory on {self.device}: from now on {-(-rows // self.pieces)} of {rows} rows at a time, "
@@ -156,7 +173,11 @@ class Steps:
         sharding().take_up(self._bare(), self.optimizer, saved)
 
     def _bare(self) -> nn.Module:
-        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+        return (
+            self.model.module
+            if isinstance(self.model, DistributedDataParallel)
+            else self.model
+        )
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -179,13 +200,19 @@ def sharding() -> ModuleType:
     return importlib.import_module("lbdl.core.sharding")
 
 
-def pieces_of(x: Tensor, y: Tensor, pieces: int) -> Iterator[tuple[Tensor, Tensor, bool]]:
+def pieces_of(
+    x: Tensor, y: Tensor, pieces: int
+) -> Iterator[tuple[Tensor, Tensor, bool]]:
     """The rows of x and y in nearly equal pieces, at most one for each row, and whether it is the last one."""
     pieces = min(pieces, len(x))
-    for i, (some_x, some_y) in enumerate(zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)):
+    for i, (some_x, some_y) in enumerate(
+        zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)
+    ):
         yield some_x, some_y, i == pieces - 1
 
 
 def is_out_of_memory(problem: BaseException) -> bool:
     """Whether an error says that memory is used up, on CUDA or on a CPU whose memory is limited."""
-    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)
+    return isinstance(
+        problem, torch.OutOfMemoryError
+    ) or "can't allocate memory" in str(problem)

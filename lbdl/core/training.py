@@ -88,14 +88,18 @@ def train(
     return history(losses, metrics)
 
 
-def minibatches(data: Dataset, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def minibatches(
+    data: Dataset, batch_size: int, generator: Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The examples in a new random order, `batch_size` at a time: pairs x (B, ...), y (B, ...)."""
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     for rows in order.to(data.x.device).split(batch_size):
         yield data.x[rows], data.y[rows]
 
 
-def step(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, optimizer: Optimizer) -> Tensor:
+def step(
+    model: nn.Module, x: Tensor, y: Tensor, loss: Loss, optimizer: Optimizer
+) -> Tensor:
     """One step on one minibatch; returns the loss before the step, a scalar that carries no graph."""
     value = loss(model(x), y)
     optimizer.zero_grad()
@@ -154,7 +158,9 @@ def is_classes(y: Tensor) -> bool:
     return y.dtype == torch.int64 and y.dim() == 1
 
 
-def set_rates(optimizer: Optimizer, rates: list[float], factor: float = 1.0) -> None:
+def set_rates(
+    optimizer: Optimizer, rates: list[float], factor: float = 1.0
+) -> None:
     """Gives every parameter group its learning rate of `rates`, times `factor`."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate * factor
@@ -163,12 +169,21 @@ def set_rates(optimizer: Optimizer, rates: list[float], factor: float = 1.0) -> 
 def history(losses: list[Tensor], metrics: list[dict[str, Tensor]]) -> History:
     """Moves all that was measured to the CPU, at once."""
     names = metrics[0] if metrics else {}
-    validation = {name: torch.stack([values[name] for values in metrics]).cpu() for name in names}
-    return History(torch.stack(losses).cpu() if losses else torch.empty(0), validation)
+    validation = {
+        name: torch.stack([values[name] for values in metrics]).cpu()
+        for name in names
+    }
+    return History(
+        torch.stack(losses).cpu() if losses else torch.empty(0), validation
+    )
 
 
 def require_training(
-    model: nn.Module, data: Dataset, validation: Dataset | None, epochs: int, batch_size: int
+    model: nn.Module,
+    data: Dataset,
+    validation: Dataset | None,
+    epochs: int,
+    batch_size: int,
 ) -> None:
     """Raises TypeError or ValueError where `train` could not work."""
     for name, given in (("data", data), ("validation", validation)):
@@ -178,6 +193,11 @@ def require_training(
             raise ValueError(f"{name} must hold at least one example, got none")
     if next(model.parameters(), None) is None:
         raise ValueError("model must have parameters to train, got none")
-    for name, count, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1)):
+    for name, count, least in (
+        ("epochs", epochs, 0),
+        ("batch_size", batch_size, 1),
+    ):
         if not isinstance(count, int) or count < least:
-            raise ValueError(f"{name} must be a whole number >= {least}, got {count!r}")
+            raise ValueError(
+                f"{name} must be a whole number >= {least}, got {count!r}"
+            )

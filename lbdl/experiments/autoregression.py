@@ -48,7 +48,9 @@ def split_text(text: str, share: float = 0.9) -> tuple[str, str]:
     """
     cut = int(share * len(text))
     if not 0 < cut < len(text):
-        raise ValueError(f"share must leave two parts, got {share} of {len(text)} characters")
+        raise ValueError(
+            f"share must leave two parts, got {share} of {len(text)} characters"
+        )
     return text[:cut], text[cut:]
 
 
@@ -60,18 +62,38 @@ def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
 class Trial:
     """One training: a tokenizer, a network for its vocabulary, an optimizer, and the two texts as tokens."""
 
-    def __init__(self, run: Run, tokenizer: BPE, texts: tuple[str, str], options: dict, batch: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        tokenizer: BPE,
+        texts: tuple[str, str],
+        options: dict,
+        batch: int,
+    ) -> None:
         self.run, self.batch, self.window = run, batch, options["context"]
-        self.texts = [torch.tensor(tokenizer.encode(text), device=run.device) for text in texts]
+        self.texts = [
+            torch.tensor(tokenizer.encode(text), device=run.device)
+            for text in texts
+        ]
         self.sizes = [len(text.encode()) for text in texts]
         self.model = GPT(len(tokenizer), **options).to(run.device)
         if run.shard:
             sharding().sharded(self.model, self.model.blocks)
         run.compiled(self.model)
         self.draw = run.generator(f"windows/{len(tokenizer)}")
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), weight_decay=0.1, betas=(0.9, 0.95))
-        lower = torch.bfloat16 if run.device.type == "cuda" else None  # in which a GPU is fast
-        self.take_step = Steps(self.model, token_loss, self.optimizer, autocast=lower, pieces=run.pieces)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), weight_decay=0.1, betas=(0.9, 0.95)
+        )
+        lower = (
+            torch.bfloat16 if run.device.type == "cuda" else None
+        )  # in which a GPU is fast
+        self.take_step = Steps(
+            self.model,
+            token_loss,
+            self.optimizer,
+            autocast=lower,
+            pieces=run.pieces,
+        )
 
     def train(self, steps: range, of: int, rate: float) -> None:
         """Some steps out of `of`, with a rate that rises for a moment and falls along a cosine."""
@@ -87,8 +109,14 @@ class Trial:
         self.model.eval()
         share = min(1.0, self.sizes[1] / self.sizes[part])
         tokens = self.texts[part][: max(2, int(share * len(self.texts[part])))]
-        logs = stream_log_probs(self.model, tokens, self.window, max(1, self.window // 2))
-        return float(bits_per_byte(-logs.mean(), len(logs), max(1, round(share * self.sizes[part]))))
+        logs = stream_log_probs(
+            self.model, tokens, self.window, max(1, self.window // 2)
+        )
+        return float(
+            bits_per_byte(
+                -logs.mean(), len(logs), max(1, round(share * self.sizes[part]))
+            )
+        )
 
 
 @experiment(
@@ -97,7 +125,13 @@ class Trial:
     shows="bits per byte of a small language model, against the number of BPE merges of its tokenizer",
     small={
         "merges": [0, 64, 512],
-        "options": {"context": 32, "width": 32, "layers": 1, "heads": 2, "dropout": 0.0},
+        "options": {
+            "context": 32,
+            "width": 32,
+            "layers": 1,
+            "heads": 2,
+            "dropout": 0.0,
+        },
         "batch": 16,
         "steps": 80,
         "rate": 3e-3,
@@ -105,7 +139,13 @@ class Trial:
     },
     cpu={
         "merges": [0, 32, 128, 512, 2048],
-        "options": {"context": 64, "width": 64, "layers": 2, "heads": 4, "dropout": 0.0},
+        "options": {
+            "context": 64,
+            "width": 64,
+            "layers": 2,
+            "heads": 4,
+            "dropout": 0.0,
+        },
         "batch": 16,
         "steps": 600,
         "rate": 3e-3,
@@ -113,7 +153,13 @@ class Trial:
     },
     full={
         "merges": [0, 32, 128, 512, 2048, 8192],
-        "options": {"context": 256, "width": 384, "layers": 6, "heads": 6, "dropout": 0.2},
+        "options": {
+            "context": 256,
+            "width": 384,
+            "layers": 6,
+            "heads": 6,
+            "dropout": 0.2,
+        },
         "batch": 64,
         "steps": 3000,
         "rate": 1e-3,
@@ -123,7 +169,13 @@ class Trial:
     able=("compile", "shard", "pieces"),
 )
 def merges(
-    run: Run, merges: list[int], options: dict, batch: int, steps: int, rate: float, measured: int
+    run: Run,
+    merges: list[int],
+    options: dict,
+    batch: int,
+    steps: int,
+    rate: float,
+    measured: int,
 ) -> dict[str, Tensor]:
     """Bits per byte during the training of one GPT for each number of merges.
 
@@ -147,7 +199,9 @@ def merges(
     Source: Sennrich, Haddow & Birch 2016, arXiv:1508.07909; Gao et al. 2020, arXiv:2101.00027 (bits per byte).
     """
     if steps % measured:
-        raise ValueError(f"steps must be a multiple of measured, got {steps} and {measured}")
+        raise ValueError(
+            f"steps must be a multiple of measured, got {steps} and {measured}"
+        )
     texts = split_text(data.english())
     tokenizer = train_bpe(texts[0], max(merges))
     bits, density, parameters = torch.zeros(len(merges), 2, measured), [], []

@@ -41,7 +41,9 @@ class Half(nn.Module):
         return torch.tanh(x @ self.weight + self.bias)
 
 
-def blocks_of(depth: int, width: int, generator: Generator, device: torch.device) -> list[ReversibleBlock]:
+def blocks_of(
+    depth: int, width: int, generator: Generator, device: torch.device
+) -> list[ReversibleBlock]:
     """`depth` blocks on `device`, with room for their gradients made beforehand, which is not measured.
 
     Args:
@@ -55,7 +57,10 @@ def blocks_of(depth: int, width: int, generator: Generator, device: torch.device
 
     Source: definition.
     """
-    made = [ReversibleBlock(Half(width, generator), Half(width, generator)).to(device) for _ in range(depth)]
+    made = [
+        ReversibleBlock(Half(width, generator), Half(width, generator)).to(device)
+        for _ in range(depth)
+    ]
     for p in (p for block in made for p in block.parameters()):
         p.grad = torch.zeros_like(p)
     return made
@@ -75,11 +80,15 @@ def equal(blocks: list[ReversibleBlock], x: Tensor) -> Tensor:
 
 
 def tapered(blocks: list[ReversibleBlock], x: Tensor) -> Tensor:
-    return checkpoint_chain([stacked(block) for block in blocks], x, best_tapered_lengths(len(blocks)))
+    return checkpoint_chain(
+        [stacked(block) for block in blocks], x, best_tapered_lengths(len(blocks))
+    )
 
 
 def revolve(blocks: list[ReversibleBlock], x: Tensor) -> Tensor:
-    return checkpoint_revolve([stacked(block) for block in blocks], x, 1 + int(math.log2(len(blocks))))
+    return checkpoint_revolve(
+        [stacked(block) for block in blocks], x, 1 + int(math.log2(len(blocks)))
+    )
 
 
 def reversible(blocks: list[ReversibleBlock], x: Tensor) -> Tensor:
@@ -100,8 +109,18 @@ WAYS: dict[str, Way] = {
     chapter="foundations/backpropagation",
     shows="peak memory and time of a training step against depth, with and without states kept",
     small={"depths": [4, 8, 16, 32], "width": 16, "batch": 1024, "repeats": 0},
-    cpu={"depths": [4, 8, 16, 32, 64, 128, 256], "width": 32, "batch": 2048, "repeats": 7},
-    full={"depths": [4, 8, 16, 32, 64, 128, 256, 512, 1024], "width": 256, "batch": 65536, "repeats": 2},
+    cpu={
+        "depths": [4, 8, 16, 32, 64, 128, 256],
+        "width": 32,
+        "batch": 2048,
+        "repeats": 7,
+    },
+    full={
+        "depths": [4, 8, 16, 32, 64, 128, 256, 512, 1024],
+        "width": 256,
+        "batch": 65536,
+        "repeats": 2,
+    },
 )
 def memory_against_depth(
     run: Run, depths: list[int], width: int, batch: int, repeats: int
@@ -125,36 +144,55 @@ def memory_against_depth(
 
     Source: Chen et al. 2016, arXiv:1604.06174; Gomez et al. 2017, arXiv:1707.04585.
     """
-    x = torch.randn(2, batch, width, generator=run.generator("input")).to(run.device)
+    x = torch.randn(2, batch, width, generator=run.generator("input")).to(
+        run.device
+    )
     found = torch.full((3, len(WAYS), len(depths)), math.nan, dtype=torch.float64)
     for i in run.chunks(len(depths), found=found):
-        blocks = blocks_of(depths[i], width, run.generator(f"blocks {depths[i]}"), run.device)
-        gradients, peaks = zip(*(measured(way, blocks, x) for way in WAYS.values()), strict=True)
-        reference = next((gradient for gradient in gradients if gradient is not None), None)
+        blocks = blocks_of(
+            depths[i], width, run.generator(f"blocks {depths[i]}"), run.device
+        )
+        gradients, peaks = zip(
+            *(measured(way, blocks, x) for way in WAYS.values()), strict=True
+        )
+        reference = next(
+            (gradient for gradient in gradients if gradient is not None), None
+        )
         able = [gradient is not None for gradient in gradients]
         found[0, :, i] = torch.tensor(peaks)
         found[1, :, i] = fastest(able, blocks, x, repeats)
-        found[2, :, i] = torch.tensor([difference(gradient, reference) for gradient in gradients])
+        found[2, :, i] = torch.tensor(
+            [difference(gradient, reference) for gradient in gradients]
+        )
     times = {"seconds": found[1]} if repeats else {}
     sizes = {"depths": torch.tensor(depths), "state": torch.tensor(x.nbytes)}
     return {"peaks": found[0], "errors": found[2]} | sizes | times
 
 
-def measured(way: Way, blocks: list[ReversibleBlock], x: Tensor) -> tuple[Tensor | None, float]:
+def measured(
+    way: Way, blocks: list[ReversibleBlock], x: Tensor
+) -> tuple[Tensor | None, float]:
     """The gradient of the first weights, and the peak; nothing where memory runs out."""
     try:
         gradient = both_passes(way, blocks, x)
-        return gradient, float(peak_bytes(lambda: both_passes(way, blocks, x), x.device))
+        return gradient, float(
+            peak_bytes(lambda: both_passes(way, blocks, x), x.device)
+        )
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
         return None, math.nan
 
 
-def fastest(able: list[bool], blocks: list[ReversibleBlock], x: Tensor, repeats: int) -> Tensor:
+def fastest(
+    able: list[bool], blocks: list[ReversibleBlock], x: Tensor, repeats: int
+) -> Tensor:
     """Least seconds of each way (5,), taking turns, so that a slow moment of the machine hits all."""
     seconds = torch.full((len(WAYS),), math.inf)
     for _ in range(repeats):
-        turn = [timed(way, blocks, x) if a else math.nan for way, a in zip(WAYS.values(), able, strict=True)]
+        turn = [
+            timed(way, blocks, x) if a else math.nan
+            for way, a in zip(WAYS.values(), able, strict=True)
+        ]
         seconds = torch.minimum(seconds, torch.tensor(turn))
     return seconds
 

@@ -23,7 +23,10 @@ Window = Sequence[
 
 CEILING = 1e6  # a loss above this many times the first one, or none at all, counts as this
 LAST = 20  # a training has converged when the mean of its last 20 losses is below the first
-ELEMENTS = {"cpu": 2**18, "cuda": 2**24}  # hidden activations at a time: on a CPU they stay in its cache
+ELEMENTS = {
+    "cpu": 2**18,
+    "cuda": 2**24,
+}  # hidden activations at a time: on a CPU they stay in its cache
 
 
 class Task(NamedTuple):
@@ -36,7 +39,11 @@ class Task(NamedTuple):
 
 
 def random_task(
-    width: int, seed: int, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    width: int,
+    seed: int,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> Task:
     """Standard normal inputs, targets and weights; as many examples as weights, which can just be fitted.
 
@@ -61,7 +68,14 @@ def random_task(
     generator = torch.Generator().manual_seed(seed)
     examples = width**2 + width
     shapes = ((examples, width), (examples,), (width, width), (width,))
-    return Task(*(torch.randn(s, generator=generator, dtype=torch.float64).to(device, dtype) for s in shapes))
+    return Task(
+        *(
+            torch.randn(s, generator=generator, dtype=torch.float64).to(
+                device, dtype
+            )
+            for s in shapes
+        )
+    )
 
 
 # --- Training many networks at once -------------------------------------------------------------------------
@@ -107,11 +121,22 @@ def train_networks(task: Task, rates: Tensor, steps: int) -> Tensor:
     """
     require_training(rates, steps)
 
-    def step(hidden: Tensor, output: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        gradients, loss = torch.func.grad_and_value(network_loss, argnums=(0, 1))(hidden, output, task)
-        return hidden - rate[0] * gradients[0], output - rate[1] * gradients[1], loss
+    def step(
+        hidden: Tensor, output: Tensor, rate: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        gradients, loss = torch.func.grad_and_value(network_loss, argnums=(0, 1))(
+            hidden, output, task
+        )
+        return (
+            hidden - rate[0] * gradients[0],
+            output - rate[1] * gradients[1],
+            loss,
+        )
 
-    hidden, output = task.hidden.expand(len(rates), -1, -1), task.output.expand(len(rates), -1)
+    hidden, output = (
+        task.hidden.expand(len(rates), -1, -1),
+        task.output.expand(len(rates), -1),
+    )
     losses = []
     for _ in range(steps):
         hidden, output, loss = torch.func.vmap(step)(hidden, output, rates)
@@ -143,16 +168,26 @@ def network_step(
 
     Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
-    active = fast_tanh_((x @ hidden.flatten(1)).unflatten(1, output.shape))  # (N, n, M)
+    active = fast_tanh_(
+        (x @ hidden.flatten(1)).unflatten(1, output.shape)
+    )  # (N, n, M)
     residual = (active * output).sum(1) / len(output) - y  # (N, M)
     slope = 2 / (len(output) * len(y)) * residual
     to_output = (active * slope.unsqueeze(1)).sum(0)  # (n, M)
     back = (1 - active.square()) * slope.unsqueeze(1)  # (N, n, M), v left out
-    to_hidden = (x.T @ back.flatten(1)).unflatten(1, output.shape) * output  # (n, n, M), with v
-    return hidden - rates[0] * to_hidden, output - rates[1] * to_output, residual.square().mean(0)
+    to_hidden = (x.T @ back.flatten(1)).unflatten(
+        1, output.shape
+    ) * output  # (n, n, M), with v
+    return (
+        hidden - rates[0] * to_hidden,
+        output - rates[1] * to_output,
+        residual.square().mean(0),
+    )
 
 
-def fast_train_networks(task: Task, rates: Tensor, steps: int, step: Step = network_step) -> Tensor:
+def fast_train_networks(
+    task: Task, rates: Tensor, steps: int, step: Step = network_step
+) -> Tensor:
     """`train_networks` by `network_step`.
 
     Args:
@@ -182,7 +217,11 @@ def fast_train_networks(task: Task, rates: Tensor, steps: int, step: Step = netw
 
 def fast_tanh_(x: Tensor) -> Tensor:
     """tanh(x) = 2 sigmoid(2x) - 1, in place: on a CPU torch's sigmoid is three times as fast as its tanh."""
-    return x.mul_(2).sigmoid_().mul_(2).sub_(1) if x.device.type == "cpu" else x.tanh_()
+    return (
+        x.mul_(2).sigmoid_().mul_(2).sub_(1)
+        if x.device.type == "cpu"
+        else x.tanh_()
+    )
 
 
 def require_training(rates: Tensor, steps: int) -> None:
@@ -216,8 +255,14 @@ def convergence_measure(losses: Tensor) -> Tensor:
     Source: Sohl-Dickstein 2024 and its code, arXiv:2402.06184.
     """
     if losses.dim() == 0 or len(losses) == 0:
-        raise ValueError(f"losses must be (T, ...) with T >= 1, got shape {tuple(losses.shape)}")
-    relative = (losses / losses[0]).nan_to_num(nan=CEILING, posinf=CEILING).clamp(max=CEILING)
+        raise ValueError(
+            f"losses must be (T, ...) with T >= 1, got shape {tuple(losses.shape)}"
+        )
+    relative = (
+        (losses / losses[0])
+        .nan_to_num(nan=CEILING, posinf=CEILING)
+        .clamp(max=CEILING)
+    )
     converged = relative[-LAST:].mean(0) < 1
     return torch.where(converged, -relative.sum(0), relative.reciprocal().sum(0))
 
@@ -240,8 +285,13 @@ def grid_of_rates(window: Window, resolution: int) -> Tensor:
     Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     if resolution < 2 or [len(side) for side in window] != [2, 2]:
-        raise ValueError(f"need resolution >= 2 and two ranges, got {resolution} and {window}")
-    across, up = (torch.linspace(low, high, resolution, dtype=torch.float64) for low, high in window)
+        raise ValueError(
+            f"need resolution >= 2 and two ranges, got {resolution} and {window}"
+        )
+    across, up = (
+        torch.linspace(low, high, resolution, dtype=torch.float64)
+        for low, high in window
+    )
     return 10 ** torch.stack(torch.meshgrid(across, up, indexing="xy"), dim=-1)
 
 
@@ -281,16 +331,27 @@ def trainability_map(
     task = random_task(width, seed, device=device, dtype=dtype)
     rates = grid_of_rates(window, resolution).flatten(0, 1).to(device, dtype)
     pieces = rates.split(networks_at_once(task))
-    measured = [measure(task, piece, steps) for piece in progress_bar(pieces, progress, label="trainings")]
+    measured = [
+        measure(task, piece, steps)
+        for piece in progress_bar(pieces, progress, label="trainings")
+    ]
     return torch.cat(measured).view(resolution, resolution)
 
 
-def measure(task: Task, rates: Tensor, steps: int, step: Step = network_step) -> Tensor:
-    return convergence_measure(fast_train_networks(task, rates, steps, step)).float().cpu()
+def measure(
+    task: Task, rates: Tensor, steps: int, step: Step = network_step
+) -> Tensor:
+    return (
+        convergence_measure(fast_train_networks(task, rates, steps, step))
+        .float()
+        .cpu()
+    )
 
 
 def networks_at_once(task: Task) -> int:
-    return max(1, ELEMENTS.get(task.x.device.type, ELEMENTS["cpu"]) // task.x.numel())
+    return max(
+        1, ELEMENTS.get(task.x.device.type, ELEMENTS["cpu"]) // task.x.numel()
+    )
 
 
 def shades(measures: Tensor, levels: int = 256) -> Tensor:
@@ -323,7 +384,9 @@ def shades(measures: Tensor, levels: int = 256) -> Tensor:
 
 def ranks(x: Tensor, levels: int) -> Tensor:
     """Which of `levels` equally full bins each value falls into, uint8; equal values fall into the same."""
-    return (torch.searchsorted(x.sort().values, x) * levels // max(1, len(x))).to(torch.uint8)
+    return (torch.searchsorted(x.sort().values, x) * levels // max(1, len(x))).to(
+        torch.uint8
+    )
 
 
 # --- How rough the border is --------------------------------------------------------------------------------
@@ -346,8 +409,17 @@ def border(converged: Tensor) -> Tensor:
     Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     if converged.dim() != 2 or min(converged.shape) < 2:
-        raise ValueError(f"converged must be (R, S) with sides >= 2, got shape {tuple(converged.shape)}")
-    four = torch.stack([converged[:-1, :-1], converged[1:, :-1], converged[:-1, 1:], converged[1:, 1:]])
+        raise ValueError(
+            f"converged must be (R, S) with sides >= 2, got shape {tuple(converged.shape)}"
+        )
+    four = torch.stack(
+        [
+            converged[:-1, :-1],
+            converged[1:, :-1],
+            converged[:-1, 1:],
+            converged[1:, 1:],
+        ]
+    )
     return four.any(0) & ~four.all(0)
 
 
@@ -369,9 +441,13 @@ def box_counts(points: Tensor) -> tuple[Tensor, Tensor]:
     """
     if points.dim() != 2:
         raise ValueError(f"points must be (R, S), got shape {tuple(points.shape)}")
-    sizes = [2**k for k in range(max(1, int(math.log2(max(1, min(points.shape)))) - 1))]
+    sizes = [
+        2**k for k in range(max(1, int(math.log2(max(1, min(points.shape)))) - 1))
+    ]
     pixels = points.float()[None, None]
-    counts = [int(F.max_pool2d(pixels, size, ceil_mode=True).sum()) for size in sizes]
+    counts = [
+        int(F.max_pool2d(pixels, size, ceil_mode=True).sum()) for size in sizes
+    ]
     return torch.tensor(sizes), torch.tensor(counts)
 
 
@@ -395,7 +471,9 @@ def box_dimension(points: Tensor) -> float:
     if len(sizes) < 2 or counts[0] == 0:
         return math.nan
     x, y = -sizes.double().log(), counts.double().log()
-    return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+    return float(
+        ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+    )
 
 
 # --- The experiment -----------------------------------------------------------------------------------------
@@ -413,9 +491,27 @@ WINDOWS = [  # the whole, and three times closer at the border
     "trainability",
     chapter="foundations/gradient_descent",
     shows="the border between rates that train a network and rates that do not is a fractal",
-    small={"resolution": 64, "width": 8, "steps": 200, "windows": WINDOWS[:1], "stored": 64},
-    cpu={"resolution": 720, "width": 8, "steps": 300, "windows": WINDOWS, "stored": 360},
-    full={"resolution": 2048, "width": 16, "steps": 500, "windows": WINDOWS, "stored": 360},
+    small={
+        "resolution": 64,
+        "width": 8,
+        "steps": 200,
+        "windows": WINDOWS[:1],
+        "stored": 64,
+    },
+    cpu={
+        "resolution": 720,
+        "width": 8,
+        "steps": 300,
+        "windows": WINDOWS,
+        "stored": 360,
+    },
+    full={
+        "resolution": 2048,
+        "width": 16,
+        "steps": 500,
+        "windows": WINDOWS,
+        "stored": 360,
+    },
     able=("compile",),
 )
 def trainability(
@@ -446,16 +542,24 @@ def trainability(
 
     Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
-    task = random_task(width, run.seed, device=run.device, dtype=getattr(torch, dtype))
-    rates = torch.stack([grid_of_rates(window, resolution) for window in windows]).flatten(0, 2)
+    task = random_task(
+        width, run.seed, device=run.device, dtype=getattr(torch, dtype)
+    )
+    rates = torch.stack(
+        [grid_of_rates(window, resolution) for window in windows]
+    ).flatten(0, 2)
     pieces = rates.split(16 * networks_at_once(task))
     maps, step = torch.zeros(len(rates)), run.compiled(network_step)
     for i in run.chunks(len(pieces), maps=maps):
         begin = i * len(pieces[0])
-        for piece in pieces[i].to(run.device, task.x.dtype).split(networks_at_once(task)):
+        for piece in (
+            pieces[i].to(run.device, task.x.dtype).split(networks_at_once(task))
+        ):
             maps[begin : begin + len(piece)] = measure(task, piece, steps, step)
             begin += len(piece)
-    return summary(maps.view(-1, resolution, resolution), stored) | {"windows": torch.tensor(windows)}
+    return summary(maps.view(-1, resolution, resolution), stored) | {
+        "windows": torch.tensor(windows)
+    }
 
 
 def summary(maps: Tensor, stored: int) -> dict[str, Tensor]:
@@ -464,7 +568,9 @@ def summary(maps: Tensor, stored: int) -> dict[str, Tensor]:
     borders = [border(m < 0) for m in maps]
     sizes, counts = zip(*(box_counts(b) for b in borders), strict=True)
     return {
-        "pictures": torch.stack([shades(m, LEVELS)[::stride, ::stride] for m in maps]),
+        "pictures": torch.stack(
+            [shades(m, LEVELS)[::stride, ::stride] for m in maps]
+        ),
         "sizes": sizes[0],
         "counts": torch.stack(counts),
         "dimensions": torch.tensor([box_dimension(b) for b in borders]),

@@ -18,7 +18,14 @@ from lbdl.core.experiments import Run, experiment
 from lbdl.core.steps import Steps
 from lbdl.core.training import minibatches, predict
 
-__all__ = ["Networks", "double_descent", "noisy_labels", "squared_error", "threshold_width", "weights_of"]
+__all__ = [
+    "Networks",
+    "double_descent",
+    "noisy_labels",
+    "squared_error",
+    "threshold_width",
+    "weights_of",
+]
 
 CLASSES = 10
 
@@ -40,16 +47,36 @@ class Networks(nn.Module):
     Source: Belkin et al. 2019, arXiv:1812.11118.
     """
 
-    def __init__(self, generators: list[Generator], inputs: int, width: int, outputs: int = CLASSES) -> None:
+    def __init__(
+        self,
+        generators: list[Generator],
+        inputs: int,
+        width: int,
+        outputs: int = CLASSES,
+    ) -> None:
         super().__init__()
         R = len(generators)
-        first = [torch.randn(inputs, width, generator=g) / inputs**0.5 for g in generators]
-        second = [torch.randn(width, outputs, generator=g) / width**0.5 for g in generators]
-        self.A, self.a = nn.Parameter(torch.stack(first)), nn.Parameter(torch.zeros(R, 1, width))
-        self.B, self.b = nn.Parameter(torch.stack(second)), nn.Parameter(torch.zeros(R, 1, outputs))
+        first = [
+            torch.randn(inputs, width, generator=g) / inputs**0.5
+            for g in generators
+        ]
+        second = [
+            torch.randn(width, outputs, generator=g) / width**0.5
+            for g in generators
+        ]
+        self.A, self.a = (
+            nn.Parameter(torch.stack(first)),
+            nn.Parameter(torch.zeros(R, 1, width)),
+        )
+        self.B, self.b = (
+            nn.Parameter(torch.stack(second)),
+            nn.Parameter(torch.zeros(R, 1, outputs)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.baddbmm(self.a, x.expand(len(self.A), *x.shape), self.A).relu()  # (R, n, h)
+        hidden = torch.baddbmm(
+            self.a, x.expand(len(self.A), *x.shape), self.A
+        ).relu()  # (R, n, h)
         return torch.baddbmm(self.b, hidden, self.B).movedim(0, 1)  # (n, R, K)
 
 
@@ -77,7 +104,9 @@ def squared_errors(scores: Tensor, classes: Tensor) -> Tensor:
     return (scores - targets).square().sum(-1).mean(0)  # (R,)
 
 
-def noisy_labels(classes: Tensor, noise: float, generators: list[Generator]) -> Tensor:
+def noisy_labels(
+    classes: Tensor, noise: float, generators: list[Generator]
+) -> Tensor:
     """The labels of every run: a share of them replaced by classes drawn at random.
 
         with probability `noise` uniform over the classes (the right one among them), else as it is
@@ -100,7 +129,13 @@ def noisy_labels(classes: Tensor, noise: float, generators: list[Generator]) -> 
     columns = []
     for generator in generators:
         drawn = torch.randint(CLASSES, classes.shape, generator=generator)
-        columns.append(torch.where(torch.rand(classes.shape, generator=generator) < noise, drawn, classes))
+        columns.append(
+            torch.where(
+                torch.rand(classes.shape, generator=generator) < noise,
+                drawn,
+                classes,
+            )
+        )
     return torch.stack(columns, dim=-1)
 
 
@@ -141,8 +176,53 @@ def threshold_width(examples: int, inputs: int, outputs: int = CLASSES) -> float
 
 
 SMALL = [1, 2, 4, 7, 10, 13, 17, 25, 50, 150]
-CPU = [1, 2, 3, 5, 8, 12, 18, 26, 36, 46, 56, 66, 78, 92, 110, 140, 190, 270, 400, 600]
-FULL = [1, 2, 3, 5, 8, 12, 18, 26, 38, 56, 82, 120, 175, 250, 330, 410, 480, 540, 590, 630, 660, 685, 710]
+CPU = [
+    1,
+    2,
+    3,
+    5,
+    8,
+    12,
+    18,
+    26,
+    36,
+    46,
+    56,
+    66,
+    78,
+    92,
+    110,
+    140,
+    190,
+    270,
+    400,
+    600,
+]
+FULL = [
+    1,
+    2,
+    3,
+    5,
+    8,
+    12,
+    18,
+    26,
+    38,
+    56,
+    82,
+    120,
+    175,
+    250,
+    330,
+    410,
+    480,
+    540,
+    590,
+    630,
+    660,
+    685,
+    710,
+]
 BEYOND = [740, 780, 830, 900, 1000, 1200, 1500, 2000, 2800, 4000, 5600, 8000]
 
 
@@ -203,16 +283,31 @@ def double_descent(
     training, test = standardised(task, examples)
     test = test.to(run.device)
     inputs = training.x.shape[-1]
-    jobs = [(i, group) for i in range(len(widths)) for group in groups(runs, together)]
+    jobs = [
+        (i, group) for i in range(len(widths)) for group in groups(runs, together)
+    ]
     found = torch.zeros(4, len(widths), runs)
     for job in run.chunks(len(jobs), found=found):
         i, group = jobs[job]
-        starts = [run.generator(f"start of {r} at width {widths[i]}") for r in group]
-        labels = noisy_labels(training.y, noise, [run.generator(f"labels of {r}") for r in group])
+        starts = [
+            run.generator(f"start of {r} at width {widths[i]}") for r in group
+        ]
+        labels = noisy_labels(
+            training.y, noise, [run.generator(f"labels of {r}") for r in group]
+        )
         noisy = Dataset(training.x, labels).to(run.device)
         model = Networks(starts, inputs, widths[i]).to(run.device)
-        fit(model, noisy, steps, batch, lr, run.generator(f"batches at width {widths[i]}"))
-        found[:, i, group] = torch.cat([judge(model, noisy), judge(model, test)]).cpu()
+        fit(
+            model,
+            noisy,
+            steps,
+            batch,
+            lr,
+            run.generator(f"batches at width {widths[i]}"),
+        )
+        found[:, i, group] = torch.cat(
+            [judge(model, noisy), judge(model, test)]
+        ).cpu()
     names = ("train_loss", "train_error", "test_loss", "test_error")
     return {
         **dict(zip(names, found, strict=True)),
@@ -227,25 +322,42 @@ def standardised(task: str, examples: int) -> tuple[Dataset, Dataset]:
     splits: data.Splits = {"digits": data.digits, "mnist1d": data.mnist1d}[task]()
     mean = splits.train.x.mean(0)
     scale = (splits.train.x - mean).square().mean().sqrt()
-    return tuple(Dataset((d.x - mean) / scale, d.y) for d in (splits.train[:examples], splits.test))  # type: ignore[return-value]
+    return tuple(
+        Dataset((d.x - mean) / scale, d.y)
+        for d in (splits.train[:examples], splits.test)
+    )  # type: ignore[return-value]
 
 
 def groups(runs: int, together: int) -> list[list[int]]:
     """The numbers of the runs, so many at a time."""
-    return [list(range(first, min(first + together, runs))) for first in range(0, runs, together)]
+    return [
+        list(range(first, min(first + together, runs)))
+        for first in range(0, runs, together)
+    ]
 
 
-def fit(model: Networks, examples: Dataset, steps: int, batch: int, lr: float, generator: Generator) -> None:
+def fit(
+    model: Networks,
+    examples: Dataset,
+    steps: int,
+    batch: int,
+    lr: float,
+    generator: Generator,
+) -> None:
     """Trains all networks for so many steps of Adam."""
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     schedule = CosineAnnealingLR(optimizer, steps)
     take_step = Steps(model, squared_error, optimizer)
-    for _, (x, y) in zip(range(steps), forever(examples, batch, generator), strict=False):
+    for _, (x, y) in zip(
+        range(steps), forever(examples, batch, generator), strict=False
+    ):
         take_step(x, y)
         schedule.step()
 
 
-def forever(examples: Dataset, batch: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def forever(
+    examples: Dataset, batch: int, generator: Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Minibatches, epoch after epoch."""
     while True:
         yield from minibatches(examples, batch, generator)

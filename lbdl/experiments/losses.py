@@ -30,7 +30,14 @@ from lbdl.foundations.losses import (
     recall_at,
 )
 
-METHODS = ("pixels", "untrained", "cross-entropy", "batch-hard triplet", "semi-hard triplet", "InfoNCE")
+METHODS = (
+    "pixels",
+    "untrained",
+    "cross-entropy",
+    "batch-hard triplet",
+    "semi-hard triplet",
+    "InfoNCE",
+)
 TASKS = ("seen", "unseen")
 MEASURES = ("recall at 1", "mean average precision")
 CLASSES = 10
@@ -51,7 +58,9 @@ class Embedding(nn.Module):
         generator: draws the initial weights, on the CPU.
     """
 
-    def __init__(self, inputs: int, width: int, dim: int, generator: Generator) -> None:
+    def __init__(
+        self, inputs: int, width: int, dim: int, generator: Generator
+    ) -> None:
         super().__init__()
         sizes = (inputs, width, width, dim)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
@@ -59,7 +68,10 @@ class Embedding(nn.Module):
             for layer in self.layers:
                 assert isinstance(layer, nn.Linear)
                 fan = layer.in_features
-                layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * (2 / fan) ** 0.5)
+                layer.weight.copy_(
+                    torch.randn(layer.weight.shape, generator=generator)
+                    * (2 / fan) ** 0.5
+                )
                 layer.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,11 +92,15 @@ class Classifier(nn.Module):
         generator: draws the initial weights, on the CPU.
     """
 
-    def __init__(self, embedding: nn.Module, dim: int, classes: int, generator: Generator) -> None:
+    def __init__(
+        self, embedding: nn.Module, dim: int, classes: int, generator: Generator
+    ) -> None:
         super().__init__()
         self.embedding, self.head = embedding, nn.Linear(dim, classes)
         with torch.no_grad():
-            self.head.weight.copy_(torch.randn(classes, dim, generator=generator) / dim**0.5)
+            self.head.weight.copy_(
+                torch.randn(classes, dim, generator=generator) / dim**0.5
+            )
             self.head.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,7 +123,10 @@ def balanced_rows(y: Tensor, each: int, generator: Generator) -> Tensor:
         Row numbers (each * K,), int64; row r of the batch is of the (r mod K)-th class present.
     """
     pools = [(y == c).nonzero().squeeze(1) for c in y.unique()]
-    picked = [pool[torch.randint(len(pool), (each,), generator=generator)] for pool in pools]
+    picked = [
+        pool[torch.randint(len(pool), (each,), generator=generator)]
+        for pool in pools
+    ]
     return torch.stack(picked, dim=1).flatten()
 
 
@@ -138,7 +157,9 @@ def over_groups(loss: Loss) -> Loss:
 
     So the groups of a step can be treated one after the other, or by several processes.
     """
-    return lambda z, y: torch.stack([loss(*group) for group in zip(z, y, strict=True)]).mean()
+    return lambda z, y: torch.stack(
+        [loss(*group) for group in zip(z, y, strict=True)]
+    ).mean()
 
 
 # --- One training, one examination --------------------------------------------------------------------------
@@ -176,20 +197,38 @@ def train_embedding(
         ValueError: there is no such method.
     """
     if method not in METHODS[1:]:
-        raise ValueError(f"method must be one of {', '.join(METHODS[1:])}, got {method!r}")
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS[1:])}, got {method!r}"
+        )
     embedding = Embedding(examples.x.shape[1], width, dim, generator).to(device)
     model: nn.Module = embedding
     if method == "cross-entropy":
-        model = Classifier(embedding, dim, len(examples.y.unique()), generator).to(device)
+        model = Classifier(embedding, dim, len(examples.y.unique()), generator).to(
+            device
+        )
     if method != "untrained":
-        drawn = torch.stack([balanced_rows(examples.y, each, generator) for _ in range(steps * groups)])
-        take_steps(model, examples.to(device), drawn.view(steps, groups, -1).to(device), LOSSES[method])
+        drawn = torch.stack(
+            [
+                balanced_rows(examples.y, each, generator)
+                for _ in range(steps * groups)
+            ]
+        )
+        take_steps(
+            model,
+            examples.to(device),
+            drawn.view(steps, groups, -1).to(device),
+            LOSSES[method],
+        )
     return embedding
 
 
-def take_steps(model: nn.Module, examples: Dataset, batches: Tensor, loss: Loss) -> None:
+def take_steps(
+    model: nn.Module, examples: Dataset, batches: Tensor, loss: Loss
+) -> None:
     """One step of AdamW, at the rate 0.002, for each batch of row numbers (steps, G, B)."""
-    take_step = Steps(model, over_groups(loss), torch.optim.AdamW(model.parameters(), lr=2e-3))
+    take_step = Steps(
+        model, over_groups(loss), torch.optim.AdamW(model.parameters(), lr=2e-3)
+    )
     for rows in batches:
         take_step(examples.x[rows], examples.y[rows])
 
@@ -205,10 +244,14 @@ def retrieval(points: Tensor, labels: Tensor) -> Tensor:
         The two measures (2,), float32.
     """
     relevance = ranked_relevance(points, labels)
-    return torch.stack([recall_at(relevance).mean(), average_precision(relevance).mean()])
+    return torch.stack(
+        [recall_at(relevance).mean(), average_precision(relevance).mean()]
+    )
 
 
-def split_classes(splits: Splits, task: str, generator: Generator) -> tuple[Dataset, Dataset]:
+def split_classes(
+    splits: Splits, task: str, generator: Generator
+) -> tuple[Dataset, Dataset]:
     """Examples to train on and to ask for.
 
     Args:
@@ -220,11 +263,15 @@ def split_classes(splits: Splits, task: str, generator: Generator) -> tuple[Data
         Training examples, classes renumbered from 0, and test examples.
     """
     lot = torch.randperm(CLASSES, generator=generator)
-    learned, asked = (lot, lot) if task == "seen" else (lot[: CLASSES // 2], lot[CLASSES // 2 :])
+    learned, asked = (
+        (lot, lot) if task == "seen" else (lot[: CLASSES // 2], lot[CLASSES // 2 :])
+    )
     train = splits.train[torch.isin(splits.train.y, learned)]
     number = torch.zeros(CLASSES, dtype=torch.int64)
     number[learned.sort().values] = torch.arange(len(learned))
-    return Dataset(train.x, number[train.y]), splits.test[torch.isin(splits.test.y, asked)]
+    return Dataset(train.x, number[train.y]), splits.test[
+        torch.isin(splits.test.y, asked)
+    ]
 
 
 # --- The experiment -----------------------------------------------------------------------------------------
@@ -234,7 +281,15 @@ def split_classes(splits: Splits, task: str, generator: Generator) -> tuple[Data
     "metric_learning",
     chapter="foundations/losses",
     shows="an embedding finds the classes it learned far better than pixels do, and new ones often worse",
-    small={"datasets": ["digits"], "seeds": 1, "steps": 100, "width": 64, "dim": 16, "each": 8, "groups": 1},
+    small={
+        "datasets": ["digits"],
+        "seeds": 1,
+        "steps": 100,
+        "width": 64,
+        "dim": 16,
+        "each": 8,
+        "groups": 1,
+    },
     cpu={
         "datasets": ["digits", "mnist1d"],
         "seeds": 6,
@@ -256,7 +311,14 @@ def split_classes(splits: Splits, task: str, generator: Generator) -> tuple[Data
     parallel=True,
 )
 def metric_learning(
-    run: Run, datasets: list[str], seeds: int, steps: int, width: int, dim: int, each: int, groups: int
+    run: Run,
+    datasets: list[str],
+    seeds: int,
+    steps: int,
+    width: int,
+    dim: int,
+    each: int,
+    groups: int,
 ) -> dict[str, Tensor]:
     """Retrieval on the test part of each set, by each of `METHODS`, for classes seen and unseen, over seeds.
 
@@ -281,16 +343,28 @@ def metric_learning(
     Source: Hermans, Beyer & Leibe 2017, arXiv:1703.07737; Musgrave, Belongie & Lim 2020, arXiv:2003.08505.
     """
     splits = [getattr(data, name)() for name in datasets]
-    scores = torch.zeros(len(datasets), len(TASKS), len(METHODS), seeds, len(MEASURES))
-    cells = [tuple(cell) for cell in torch.ones(scores.shape[:-1]).nonzero().tolist()]
+    scores = torch.zeros(
+        len(datasets), len(TASKS), len(METHODS), seeds, len(MEASURES)
+    )
+    cells = [
+        tuple(cell) for cell in torch.ones(scores.shape[:-1]).nonzero().tolist()
+    ]
     for chunk in run.chunks(len(cells), scores=scores):
         s, t, m, seed = cells[chunk]
         draw = run.generator(f"{datasets[s]}/{TASKS[t]}/{seed}")
         train, test = split_classes(splits[s], TASKS[t], draw)
         points = test.x.to(run.device)
         if METHODS[m] != "pixels":
-            sizes = {"steps": steps, "width": width, "dim": dim, "each": each, "groups": groups}
-            trained = train_embedding(METHODS[m], train, **sizes, generator=draw, device=run.device)
+            sizes = {
+                "steps": steps,
+                "width": width,
+                "dim": dim,
+                "each": each,
+                "groups": groups,
+            }
+            trained = train_embedding(
+                METHODS[m], train, **sizes, generator=draw, device=run.device
+            )
             points = predict(trained, points)
         scores[cells[chunk]] = retrieval(points, test.y.to(run.device)).cpu()
     return {"scores": scores}

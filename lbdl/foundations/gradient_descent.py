@@ -54,7 +54,9 @@ __all__ = [
 ]
 
 Rate = float | Tensor
-State = Any  # None at the start, then a tensor or a plain tuple, which torch can save
+State = (
+    Any  # None at the start, then a tensor or a plain tuple, which torch can save
+)
 Rule = Callable[..., tuple[Tensor, State]]
 Objective = Callable[[Tensor], Tensor]
 
@@ -62,7 +64,9 @@ Objective = Callable[[Tensor], Tensor]
 # --- First-order rules --------------------------------------------------------------------------------------
 
 
-def gradient_descent(w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate) -> tuple[Tensor, State]:
+def gradient_descent(
+    w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate
+) -> tuple[Tensor, State]:
     """One step against the gradient.
 
         w <- w - lr g   =   argmin_u  f(w) + <g, u - w> + ||u - w||^2 / (2 lr)
@@ -147,7 +151,12 @@ def nesterov(
 
 
 def nesterov_lookahead(
-    w: Tensor, gradient_at: Objective, state: State = None, *, lr: Rate, beta: Rate = 0.9
+    w: Tensor,
+    gradient_at: Objective,
+    state: State = None,
+    *,
+    lr: Rate,
+    beta: Rate = 0.9,
 ) -> tuple[Tensor, State]:
     """Nesterov momentum as it was thought of: the gradient where the ball is about to be.
 
@@ -176,7 +185,13 @@ def nesterov_lookahead(
 
 
 def rmsprop(
-    w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate, beta: Rate = 0.99, eps: float = 1e-8
+    w: Tensor,
+    gradient: Tensor,
+    state: State = None,
+    *,
+    lr: Rate,
+    beta: Rate = 0.99,
+    eps: float = 1e-8,
 ) -> tuple[Tensor, State]:
     """Steps of a size that forgets the size of the gradient.
 
@@ -241,13 +256,23 @@ def adam(
     beta1, beta2 = betas
     require_step(w, gradient, lr, beta1=beta1, beta2=beta2)
     m, v, t = (0, 0, 0) if state is None else state
-    m, v, t = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2, t + 1
+    m, v, t = (
+        beta1 * m + (1 - beta1) * gradient,
+        beta2 * v + (1 - beta2) * gradient**2,
+        t + 1,
+    )
     m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
     return w - lr * m_hat / (v_hat.sqrt() + eps), (m, v, t)
 
 
 def adamw(
-    w: Tensor, gradient: Tensor, state: State = None, *, lr: Rate = 1e-3, decay: float = 1e-2, **options: Any
+    w: Tensor,
+    gradient: Tensor,
+    state: State = None,
+    *,
+    lr: Rate = 1e-3,
+    decay: float = 1e-2,
+    **options: Any,
 ) -> tuple[Tensor, State]:
     """Adam with the weights shrunk beside it, not through the gradient.
 
@@ -295,7 +320,9 @@ def with_l2(rule: Rule, decay: float) -> Rule:
     """
     require_decay(decay)
 
-    def penalised(w: Tensor, gradient: Tensor, state: State = None, **options: Any) -> tuple[Tensor, State]:
+    def penalised(
+        w: Tensor, gradient: Tensor, state: State = None, **options: Any
+    ) -> tuple[Tensor, State]:
         return rule(w, gradient + decay * w, state, **options)
 
     return penalised
@@ -343,7 +370,11 @@ def adam_(
     require_lists(weights, gradients)
     require_step(weights[0], gradients[0], lr, beta1=betas[0], beta2=betas[1])
     require_decay(decay)
-    ms, vs, t = state or ([torch.zeros_like(w) for w in weights], [torch.zeros_like(w) for w in weights], 0)
+    ms, vs, t = state or (
+        [torch.zeros_like(w) for w in weights],
+        [torch.zeros_like(w) for w in weights],
+        0,
+    )
     root, scratch = math.sqrt(1 - betas[1] ** (t + 1)), torch.empty(0)
     for w, gradient, m, v in zip(weights, gradients, ms, vs, strict=True):
         if decay:
@@ -356,7 +387,11 @@ def adam_(
 
 
 def room_for(w: Tensor, scratch: Tensor) -> Tensor:
-    fits = scratch.shape == w.shape and scratch.dtype == w.dtype and scratch.device == w.device
+    fits = (
+        scratch.shape == w.shape
+        and scratch.dtype == w.dtype
+        and scratch.device == w.device
+    )
     return scratch if fits else torch.empty_like(w)
 
 
@@ -385,7 +420,9 @@ def newton(w: Tensor, gradient: Tensor, hessian: Tensor) -> Tensor:
     return damped_newton(w, gradient, hessian, damping=0.0)
 
 
-def damped_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, damping: float = 1.0) -> Tensor:
+def damped_newton(
+    w: Tensor, gradient: Tensor, hessian: Tensor, *, damping: float = 1.0
+) -> Tensor:
     """Newton's step on a Hessian lifted by a multiple of the identity.
 
         w <- w - (H + damping I)^-1 g
@@ -411,11 +448,15 @@ def damped_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, damping: floa
     require_hessian(w, gradient, hessian)
     if not damping >= 0:
         raise ValueError(f"damping must be >= 0, got {damping}")
-    lifted = hessian + damping * torch.eye(w.shape[-1], dtype=w.dtype, device=w.device)
+    lifted = hessian + damping * torch.eye(
+        w.shape[-1], dtype=w.dtype, device=w.device
+    )
     return w - torch.linalg.solve(lifted, gradient)
 
 
-def saddle_free_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, damping: float = 0.0) -> Tensor:
+def saddle_free_newton(
+    w: Tensor, gradient: Tensor, hessian: Tensor, *, damping: float = 0.0
+) -> Tensor:
     """Newton's step with the absolute values of the curvatures: saddles repel.
 
         w <- w - (|H| + damping I)^-1 g,    |H| = Q |Lambda| Q^T
@@ -443,7 +484,9 @@ def saddle_free_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, damping:
     return w - (directions @ step.unsqueeze(-1)).squeeze(-1)
 
 
-def trust_region_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, radius: float = 1.0) -> Tensor:
+def trust_region_newton(
+    w: Tensor, gradient: Tensor, hessian: Tensor, *, radius: float = 1.0
+) -> Tensor:
     """The best point of the local quadratic within a ball, solved exactly.
 
         w <- w + argmin_{||p|| <= radius}  <g, p> + <p, H p> / 2
@@ -471,31 +514,53 @@ def trust_region_newton(w: Tensor, gradient: Tensor, hessian: Tensor, *, radius:
     if not radius > 0:
         raise ValueError(f"radius must be > 0, got {radius}")
     curvature, directions = torch.linalg.eigh(hessian)
-    slope = (directions.mT @ gradient.unsqueeze(-1)).squeeze(-1)  # (..., d), along the eigenvectors
+    slope = (directions.mT @ gradient.unsqueeze(-1)).squeeze(
+        -1
+    )  # (..., d), along the eigenvectors
     step = ball_step(curvature, slope, radius)
     return w + (directions @ step.unsqueeze(-1)).squeeze(-1)
 
 
 def ball_step(curvature: Tensor, slope: Tensor, radius: float) -> Tensor:
     """The step in the eigenbasis: -slope / (curvature + mu), made up to the rim in the hard case."""
-    above, lowest = curvature - curvature[..., :1], curvature[..., :1]  # curvature + mu = above + shift
-    step = -slope / positive(above + shift_to_fit(above, slope, radius, lowest.clamp(min=0)))
+    above, lowest = (
+        curvature - curvature[..., :1],
+        curvature[..., :1],
+    )  # curvature + mu = above + shift
+    step = -slope / positive(
+        above + shift_to_fit(above, slope, radius, lowest.clamp(min=0))
+    )
     length = step.norm(dim=-1, keepdim=True)
     hard = (lowest < 0) & (length < (1 - 1e-4) * radius)
     missing = torch.where(hard, (radius**2 - length**2).clamp(min=0).sqrt(), 0)
-    return torch.cat([step[..., :1] + torch.where(slope[..., :1] > 0, -missing, missing), step[..., 1:]], -1)
+    return torch.cat(
+        [
+            step[..., :1] + torch.where(slope[..., :1] > 0, -missing, missing),
+            step[..., 1:],
+        ],
+        -1,
+    )
 
 
-def shift_to_fit(above: Tensor, slope: Tensor, radius: float, low: Tensor) -> Tensor:
+def shift_to_fit(
+    above: Tensor, slope: Tensor, radius: float, low: Tensor
+) -> Tensor:
     """The least shift >= low, (..., 1), for which slope / (above + shift) fits the radius, by bisection."""
 
     def fits(shift: Tensor) -> Tensor:
-        return (slope / positive(above + shift)).norm(dim=-1, keepdim=True) <= radius
+        return (slope / positive(above + shift)).norm(
+            dim=-1, keepdim=True
+        ) <= radius
 
-    high = torch.where(fits(low), low, low + slope.norm(dim=-1, keepdim=True) / radius)
+    high = torch.where(
+        fits(low), low, low + slope.norm(dim=-1, keepdim=True) / radius
+    )
     for _ in range(80):  # each halves the interval
         middle = (low + high) / 2
-        low, high = torch.where(fits(middle), low, middle), torch.where(fits(middle), middle, high)
+        low, high = (
+            torch.where(fits(middle), low, middle),
+            torch.where(fits(middle), middle, high),
+        )
     return high
 
 
@@ -506,7 +571,9 @@ def positive(x: Tensor) -> Tensor:
 # --- Paths --------------------------------------------------------------------------------------------------
 
 
-def trajectory(rule: Rule, f: Objective, w0: Tensor, steps: int, **options: Any) -> Tensor:
+def trajectory(
+    rule: Rule, f: Objective, w0: Tensor, steps: int, **options: Any
+) -> Tensor:
     """The path of a rule over an objective.
 
         w_0,   (w_{t+1}, state) = rule(w_t, grad f(w_t), state)
@@ -543,7 +610,11 @@ def trajectory(rule: Rule, f: Objective, w0: Tensor, steps: int, **options: Any)
 
 
 def newton_trajectory(
-    rule: Callable[..., Tensor], f: Objective, w0: Tensor, steps: int, **options: Any
+    rule: Callable[..., Tensor],
+    f: Objective,
+    w0: Tensor,
+    steps: int,
+    **options: Any,
 ) -> Tensor:
     """The path of a second-order rule over an objective.
 
@@ -573,7 +644,13 @@ def newton_trajectory(
 
 
 def minimize(
-    rule: Rule, f: Objective, w0: Tensor, *, tolerance: float = 1e-6, max_steps: int = 10_000, **options: Any
+    rule: Rule,
+    f: Objective,
+    w0: Tensor,
+    *,
+    tolerance: float = 1e-6,
+    max_steps: int = 10_000,
+    **options: Any,
 ) -> tuple[Tensor, Tensor]:
     """Follow a rule until the gradient is small, and keep the best point seen: the last one need not be it.
 
@@ -655,7 +732,9 @@ def gradient_and_hessian(f: Objective, w: Tensor) -> tuple[Tensor, Tensor]:
 # --- Theory on a quadratic ----------------------------------------------------------------------------------
 
 
-def stability_limit(curvature: Rate, beta: Rate = 0.0, *, lookahead: bool = False) -> Rate:
+def stability_limit(
+    curvature: Rate, beta: Rate = 0.0, *, lookahead: bool = False
+) -> Rate:
     """The learning rate at which descent on a quadratic stops converging.
 
         lr < 2 (1 + beta) / L   (heavy ball; beta = 0 is gradient descent)
@@ -742,11 +821,15 @@ def steps_to(error: float, rate: float) -> float:
     Source: definition.
     """
     if not (0 < error < 1 and 0 < rate < 1):
-        raise ValueError(f"error and rate must be in (0, 1), got {error} and {rate}")
+        raise ValueError(
+            f"error and rate must be in (0, 1), got {error} and {rate}"
+        )
     return math.log(error) / math.log(rate)
 
 
-def iteration_matrix(curvature: Tensor, lr: Rate, beta: Rate = 0.0, *, lookahead: bool = False) -> Tensor:
+def iteration_matrix(
+    curvature: Tensor, lr: Rate, beta: Rate = 0.0, *, lookahead: bool = False
+) -> Tensor:
     """One step of momentum on f(w) = h w^2 / 2, as a matrix on (w, v).
 
         heavy ball   [1 - lr h,  -lr beta]      Nesterov   [1 - lr h (1 + beta),  -lr beta^2]
@@ -767,10 +850,15 @@ def iteration_matrix(curvature: Tensor, lr: Rate, beta: Rate = 0.0, *, lookahead
     Source: Polyak 1987, Introduction to Optimization, section 3.2; Lessard et al. 2016, arXiv:1408.3595.
     """
     require_floating(curvature=curvature)
-    peek = beta if lookahead else 0 * beta  # how much of the velocity the step looks ahead
+    peek = (
+        beta if lookahead else 0 * beta
+    )  # how much of the velocity the step looks ahead
     top = [1 - lr * curvature * (1 + peek), -lr * beta * (peek if lookahead else 1)]
     rows = torch.broadcast_tensors(
-        *(torch.as_tensor(x, dtype=curvature.dtype, device=curvature.device) for x in (*top, curvature, beta))
+        *(
+            torch.as_tensor(x, dtype=curvature.dtype, device=curvature.device)
+            for x in (*top, curvature, beta)
+        )
     )
     return torch.stack(rows, dim=-1).unflatten(-1, (2, 2))
 
@@ -792,7 +880,9 @@ def spectral_radius(matrix: Tensor) -> Tensor:
     Source: Gelfand 1941; Polyak 1987, Introduction to Optimization.
     """
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
+        raise ValueError(
+            f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}"
+        )
     return torch.linalg.eigvals(matrix).abs().amax(-1)
 
 
@@ -888,7 +978,9 @@ def fgsm(x: Tensor, gradient: Tensor, eps: float) -> Tensor:
     return x + eps * gradient.sign()
 
 
-def worst_logistic_loss(w: Tensor, x: Tensor, y: Tensor, eps: float, *, p: float = math.inf) -> Tensor:
+def worst_logistic_loss(
+    w: Tensor, x: Tensor, y: Tensor, eps: float, *, p: float = math.inf
+) -> Tensor:
     """The loss of a linear logistic classifier under the worst attack of size eps: exact, in closed form.
 
         max_{||d||_p <= eps} softplus(-y <w, x + d>) = softplus(-y <w, x> + eps ||w||_q),    1/p + 1/q = 1
@@ -909,9 +1001,14 @@ def worst_logistic_loss(w: Tensor, x: Tensor, y: Tensor, eps: float, *, p: float
     Source: Goodfellow et al. 2015, section 5, arXiv:1412.6572 (p = infinity); Hoelder's inequality otherwise.
     """
     if w.shape[-1:] != x.shape[-1:]:
-        raise ValueError(f"w and x must share the last dimension, got {tuple(w.shape)} and {tuple(x.shape)}")
+        raise ValueError(
+            f"w and x must share the last dimension, got {tuple(w.shape)} and {tuple(x.shape)}"
+        )
     require_budget(eps)
-    return F.softplus(-y * (w * x).sum(-1) + eps * torch.linalg.vector_norm(w, dual_order(p), dim=-1))
+    return F.softplus(
+        -y * (w * x).sum(-1)
+        + eps * torch.linalg.vector_norm(w, dual_order(p), dim=-1)
+    )
 
 
 def dual_order(p: float) -> float:
@@ -968,7 +1065,9 @@ def lipschitz_bound(weights: Sequence[Tensor]) -> Tensor:
 
 def require_step(w: Tensor, gradient: Tensor, lr: Rate, **betas: Rate) -> None:
     if gradient.shape != w.shape:
-        raise ValueError(f"gradient must have the shape of w, {tuple(w.shape)}, got {tuple(gradient.shape)}")
+        raise ValueError(
+            f"gradient must have the shape of w, {tuple(w.shape)}, got {tuple(gradient.shape)}"
+        )
     if (
         not isinstance(lr, Tensor) and not 0 <= lr < math.inf
     ):  # a tensor is not read: that would wait for the device
@@ -988,7 +1087,10 @@ def require_decay(decay: float) -> None:
 
 
 def require_lists(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-    shapes, others = [tuple(w.shape) for w in weights], [tuple(g.shape) for g in gradients]
+    shapes, others = (
+        [tuple(w.shape) for w in weights],
+        [tuple(g.shape) for g in gradients],
+    )
     if not shapes or shapes != others:
         raise ValueError(
             f"gradients must match weights, at least one tensor, got shapes {others} for {shapes}"
@@ -998,7 +1100,9 @@ def require_lists(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Non
 def require_hessian(w: Tensor, gradient: Tensor, hessian: Tensor) -> None:
     if gradient.shape != w.shape or hessian.shape != (*w.shape, *w.shape[-1:]):
         shapes = tuple(w.shape), tuple(gradient.shape), tuple(hessian.shape)
-        raise ValueError(f"w, gradient, hessian must be (..., d), (..., d), (..., d, d), got shapes {shapes}")
+        raise ValueError(
+            f"w, gradient, hessian must be (..., d), (..., d), (..., d, d), got shapes {shapes}"
+        )
 
 
 def require_start(w0: Tensor, steps: int) -> None:
@@ -1010,12 +1114,16 @@ def require_start(w0: Tensor, steps: int) -> None:
 def require_floating(**tensors: Tensor) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+            raise TypeError(
+                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+            )
 
 
 def require_spectrum(smallest: float, largest: float) -> None:
     if not 0 < smallest <= largest < math.inf:
-        raise ValueError(f"need 0 < smallest <= largest, got {smallest} and {largest}")
+        raise ValueError(
+            f"need 0 < smallest <= largest, got {smallest} and {largest}"
+        )
 
 
 def require_budget(eps: float) -> None:

@@ -33,7 +33,9 @@ class Optimizer(torch.optim.Optimizer):
     Source: the interface of `torch.optim.Optimizer`.
     """
 
-    def __init__(self, params: Iterable[Any], rule: Rule, *, lr: float = 1e-3, **options: Any) -> None:
+    def __init__(
+        self, params: Iterable[Any], rule: Rule, *, lr: float = 1e-3, **options: Any
+    ) -> None:
         if not lr >= 0:
             raise ValueError(f"lr must be >= 0, got {lr}")
         self.rule = rule

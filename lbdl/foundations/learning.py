@@ -122,7 +122,9 @@ def gaussian_basis(x: Tensor, centres: Tensor, width: float | Tensor) -> Tensor:
     Source: Fleuret 2024, The Little Book of Deep Learning, section 1.2.
     """
     require_centres(x, centres, width)
-    distances = (x.unsqueeze(-2) - centres.unsqueeze(-3)).square().sum(-1)  # (..., n, K)
+    distances = (
+        (x.unsqueeze(-2) - centres.unsqueeze(-3)).square().sum(-1)
+    )  # (..., n, K)
     return (-distances / (2 * width**2)).exp()
 
 
@@ -147,7 +149,11 @@ def relu_basis(x: Tensor, directions: Tensor, thresholds: Tensor) -> Tensor:
         arXiv:1812.11118.
     """
     require_floating(x=x)
-    if x.dim() < 2 or directions.shape != (x.shape[-1], *thresholds.shape) or thresholds.dim() != 1:
+    if (
+        x.dim() < 2
+        or directions.shape != (x.shape[-1], *thresholds.shape)
+        or thresholds.dim() != 1
+    ):
         raise ValueError(
             "need x (..., n, d), directions (d, K), thresholds (K,), got "
             f"{tuple(x.shape)}, {tuple(directions.shape)}, {tuple(thresholds.shape)}"
@@ -156,7 +162,10 @@ def relu_basis(x: Tensor, directions: Tensor, thresholds: Tensor) -> Tensor:
 
 
 def random_relu_units(
-    d: int, count: int, generator: Generator | None = None, dtype: torch.dtype = torch.float32
+    d: int,
+    count: int,
+    generator: Generator | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
     """Random units for `relu_basis`, made for inputs of length about 1 in any direction.
 
@@ -180,7 +189,9 @@ def random_relu_units(
         raise ValueError(f"d and count must be >= 1, got {d} and {count}")
     device = None if generator is None else generator.device
     normal = torch.randn(count, d, generator=generator, device=device, dtype=dtype)
-    thresholds = 2 * torch.rand(count, generator=generator, device=device, dtype=dtype) - 1
+    thresholds = (
+        2 * torch.rand(count, generator=generator, device=device, dtype=dtype) - 1
+    )
     return nn.functional.normalize(normal, dim=-1).T, thresholds
 
 
@@ -205,15 +216,24 @@ def kernel_log_density(x: Tensor, examples: Tensor, width: float) -> Tensor:
     """
     require_centres(x, examples, width)
     n, d = examples.shape[-2:]
-    squares = ((x.unsqueeze(-2) - examples.unsqueeze(-3)) / width).square().sum(-1)  # (..., q, n)
-    return (-squares / 2).logsumexp(-1) - math.log(n) - d * math.log(width * math.sqrt(2 * math.pi))
+    squares = (
+        ((x.unsqueeze(-2) - examples.unsqueeze(-3)) / width).square().sum(-1)
+    )  # (..., q, n)
+    return (
+        (-squares / 2).logsumexp(-1)
+        - math.log(n)
+        - d * math.log(width * math.sqrt(2 * math.pi))
+    )
 
 
 # --- Risk ---------------------------------------------------------------------------------------------------
 
 
 def empirical_risk(
-    loss: Callable[[Tensor, Tensor], Tensor], model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor
+    loss: Callable[[Tensor, Tensor], Tensor],
+    model: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
 ) -> Tensor:
     """The mean loss over examples: what training makes small in place of the risk.
 
@@ -239,7 +259,9 @@ def empirical_risk(
         )
     losses = loss(model(x), y)
     if losses.dim() == 0 or len(losses) != len(x):
-        raise ValueError(f"loss must give one value an example, ({len(x)}, ...), got {tuple(losses.shape)}")
+        raise ValueError(
+            f"loss must give one value an example, ({len(x)}, ...), got {tuple(losses.shape)}"
+        )
     return losses.mean()
 
 
@@ -262,7 +284,11 @@ def error_rate(scores: Tensor, classes: Tensor) -> Tensor:
 
     Source: definition.
     """
-    if scores.dim() < 2 or classes.dim() < 1 or not scores.shape[-2] == classes.shape[-1] > 0:
+    if (
+        scores.dim() < 2
+        or classes.dim() < 1
+        or not scores.shape[-2] == classes.shape[-1] > 0
+    ):
         raise ValueError(
             f"need scores (..., n, K) and classes (..., n) with n >= 1, got {tuple(scores.shape)} and "
             f"{tuple(classes.shape)}"
@@ -357,9 +383,15 @@ def ridge(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
     lifts = require_problem(features, y, strength, positive=True)
     a, b = single(features), single(y)
     K = a.shape[-1]
-    roots = (lifts.sqrt() * torch.eye(K, dtype=a.dtype, device=a.device)).expand(*a.shape[:-2], K, K)
-    q, r = torch.linalg.qr(torch.cat([a, roots], dim=-2))  # (..., n + K, K), (..., K, K)
-    return torch.linalg.solve_triangular(r, q[..., : a.shape[-2], :].mT @ b, upper=True).to(y.dtype)
+    roots = (lifts.sqrt() * torch.eye(K, dtype=a.dtype, device=a.device)).expand(
+        *a.shape[:-2], K, K
+    )
+    q, r = torch.linalg.qr(
+        torch.cat([a, roots], dim=-2)
+    )  # (..., n + K, K), (..., K, K)
+    return torch.linalg.solve_triangular(
+        r, q[..., : a.shape[-2], :].mT @ b, upper=True
+    ).to(y.dtype)
 
 
 def ridge_dual(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
@@ -417,10 +449,14 @@ def ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
     """
     require_problem(features, y)
     require_strengths(strengths)
-    return filtered(features, y, lambda s: s / (s**2 + strengths.to(s).unsqueeze(-1)))
+    return filtered(
+        features, y, lambda s: s / (s**2 + strengths.to(s).unsqueeze(-1))
+    )
 
 
-def early_stopped_path(features: Tensor, y: Tensor, lr: float, steps: Tensor) -> Tensor:
+def early_stopped_path(
+    features: Tensor, y: Tensor, lr: float, steps: Tensor
+) -> Tensor:
     """Gradient descent on half the squared error, from zero, stopped after so many steps: in closed form.
 
         w_0 = 0,   w_{t+1} = w_t - lr F^T (F w_t - y)    =>    w_t = V diag((1 - (1 - lr s^2)^t) / s) U^T y
@@ -448,15 +484,25 @@ def early_stopped_path(features: Tensor, y: Tensor, lr: float, steps: Tensor) ->
     require_strengths(steps, "steps")
     if not lr > 0:
         raise ValueError(f"lr must be > 0, got {lr}")
-    return filtered(features, y, lambda s: (1 - (1 - lr * s**2) ** steps.to(s).unsqueeze(-1)) / s)
+    return filtered(
+        features,
+        y,
+        lambda s: (1 - (1 - lr * s**2) ** steps.to(s).unsqueeze(-1)) / s,
+    )
 
 
-def filtered(features: Tensor, y: Tensor, gain: Callable[[Tensor], Tensor]) -> Tensor:
+def filtered(
+    features: Tensor, y: Tensor, gain: Callable[[Tensor], Tensor]
+) -> Tensor:
     """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1, r); gain 0 where s is 0."""
     a, b = single(features), single(y)
-    u, s, vt = torch.linalg.svd(a, full_matrices=False)  # (..., n, r), (..., r), (..., r, K)
+    u, s, vt = torch.linalg.svd(
+        a, full_matrices=False
+    )  # (..., n, r), (..., r), (..., r, K)
     kept = s > max(a.shape[-2:]) * torch.finfo(s.dtype).eps * s[..., :1]
-    gains = gain(torch.where(kept, s, 1).unsqueeze(-2)) * kept.unsqueeze(-2)  # (..., G, r)
+    gains = gain(torch.where(kept, s, 1).unsqueeze(-2)) * kept.unsqueeze(
+        -2
+    )  # (..., G, r)
     parts = (u.mT @ b).unsqueeze(-3)  # (..., 1, r, m)
     return (vt.mT.unsqueeze(-3) @ (gains.unsqueeze(-1) * parts)).to(y.dtype)
 
@@ -491,9 +537,15 @@ def fast_ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
     e, q = torch.linalg.eigh(a.mT @ a if tall else a @ a.mT)
     basis = q if tall else a.mT @ q  # (..., K, r)
     parts = (q.mT @ (a.mT @ b if tall else b)).unsqueeze(-3)  # (..., 1, r, m)
-    lifted = e.clamp(min=0).unsqueeze(-2) + strengths.to(e).unsqueeze(-1)  # (..., S, r)
-    columns = (parts / lifted.unsqueeze(-1)).movedim(-3, -2).flatten(-2)  # (..., r, S m)
-    weights = (basis @ columns).unflatten(-1, (len(strengths), b.shape[-1]))  # (..., K, S, m)
+    lifted = e.clamp(min=0).unsqueeze(-2) + strengths.to(e).unsqueeze(
+        -1
+    )  # (..., S, r)
+    columns = (
+        (parts / lifted.unsqueeze(-1)).movedim(-3, -2).flatten(-2)
+    )  # (..., r, S m)
+    weights = (basis @ columns).unflatten(
+        -1, (len(strengths), b.shape[-1])
+    )  # (..., K, S, m)
     return weights.movedim(-2, -3).to(y.dtype)
 
 
@@ -522,7 +574,9 @@ def hat_matrix(features: Tensor, strength: float | Tensor) -> Tensor:
     """
     require_floating(features=features)
     y = torch.eye(features.shape[-2], dtype=features.dtype, device=features.device)
-    return features @ ridge(features, y.expand(*features.shape[:-2], -1, -1), strength)
+    return features @ ridge(
+        features, y.expand(*features.shape[:-2], -1, -1), strength
+    )
 
 
 def effective_parameters(features: Tensor, strengths: Tensor) -> Tensor:
@@ -550,7 +604,11 @@ def effective_parameters(features: Tensor, strengths: Tensor) -> Tensor:
     s = torch.linalg.svdvals(single(features)).unsqueeze(-2)  # (..., 1, r)
     kept = s > max(features.shape[-2:]) * torch.finfo(s.dtype).eps * s[..., :1]
     squares = torch.where(kept, s**2, 1)
-    return (kept * squares / (squares + strengths.to(s).unsqueeze(-1))).sum(-1).to(features.dtype)
+    return (
+        (kept * squares / (squares + strengths.to(s).unsqueeze(-1)))
+        .sum(-1)
+        .to(features.dtype)
+    )
 
 
 def leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
@@ -577,8 +635,13 @@ def leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
     errors = []
     for i in range(features.shape[-2]):
         others = torch.arange(features.shape[-2], device=features.device) != i
-        weights = ridge_path(features[..., others, :], y[..., others, :], strengths)  # (..., S, K, m)
-        errors.append(y[..., None, i, :] - (features[..., None, i : i + 1, :] @ weights).squeeze(-2))
+        weights = ridge_path(
+            features[..., others, :], y[..., others, :], strengths
+        )  # (..., S, K, m)
+        errors.append(
+            y[..., None, i, :]
+            - (features[..., None, i : i + 1, :] @ weights).squeeze(-2)
+        )
     return torch.stack(errors, dim=-2)
 
 
@@ -608,11 +671,21 @@ def fast_leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor
     require_strengths(strengths, positive=True)
     a, b = single(features), single(y)
     e, z = scaled_directions(a)
-    shrunk = (e.unsqueeze(-2) + strengths.to(e).unsqueeze(-1)).reciprocal()  # (..., S, r)
+    shrunk = (
+        e.unsqueeze(-2) + strengths.to(e).unsqueeze(-1)
+    ).reciprocal()  # (..., S, r)
     leverage = z.square() @ shrunk.mT  # (..., n, S)
-    columns = (shrunk.mT.unsqueeze(-1) * (z.mT @ b).unsqueeze(-2)).flatten(-2)  # (..., r, S m)
-    fitted = (z @ columns).unflatten(-1, (len(strengths), b.shape[-1]))  # (..., n, S, m)
-    return ((b.unsqueeze(-2) - fitted) / (1 - leverage).unsqueeze(-1)).movedim(-2, -3).to(y.dtype)
+    columns = (shrunk.mT.unsqueeze(-1) * (z.mT @ b).unsqueeze(-2)).flatten(
+        -2
+    )  # (..., r, S m)
+    fitted = (z @ columns).unflatten(
+        -1, (len(strengths), b.shape[-1])
+    )  # (..., n, S, m)
+    return (
+        ((b.unsqueeze(-2) - fitted) / (1 - leverage).unsqueeze(-1))
+        .movedim(-2, -3)
+        .to(y.dtype)
+    )
 
 
 def scaled_directions(a: Tensor) -> tuple[Tensor, Tensor]:
@@ -665,16 +738,24 @@ def bias_variance(predictions: Tensor, truth: Tensor) -> BiasVariance:
     Source: Geman, Bienenstock & Doursat 1992, "Neural Networks and the Bias/Variance Dilemma".
     """
     require_floating(predictions=predictions)
-    if predictions.dim() < 2 or len(predictions) < 2 or predictions.shape[-1:] != truth.shape[-1:]:
+    if (
+        predictions.dim() < 2
+        or len(predictions) < 2
+        or predictions.shape[-1:] != truth.shape[-1:]
+    ):
         raise ValueError(
             f"need predictions (R, ..., n) with R >= 2 and truth (..., n), got {tuple(predictions.shape)} and "
             f"{tuple(truth.shape)}"
         )
     mean = predictions.mean(0)
-    return BiasVariance((mean - truth).square(), (predictions - mean).square().mean(0))
+    return BiasVariance(
+        (mean - truth).square(), (predictions - mean).square().mean(0)
+    )
 
 
-def isotropic_risk(used: Tensor, n: int, explained: float | Tensor, unexplained: float | Tensor) -> Tensor:
+def isotropic_risk(
+    used: Tensor, n: int, explained: float | Tensor, unexplained: float | Tensor
+) -> Tensor:
     """The exact expected risk of minimum-norm least squares on some of many independent Gaussian features.
 
         x ~ N(0, I),   y = <x, b> + noise,   the fit sees p coordinates T of x and n examples
@@ -708,7 +789,9 @@ def isotropic_risk(used: Tensor, n: int, explained: float | Tensor, unexplained:
 # --- Judging a model ----------------------------------------------------------------------------------------
 
 
-def k_folds(n: int, k: int, generator: Generator | None = None) -> list[tuple[Tensor, Tensor]]:
+def k_folds(
+    n: int, k: int, generator: Generator | None = None
+) -> list[tuple[Tensor, Tensor]]:
     """Splits examples into k parts, each of which is held out once.
 
         every row number is in exactly one held-out part; the sizes differ by at most one
@@ -728,12 +811,18 @@ def k_folds(n: int, k: int, generator: Generator | None = None) -> list[tuple[Te
     """
     if not 2 <= k <= n:
         raise ValueError(f"k must be from 2 to n = {n}, got {k}")
-    order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator).cpu()
+    order = (
+        torch.arange(n)
+        if generator is None
+        else torch.randperm(n, generator=generator).cpu()
+    )
     parts = order.tensor_split(k)
     return [(torch.cat(parts[:j] + parts[j + 1 :]), parts[j]) for j in range(k)]
 
 
-def wilson_interval(hits: Tensor, n: int | Tensor, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
+def wilson_interval(
+    hits: Tensor, n: int | Tensor, confidence: float = 0.95
+) -> tuple[Tensor, Tensor]:
     """What a count of hits among n independent tries says about the true probability.
 
         all p with  |hits/n - p| <= z sqrt(p (1 - p) / n),    z the normal quantile at (1 + confidence) / 2
@@ -757,11 +846,17 @@ def wilson_interval(hits: Tensor, n: int | Tensor, confidence: float = 0.95) -> 
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1), got {confidence}")
     if bool((n < 1).any()) or bool((hits < 0).any()) or bool((hits > n).any()):
-        raise ValueError(f"need 0 <= hits <= n and n >= 1, got hits {hits} and n {n}")
-    z = torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64, device=hits.device))
+        raise ValueError(
+            f"need 0 <= hits <= n and n >= 1, got hits {hits} and n {n}"
+        )
+    z = torch.special.ndtri(
+        torch.tensor((1 + confidence) / 2, dtype=torch.float64, device=hits.device)
+    )
     share = hits.double() / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)).sqrt()
+    reach = (
+        z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)).sqrt()
+    )
     return (centre - reach).clamp(min=0), (centre + reach).clamp(max=1)
 
 
@@ -784,7 +879,9 @@ def should_stop(losses: list[float], patience: int) -> bool:
     """
     require_patience(patience)
     known = [math.inf if math.isnan(loss) else loss for loss in losses]
-    return len(known) > patience and min(known[-patience:]) >= min(known[:-patience])
+    return len(known) > patience and min(known[-patience:]) >= min(
+        known[:-patience]
+    )
 
 
 def stopping_time(losses: Tensor, patience: int) -> tuple[Tensor, Tensor]:
@@ -809,11 +906,25 @@ def stopping_time(losses: Tensor, patience: int) -> tuple[Tensor, Tensor]:
     require_floating(losses=losses)
     require_patience(patience)
     if losses.dim() == 0 or losses.shape[-1] == 0:
-        raise ValueError(f"losses must be (..., T) with T >= 1, got shape {tuple(losses.shape)}")
+        raise ValueError(
+            f"losses must be (..., T) with T >= 1, got shape {tuple(losses.shape)}"
+        )
     epochs = torch.arange(losses.shape[-1], device=losses.device)
-    lowest = losses.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf).cummin(-1).values
-    falls = torch.cat([torch.ones_like(lowest[..., :1], dtype=torch.bool), lowest.diff(dim=-1) < 0], -1)
-    best = torch.where(falls, epochs, 0).cummax(-1).values  # the epoch of the lowest loss so far
+    lowest = (
+        losses.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
+        .cummin(-1)
+        .values
+    )
+    falls = torch.cat(
+        [
+            torch.ones_like(lowest[..., :1], dtype=torch.bool),
+            lowest.diff(dim=-1) < 0,
+        ],
+        -1,
+    )
+    best = (
+        torch.where(falls, epochs, 0).cummax(-1).values
+    )  # the epoch of the lowest loss so far
     over = (epochs - best >= patience) | (epochs == epochs[-1])
     stop = over.int().argmax(-1, keepdim=True)
     return best.gather(-1, stop).squeeze(-1), stop.squeeze(-1)
@@ -841,7 +952,9 @@ def shift(images: Tensor, down: int, right: int) -> Tensor:
     Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition" (distorted digits).
     """
     if images.dim() < 2:
-        raise ValueError(f"images must be (..., H, W), got shape {tuple(images.shape)}")
+        raise ValueError(
+            f"images must be (..., H, W), got shape {tuple(images.shape)}"
+        )
     H, W = images.shape[-2:]
     down, right = max(-H, min(down, H)), max(-W, min(right, W))
     return nn.functional.pad(images, (right, -right, down, -down))
@@ -934,7 +1047,9 @@ def single(x: Tensor) -> Tensor:
 def require_floating(**tensors: Tensor) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+            raise TypeError(
+                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+            )
 
 
 def require_basis(x: Tensor, count: int) -> None:
@@ -945,7 +1060,12 @@ def require_basis(x: Tensor, count: int) -> None:
 
 def require_centres(x: Tensor, centres: Tensor, width: float | Tensor) -> None:
     require_floating(x=x)
-    if x.dim() < 2 or centres.dim() < 2 or x.shape[-1] != centres.shape[-1] or centres.shape[-2] == 0:
+    if (
+        x.dim() < 2
+        or centres.dim() < 2
+        or x.shape[-1] != centres.shape[-1]
+        or centres.shape[-2] == 0
+    ):
         raise ValueError(
             f"need points (..., n, d) and K >= 1 centres (..., K, d), got {tuple(x.shape)} and "
             f"{tuple(centres.shape)}"
@@ -955,34 +1075,53 @@ def require_centres(x: Tensor, centres: Tensor, width: float | Tensor) -> None:
 
 
 def require_problem(
-    features: Tensor, y: Tensor, strength: float | Tensor = 0.0, *, positive: bool = False, least: int = 1
+    features: Tensor,
+    y: Tensor,
+    strength: float | Tensor = 0.0,
+    *,
+    positive: bool = False,
+    least: int = 1,
 ) -> Tensor:
     """Checks a regression problem; gives the strength as a tensor (..., 1, 1) of the dtype of the solution."""
     require_floating(features=features, y=y)
     if features.dtype != y.dtype:
-        raise TypeError(f"features and y must have one dtype, got {features.dtype} and {y.dtype}")
+        raise TypeError(
+            f"features and y must have one dtype, got {features.dtype} and {y.dtype}"
+        )
     if features.dim() < 2 or features.shape[:-1] != y.shape[:-1]:
         raise ValueError(
             f"need features (..., n, K) and y (..., n, m), got {tuple(features.shape)} and {tuple(y.shape)}"
         )
     if features.shape[-2] < least or features.shape[-1] < 1:
-        raise ValueError(f"features need n >= {least} and K >= 1, got shape {tuple(features.shape)}")
+        raise ValueError(
+            f"features need n >= {least} and K >= 1, got shape {tuple(features.shape)}"
+        )
     for name, x in (("features", features), ("y", y)):
         if not bool(x.isfinite().all()):
             raise ValueError(f"{name} must be finite, got nan or inf")
-    strengths = torch.as_tensor(strength, device=features.device).to(single(features).dtype)
+    strengths = torch.as_tensor(strength, device=features.device).to(
+        single(features).dtype
+    )
     require_strengths(strengths, "strength", positive=positive, dim=None)
     return strengths[..., None, None]
 
 
 def require_strengths(
-    strengths: Tensor, name: str = "strengths", *, positive: bool = False, dim: int | None = 1
+    strengths: Tensor,
+    name: str = "strengths",
+    *,
+    positive: bool = False,
+    dim: int | None = 1,
 ) -> None:
     if dim is not None and (strengths.dim() != dim or len(strengths) == 0):
-        raise ValueError(f"{name} must be one row of one or more numbers, got shape {tuple(strengths.shape)}")
+        raise ValueError(
+            f"{name} must be one row of one or more numbers, got shape {tuple(strengths.shape)}"
+        )
     allowed = (strengths > 0) if positive else (strengths >= 0)
     if not bool((allowed & strengths.isfinite()).all()):
-        raise ValueError(f"{name} must be finite and {'>' if positive else '>='} 0, got {strengths.tolist()}")
+        raise ValueError(
+            f"{name} must be finite and {'>' if positive else '>='} 0, got {strengths.tolist()}"
+        )
 
 
 def require_patience(patience: int) -> None:
@@ -993,4 +1132,6 @@ def require_patience(patience: int) -> None:
 def require_rows(rows: Tensor) -> None:
     require_floating(rows=rows)
     if rows.dim() < 2 or 0 in rows.shape[-2:]:
-        raise ValueError(f"rows must be (..., h, d) with h, d >= 1, got shape {tuple(rows.shape)}")
+        raise ValueError(
+            f"rows must be (..., h, d) with h, d >= 1, got shape {tuple(rows.shape)}"
+        )

@@ -41,7 +41,11 @@ def elementwise(schedule: Callable[..., Tensor]) -> Callable[..., Any]:
             return schedule(step.double(), *args, **options)
         if not step >= 0:
             raise ValueError(f"step must be >= 0, got {step}")
-        return float(schedule(torch.tensor(float(step), dtype=torch.float64), *args, **options))
+        return float(
+            schedule(
+                torch.tensor(float(step), dtype=torch.float64), *args, **options
+            )
+        )
 
     return on_any_step
 
@@ -68,7 +72,9 @@ def constant(step: Tensor, lr: float = 1.0) -> Tensor:
 
 
 @elementwise
-def linear_warmup(step: Tensor, lr: float = 1.0, *, warmup: int, start: float = 0.0) -> Tensor:
+def linear_warmup(
+    step: Tensor, lr: float = 1.0, *, warmup: int, start: float = 0.0
+) -> Tensor:
     """A straight line up to the peak, and flat after it.
 
         lr_t = lr (start + (1 - start) min(t / warmup, 1))
@@ -93,7 +99,12 @@ def linear_warmup(step: Tensor, lr: float = 1.0, *, warmup: int, start: float = 
 
 @elementwise
 def cosine_restarts(
-    step: Tensor, lr: float = 1.0, *, cycle: int, lr_min: float = 0.0, growth: int = 1
+    step: Tensor,
+    lr: float = 1.0,
+    *,
+    cycle: int,
+    lr_min: float = 0.0,
+    growth: int = 1,
 ) -> Tensor:
     """Half a cosine down from the peak, again and again; each cycle `growth` times as long as the one before.
 
@@ -121,18 +132,27 @@ def cosine_restarts(
     return lr_min + (lr - lr_min) * (1 + torch.cos(math.pi * position / length)) / 2
 
 
-def cycle_position(step: Tensor, cycle: int, growth: int) -> tuple[Tensor, Tensor | int]:
+def cycle_position(
+    step: Tensor, cycle: int, growth: int
+) -> tuple[Tensor, Tensor | int]:
     """Steps into the present cycle, and its length; cycle k starts at cycle (growth^k - 1) / (growth - 1)."""
     if growth == 1:
         return step % cycle, cycle
     cycles = torch.log(step / cycle * (growth - 1) + 1) / math.log(growth)
-    k = (cycles + 1e-9).floor()  # a start of a cycle must not be rounded into the one before
+    k = (
+        cycles + 1e-9
+    ).floor()  # a start of a cycle must not be rounded into the one before
     return step - cycle * (growth**k - 1) / (growth - 1), cycle * growth**k
 
 
 @elementwise
 def triangular(
-    step: Tensor, lr: float = 1.0, *, half_cycle: int, lr_min: float = 0.0, shrink: float = 1.0
+    step: Tensor,
+    lr: float = 1.0,
+    *,
+    half_cycle: int,
+    lr_min: float = 0.0,
+    shrink: float = 1.0,
 ) -> Tensor:
     """Up and down in straight lines; the peaks of each cycle `shrink` times as high as of the one before.
 
@@ -207,7 +227,11 @@ def with_warmup(schedule: Schedule, warmup: int, *, start: float = 0.0) -> Sched
     require_length(warmup=warmup)
 
     def warmed(step: Step) -> Any:
-        after = (step - warmup).clamp(min=0) if isinstance(step, Tensor) else max(step - warmup, 0)
+        after = (
+            (step - warmup).clamp(min=0)
+            if isinstance(step, Tensor)
+            else max(step - warmup, 0)
+        )
         return schedule(after) * linear_warmup(step, warmup=warmup, start=start)
 
     return warmed
@@ -234,7 +258,9 @@ def snapshot_steps(steps: int, cycle: int) -> Tensor:
     return torch.arange(1, steps // cycle + 1) * cycle - 1
 
 
-def ensemble_probabilities(logits: Tensor, *, models: int = 0, classes: int = -1) -> Tensor:
+def ensemble_probabilities(
+    logits: Tensor, *, models: int = 0, classes: int = -1
+) -> Tensor:
     """What an ensemble predicts: the mean of its members' probabilities.
 
         p(y | x) = (1/M) sum_m softmax(z_m(x))_y
@@ -254,7 +280,11 @@ def ensemble_probabilities(logits: Tensor, *, models: int = 0, classes: int = -1
 
     Source: Huang et al. 2017, section 3, arXiv:1704.00109.
     """
-    if logits.dim() < 2 or logits.shape[models] == 0 or models % logits.dim() == classes % logits.dim():
+    if (
+        logits.dim() < 2
+        or logits.shape[models] == 0
+        or models % logits.dim() == classes % logits.dim()
+    ):
         raise ValueError(
             f"logits must be (M, ..., K) with M >= 1 on its own dimension, got shape {tuple(logits.shape)}"
         )

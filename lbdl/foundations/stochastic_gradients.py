@@ -35,13 +35,17 @@ __all__ = [
 ]
 
 Rate = float | Tensor
-ExampleLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (w, x of one example, y of one example) -> ()
+ExampleLoss = Callable[
+    [Tensor, Tensor, Tensor], Tensor
+]  # (w, x of one example, y of one example) -> ()
 
 
 # --- The mini-batch gradient and its variance ---------------------------------------------------------------
 
 
-def per_example_gradients(loss: ExampleLoss, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def per_example_gradients(
+    loss: ExampleLoss, w: Tensor, x: Tensor, y: Tensor
+) -> Tensor:
     """The gradient of every example's loss, one example at a time.
 
         g_n = grad_w loss(w, x_n, y_n)
@@ -61,10 +65,14 @@ def per_example_gradients(loss: ExampleLoss, w: Tensor, x: Tensor, y: Tensor) ->
     Source: definition; Goodfellow 2015, arXiv:1510.01799, for why one wants them.
     """
     require_examples(x, y)
-    return torch.stack([torch.func.grad(loss)(w, a, b) for a, b in zip(x, y, strict=True)])
+    return torch.stack(
+        [torch.func.grad(loss)(w, a, b) for a, b in zip(x, y, strict=True)]
+    )
 
 
-def fast_per_example_gradients(loss: ExampleLoss, w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def fast_per_example_gradients(
+    loss: ExampleLoss, w: Tensor, x: Tensor, y: Tensor
+) -> Tensor:
     """`per_example_gradients`, all examples at once.
 
         g_n = grad_w loss(w, x_n, y_n)
@@ -87,7 +95,9 @@ def fast_per_example_gradients(loss: ExampleLoss, w: Tensor, x: Tensor, y: Tenso
     return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(w, x, y)
 
 
-def draw_batch(size: int, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
+def draw_batch(
+    size: int, batch_size: int, generator: torch.Generator | None = None
+) -> Tensor:
     """The indices of a random mini-batch, without replacement.
 
         every subset of `batch_size` out of `size` is equally likely, so the mean over the batch is unbiased
@@ -128,12 +138,16 @@ def gradient_variance(gradients: Tensor) -> Tensor:
     Source: Cochran 1977, Sampling Techniques, chapter 2 (with the divisor N).
     """
     if gradients.dim() == 0 or len(gradients) == 0:
-        raise ValueError(f"gradients must be (N, ...) with N >= 1, got shape {tuple(gradients.shape)}")
+        raise ValueError(
+            f"gradients must be (N, ...) with N >= 1, got shape {tuple(gradients.shape)}"
+        )
     scatter = gradients - gradients.mean(0)
     return scatter.reshape(len(gradients), -1).square().sum(-1).mean()
 
 
-def minibatch_variance(variance: Rate, batch_size: Rate, size: float = math.inf) -> Rate:
+def minibatch_variance(
+    variance: Rate, batch_size: Rate, size: float = math.inf
+) -> Rate:
     """The variance of a mini-batch gradient.
 
         s^2 / B  (N - B) / (N - 1)    drawn without replacement from N examples
@@ -199,12 +213,16 @@ def noisy_quadratic(
     path = [w0]
     spread = noise / batch_size**0.5
     for _ in range(steps):
-        xi = torch.randn(w0.shape, generator=generator, dtype=w0.dtype, device=w0.device)
+        xi = torch.randn(
+            w0.shape, generator=generator, dtype=w0.dtype, device=w0.device
+        )
         path.append(path[-1] - lr * (curvature * path[-1] + spread * xi))
     return torch.stack(path)
 
 
-def stationary_variance(lr: Rate, curvature: Rate, variance: Rate, batch_size: Rate) -> Rate:
+def stationary_variance(
+    lr: Rate, curvature: Rate, variance: Rate, batch_size: Rate
+) -> Rate:
     """Where the noise and the pull of the bowl balance: the variance of w under SGD on a quadratic.
 
         Var[w] = lr s^2 / (B h (2 - lr h))    for lr h < 2, else infinite
@@ -223,11 +241,15 @@ def stationary_variance(lr: Rate, curvature: Rate, variance: Rate, batch_size: R
     """
     pull = 2 - lr * curvature
     if isinstance(pull, Tensor):
-        return torch.where(pull > 0, lr * variance / (batch_size * curvature * pull), math.inf)
+        return torch.where(
+            pull > 0, lr * variance / (batch_size * curvature * pull), math.inf
+        )
     return lr * variance / (batch_size * curvature * pull) if pull > 0 else math.inf
 
 
-def scaled_rate(lr: float, batch_size: float, new_batch_size: float, *, rule: str = "linear") -> float:
+def scaled_rate(
+    lr: float, batch_size: float, new_batch_size: float, *, rule: str = "linear"
+) -> float:
     """The learning rate to use when the batch size changes.
 
         linear   lr B' / B          keeps the stationary variance of SGD, while lr h is small
@@ -249,7 +271,9 @@ def scaled_rate(lr: float, batch_size: float, new_batch_size: float, *, rule: st
         arXiv:1404.5997, and for Adam Malladi et al. 2022, arXiv:2205.10287.
     """
     if not (batch_size > 0 and new_batch_size > 0):
-        raise ValueError(f"batch sizes must be > 0, got {batch_size} and {new_batch_size}")
+        raise ValueError(
+            f"batch sizes must be > 0, got {batch_size} and {new_batch_size}"
+        )
     powers = {"linear": 1.0, "sqrt": 0.5}
     if rule not in powers:
         raise ValueError(f"rule must be one of {sorted(powers)}, got {rule!r}")
@@ -302,13 +326,20 @@ def noise_scale_from_norms(
     Source: McCandlish et al. 2018, appendix A.1, equation (A.2), arXiv:1812.06162.
     """
     if not 1 <= small_batch < large_batch:
-        raise ValueError(f"need 1 <= small_batch < large_batch, got {small_batch} and {large_batch}")
-    signal = (large_batch * large_norm - small_batch * small_norm) / (large_batch - small_batch)
+        raise ValueError(
+            f"need 1 <= small_batch < large_batch, got {small_batch} and {large_batch}"
+        )
+    signal = (large_batch * large_norm - small_batch * small_norm) / (
+        large_batch - small_batch
+    )
     return signal, (small_norm - large_norm) / (1 / small_batch - 1 / large_batch)
 
 
 def best_noisy_step(
-    gradient: Tensor, hessian: Tensor, covariance: Tensor, batch_size: Rate = math.inf
+    gradient: Tensor,
+    hessian: Tensor,
+    covariance: Tensor,
+    batch_size: Rate = math.inf,
 ) -> tuple[Tensor, Tensor]:
     """The learning rate that lowers a quadratic most in expectation, and by how much.
 
@@ -364,12 +395,20 @@ def project_ball(w: Tensor, radius: float, center: Tensor | float = 0.0) -> Tens
     if not radius >= 0:
         raise ValueError(f"radius must be >= 0, got {radius}")
     offset = w - center
-    length = torch.linalg.vector_norm(offset, dim=-1, keepdim=True).clamp(min=torch.finfo(w.dtype).tiny)
+    length = torch.linalg.vector_norm(offset, dim=-1, keepdim=True).clamp(
+        min=torch.finfo(w.dtype).tiny
+    )
     return torch.where(length > radius, center + offset * (radius / length), w)
 
 
 def projected_sgd(
-    loss: ExampleLoss, w0: Tensor, x: Tensor, y: Tensor, rates: Tensor, *, radius: float = math.inf
+    loss: ExampleLoss,
+    w0: Tensor,
+    x: Tensor,
+    y: Tensor,
+    rates: Tensor,
+    *,
+    radius: float = math.inf,
 ) -> tuple[Tensor, Tensor]:
     """One pass of SGD over a stream of examples, pulled back into a ball after every step.
 
@@ -448,10 +487,14 @@ def regret_bound(rates: Tensor, diameter: float, gradient_bound: float) -> Tenso
     if not bool((rates > 0).all()) or bool((rates.diff() > 0).any()):
         raise ValueError("rates must be positive and non-increasing")
     t = torch.arange(1, len(rates) + 1, dtype=rates.dtype, device=rates.device)
-    return diameter**2 / (2 * t * rates) + gradient_bound**2 / (2 * t) * rates.cumsum(0)
+    return diameter**2 / (2 * t * rates) + gradient_bound**2 / (
+        2 * t
+    ) * rates.cumsum(0)
 
 
-def constant_rate_bound(steps: Rate, diameter: float, gradient_bound: float) -> Rate:
+def constant_rate_bound(
+    steps: Rate, diameter: float, gradient_bound: float
+) -> Rate:
     """The bound for the best constant rate, when the number of steps is known beforehand.
 
         lr = D / (G sqrt T)   =>   R_T / T <= D G / sqrt T
@@ -512,7 +555,9 @@ def running_mean(x: Tensor, dim: int = 0) -> Tensor:
     """
     shape = [1] * x.dim()
     shape[dim] = x.shape[dim]
-    return x.cumsum(dim) / torch.arange(1, x.shape[dim] + 1, dtype=x.dtype, device=x.device).view(shape)
+    return x.cumsum(dim) / torch.arange(
+        1, x.shape[dim] + 1, dtype=x.dtype, device=x.device
+    ).view(shape)
 
 
 # --- Checks -------------------------------------------------------------------------------------------------
@@ -522,11 +567,15 @@ def require_examples(*tensors: Tensor) -> None:
     lengths = [len(x) if x.dim() else None for x in tensors]
     if len(set(lengths)) != 1 or not lengths[0]:
         shapes = [tuple(x.shape) for x in tensors]
-        raise ValueError(f"examples must share a first dimension of at least 1, got shapes {shapes}")
+        raise ValueError(
+            f"examples must share a first dimension of at least 1, got shapes {shapes}"
+        )
 
 
 def require_matrices(gradient: Tensor, *matrices: Tensor) -> None:
     expected = (*gradient.shape, *gradient.shape[-1:])
     wrong = [tuple(m.shape) for m in matrices if tuple(m.shape) != expected]
     if wrong:
-        raise ValueError(f"hessian and covariance must be (..., d, d) = {expected}, got {wrong[0]}")
+        raise ValueError(
+            f"hessian and covariance must be (..., d, d) = {expected}, got {wrong[0]}"
+        )

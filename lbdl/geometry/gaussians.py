@@ -200,7 +200,11 @@ def mahalanobis_squared(p: Gaussian, x: Tensor) -> Tensor:
     require_points(p, x)
     p, wide = widened(p), wider(x)
     if p.variance is not None:
-        return ((wide - p.mean).square() / require_positive(p.variance)).sum(-1).to(x.dtype)
+        return (
+            ((wide - p.mean).square() / require_positive(p.variance))
+            .sum(-1)
+            .to(x.dtype)
+        )
     return whitened(cholesky_of(p), wide - p.mean).square().sum(-1).to(x.dtype)
 
 
@@ -223,9 +227,14 @@ def log_density(p: Gaussian, x: Tensor) -> Tensor:
     """
     require_points(p, x)
     p, wide = widened(p), wider(x)
-    return (-(x.shape[-1] * math.log(2 * math.pi) + log_det(p) + mahalanobis_squared(p, wide)) / 2).to(
-        x.dtype
-    )
+    return (
+        -(
+            x.shape[-1] * math.log(2 * math.pi)
+            + log_det(p)
+            + mahalanobis_squared(p, wide)
+        )
+        / 2
+    ).to(x.dtype)
 
 
 def entropy(p: Gaussian) -> Tensor:
@@ -244,7 +253,9 @@ def entropy(p: Gaussian) -> Tensor:
 
     Source: Cover & Thomas 2006, Elements of Information Theory, theorems 8.4.1 and 8.6.5.
     """
-    return ((p.mean.shape[-1] * (1 + math.log(2 * math.pi)) + log_det(widened(p))) / 2).to(p.mean.dtype)
+    return (
+        (p.mean.shape[-1] * (1 + math.log(2 * math.pi)) + log_det(widened(p))) / 2
+    ).to(p.mean.dtype)
 
 
 def sample(p: Gaussian, n: int, generator: Generator | None = None) -> Tensor:
@@ -271,8 +282,13 @@ def sample(p: Gaussian, n: int, generator: Generator | None = None) -> Tensor:
         raise ValueError(f"n must be a whole number >= 1, got {n!r}")
     wide = widened(p)
     factor = cholesky_of(wide)
-    batch, d = torch.broadcast_shapes(p.mean.shape[:-1], factor.shape[:-2]), p.mean.shape[-1]
-    noise = torch.randn(*batch, n, d, generator=generator, dtype=factor.dtype, device=factor.device)
+    batch, d = (
+        torch.broadcast_shapes(p.mean.shape[:-1], factor.shape[:-2]),
+        p.mean.shape[-1],
+    )
+    noise = torch.randn(
+        *batch, n, d, generator=generator, dtype=factor.dtype, device=factor.device
+    )
     return (wide.mean[..., None, :] + noise @ factor.mT).to(p.mean.dtype)
 
 
@@ -300,7 +316,10 @@ def from_samples(x: Tensor, correction: int = 1) -> Gaussian:
     wide = wider(x)
     mean = wide.mean(-2)
     centred = wide - mean[..., None, :]
-    return Gaussian(mean.to(x.dtype), (centred.mT @ centred / (x.shape[-2] - correction)).to(x.dtype))
+    return Gaussian(
+        mean.to(x.dtype),
+        (centred.mT @ centred / (x.shape[-2] - correction)).to(x.dtype),
+    )
 
 
 # --- Preparing a pair -------------------------------------------------------------------------------------------------
@@ -326,7 +345,9 @@ def widened(p: Gaussian) -> Gaussian:
     """The Gaussian in float32 or more."""
     if p.mean.dtype.itemsize >= 4:
         return p
-    fields = {name: wider(x) for name in SPREADS if (x := getattr(p, name)) is not None}
+    fields = {
+        name: wider(x) for name in SPREADS if (x := getattr(p, name)) is not None
+    }
     return replace(p, mean=wider(p.mean), **fields)
 
 
@@ -375,8 +396,13 @@ def kl_divergence_by_formula(p: Gaussian, q: Gaussian) -> Tensor:
     """
     quotient = torch.linalg.solve(covariance_of(q), covariance_of(p))
     difference = (p.mean - q.mean)[..., None]
-    moved = (difference * torch.linalg.solve(covariance_of(q), difference)).sum((-2, -1))
-    stretched = quotient.diagonal(dim1=-2, dim2=-1).sum(-1) - torch.linalg.slogdet(quotient).logabsdet
+    moved = (difference * torch.linalg.solve(covariance_of(q), difference)).sum(
+        (-2, -1)
+    )
+    stretched = (
+        quotient.diagonal(dim1=-2, dim2=-1).sum(-1)
+        - torch.linalg.slogdet(quotient).logabsdet
+    )
     return (moved + stretched - p.mean.shape[-1]) / 2
 
 
@@ -408,7 +434,11 @@ def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
         factor = cholesky_of(q)
         quotient = solve_triangular(factor, cholesky_of(p), upper=False)
         ratio = quotient.diagonal(dim1=-2, dim2=-1)
-        below = quotient.diagonal_scatter(torch.zeros_like(ratio), dim1=-2, dim2=-1).square().sum((-2, -1))
+        below = (
+            quotient.diagonal_scatter(torch.zeros_like(ratio), dim1=-2, dim2=-1)
+            .square()
+            .sum((-2, -1))
+        )
         moved = whitened(factor, p.mean - q.mean).square()
     return (stretch_cost(ratio).sum(-1) + below + moved.sum(-1)) / 2
 
@@ -427,7 +457,9 @@ def stretch_cost(a: Tensor) -> Tensor:
     Source: Kullback 1959, Information Theory and Statistics, chapter 9.
     """
     u = a - 1  # without error near 1
-    return u**2 + 2 * (u - a.clamp(max=torch.finfo(a.dtype).max).log())  # inf, not inf - inf, at a = inf
+    return u**2 + 2 * (
+        u - a.clamp(max=torch.finfo(a.dtype).max).log()
+    )  # inf, not inf - inf, at a = inf
 
 
 # --- Bhattacharyya and Hellinger --------------------------------------------------------------------------------------
@@ -455,12 +487,20 @@ def bhattacharyya_distance(p: Gaussian, q: Gaussian) -> Tensor:
     """
     difference = p.mean - q.mean
     if p.variance is not None and q.variance is not None:
-        ratio = require_positive(p.variance).sqrt() / require_positive(q.variance).sqrt()
-        spread = torch.log1p(((ratio - 1) / ratio.sqrt()) ** 2 / 2) / 2  # log((r + 1/r) / 2) / 2
+        ratio = (
+            require_positive(p.variance).sqrt()
+            / require_positive(q.variance).sqrt()
+        )
+        spread = (
+            torch.log1p(((ratio - 1) / ratio.sqrt()) ** 2 / 2) / 2
+        )  # log((r + 1/r) / 2) / 2
         return (spread + difference**2 / (p.variance + q.variance) / 4).sum(-1)
     middle = Gaussian(difference, (covariance_of(p) + covariance_of(q)) / 2)
     factor = cholesky_of(middle)
-    spread = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - (log_det(p) + log_det(q)) / 4
+    spread = (
+        factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        - (log_det(p) + log_det(q)) / 4
+    )
     return spread.clamp(min=0) + whitened(factor, difference).square().sum(-1) / 8
 
 
@@ -523,7 +563,9 @@ def hellinger(p: Gaussian, q: Gaussian) -> Tensor:
     return safe_root(hellinger_squared(p, q))
 
 
-def bayes_error_bounds(p: Gaussian, q: Gaussian, prior: float = 0.5) -> tuple[Tensor, Tensor]:
+def bayes_error_bounds(
+    p: Gaussian, q: Gaussian, prior: float = 0.5
+) -> tuple[Tensor, Tensor]:
     """Bounds on the error of the best classifier of two Gaussian classes.
 
         (1 - sqrt(1 - 4 a BC^2)) / 2  <=  integral min(prior p, (1 - prior) q) dx  <=  sqrt(a) BC
@@ -633,7 +675,9 @@ class Sylvester(torch.autograd.Function):
         return vectors @ ((vectors.mT @ g @ vectors) * inverse) @ vectors.mT
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor
+    ) -> None:
         ctx.save_for_backward(inputs[0], output)
 
     @staticmethod
@@ -664,7 +708,11 @@ def wasserstein_squared_by_roots(p: Gaussian, q: Gaussian) -> Tensor:
     Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3); Givens & Shortt 1984, Michigan Math. J. 31(2).
     """
     root = matrix_sqrt(covariance_of(p))
-    cross = matrix_sqrt(root @ covariance_of(q) @ root).diagonal(dim1=-2, dim2=-1).sum(-1)
+    cross = (
+        matrix_sqrt(root @ covariance_of(q) @ root)
+        .diagonal(dim1=-2, dim2=-1)
+        .sum(-1)
+    )
     return (p.mean - q.mean).square().sum(-1) + trace(p) + trace(q) - 2 * cross
 
 
@@ -693,8 +741,12 @@ def wasserstein_squared(p: Gaussian, q: Gaussian) -> Tensor:
     """
     moved = (p.mean - q.mean).square().sum(-1)
     if p.variance is not None and q.variance is not None:
-        return moved + (safe_root(p.variance) - safe_root(q.variance)).square().sum(-1)
-    return moved + (trace(p) + trace(q) - 2 * largest_cross_trace(p, q)).clamp(min=0)
+        return moved + (safe_root(p.variance) - safe_root(q.variance)).square().sum(
+            -1
+        )
+    return moved + (trace(p) + trace(q) - 2 * largest_cross_trace(p, q)).clamp(
+        min=0
+    )
 
 
 def wasserstein(p: Gaussian, q: Gaussian) -> Tensor:
@@ -741,7 +793,9 @@ def wasserstein_squared_by_alignment(p: Gaussian, q: Gaussian) -> Tensor:
     """
     a, b = factor_of(p), factor_of(q)
     left, _, right = torch.linalg.svd((b.mT @ a).detach())
-    return (p.mean - q.mean).square().sum(-1) + (a - b @ (left @ right)).square().sum((-2, -1))
+    return (p.mean - q.mean).square().sum(-1) + (
+        a - b @ (left @ right)
+    ).square().sum((-2, -1))
 
 
 def largest_cross_trace(p: Gaussian, q: Gaussian) -> Tensor:
@@ -750,14 +804,25 @@ def largest_cross_trace(p: Gaussian, q: Gaussian) -> Tensor:
     A batch of many matrices goes through in pieces that fit the cache of a CPU.
     """
     factored = p.covariance is None
-    first, second = factor_of(p) if p.covariance is None else p.covariance, covariance_of(q)
-    batch, d = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2]), p.mean.shape[-1]
+    first, second = (
+        factor_of(p) if p.covariance is None else p.covariance,
+        covariance_of(q),
+    )
+    batch, d = (
+        torch.broadcast_shapes(first.shape[:-2], second.shape[:-2]),
+        p.mean.shape[-1],
+    )
     rows = max(1, CACHED // (d * d))
     if first.is_cuda or d * d > CACHED or math.prod(batch) <= rows:
         values = cross_eigenvalues(first, second, factored)
     else:
-        flat = (x.expand(*batch, d, d).flatten(0, -3).split(rows) for x in (first, second))
-        pieces = [cross_eigenvalues(x, y, factored) for x, y in zip(*flat, strict=True)]
+        flat = (
+            x.expand(*batch, d, d).flatten(0, -3).split(rows)
+            for x in (first, second)
+        )
+        pieces = [
+            cross_eigenvalues(x, y, factored) for x, y in zip(*flat, strict=True)
+        ]
         values = torch.cat(pieces).unflatten(0, batch)
     require_semidefinite(values)
     return safe_root(values).sum(-1)
@@ -773,7 +838,11 @@ def factor_of(p: Gaussian) -> Tensor:
     """Some A (..., d, d) with A A^T = Sigma, singular or not; the Cholesky factor where there is one."""
     if p.variance is not None:
         return torch.diag_embed(safe_root(p.variance))
-    return cholesky_of(p) if p.covariance is None else semidefinite_factor(p.covariance)
+    return (
+        cholesky_of(p)
+        if p.covariance is None
+        else semidefinite_factor(p.covariance)
+    )
 
 
 def semidefinite_factor(covariance: Tensor) -> Tensor:
@@ -839,11 +908,15 @@ def optimal_map(p: Gaussian, q: Gaussian) -> Tensor:
     Source: Olkin & Pukelsheim 1982, Linear Algebra Appl. 48; Givens & Shortt 1984, Michigan Math. J. 31(2).
     """
     if p.variance is not None and q.variance is not None:
-        return torch.diag_embed(safe_root(q.variance / require_positive(p.variance)))
+        return torch.diag_embed(
+            safe_root(q.variance / require_positive(p.variance))
+        )
     factor = cholesky_of(p)
     root = matrix_sqrt(factor.mT @ covariance_of(q) @ factor)
     left = solve_triangular(factor.mT, root, upper=True)  # L^-T R
-    return symmetric(solve_triangular(factor, left, upper=False, left=False))  # L^-T R L^-1
+    return symmetric(
+        solve_triangular(factor, left, upper=False, left=False)
+    )  # L^-T R L^-1
 
 
 def transport(p: Gaussian, q: Gaussian, x: Tensor) -> Tensor:
@@ -896,7 +969,9 @@ def geodesic(p: Gaussian, q: Gaussian, t: float | Tensor) -> Gaussian:
     return Gaussian(mean, symmetric(mixed @ covariance_of(p) @ mixed))
 
 
-def barycenter(gaussians: Gaussian, weights: Tensor | None = None, steps: int = 30) -> Gaussian:
+def barycenter(
+    gaussians: Gaussian, weights: Tensor | None = None, steps: int = 30
+) -> Gaussian:
     """The Gaussian that is nearest to several others in the mean of W2^2.
 
         argmin over r of sum_i w_i W2^2(r, p_i):    mu = sum_i w_i mu_i,    Sigma <- M Sigma M,    M = sum_i w_i T_i
@@ -922,8 +997,13 @@ def barycenter(gaussians: Gaussian, weights: Tensor | None = None, steps: int = 
     targets, share = covariance_of(wide), wider(weights)[..., None, None]
     covariance = (share * targets).sum(-3)
     for _ in range(steps):
-        start = Gaussian(torch.zeros_like(wide.mean[..., :1, :]), covariance[..., None, :, :])
-        mixed = (share * optimal_map(start, Gaussian(torch.zeros_like(wide.mean), targets))).sum(-3)
+        start = Gaussian(
+            torch.zeros_like(wide.mean[..., :1, :]), covariance[..., None, :, :]
+        )
+        mixed = (
+            share
+            * optimal_map(start, Gaussian(torch.zeros_like(wide.mean), targets))
+        ).sum(-3)
         covariance = symmetric(mixed @ covariance @ mixed)
     mean = (wider(weights)[..., None] * wide.mean).sum(-2)
     return Gaussian(mean.to(weights.dtype), covariance.to(weights.dtype))
@@ -932,7 +1012,9 @@ def barycenter(gaussians: Gaussian, weights: Tensor | None = None, steps: int = 
 # --- Laplace ----------------------------------------------------------------------------------------------------------
 
 
-def laplace_approximation(log_f: Callable[[Tensor], Tensor], start: Tensor, steps: int = 30) -> Gaussian:
+def laplace_approximation(
+    log_f: Callable[[Tensor], Tensor], start: Tensor, steps: int = 30
+) -> Gaussian:
     """The Gaussian that has the mode of a density and the curvature of its logarithm there.
 
         mu = argmax log f,    Sigma = (-Hessian of log f at mu)^-1
@@ -955,7 +1037,10 @@ def laplace_approximation(log_f: Callable[[Tensor], Tensor], start: Tensor, step
     Source: Laplace 1774; MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27.
     """
     require_start(start, steps)
-    slope, curvature = torch.func.vmap(torch.func.grad(log_f)), torch.func.vmap(torch.func.hessian(log_f))
+    slope, curvature = (
+        torch.func.vmap(torch.func.grad(log_f)),
+        torch.func.vmap(torch.func.hessian(log_f)),
+    )
     x = start.reshape(-1, start.shape[-1])
     for _ in range(steps):
         last = curvature(x)
@@ -963,7 +1048,10 @@ def laplace_approximation(log_f: Callable[[Tensor], Tensor], start: Tensor, step
     precision = -symmetric(curvature(x))
     require_mode(precision, -symmetric(last))
     covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
-    return Gaussian(x.reshape(start.shape), symmetric(covariance).reshape(*start.shape, start.shape[-1]))
+    return Gaussian(
+        x.reshape(start.shape),
+        symmetric(covariance).reshape(*start.shape, start.shape[-1]),
+    )
 
 
 def laplace_log_integral(log_f: Callable[[Tensor], Tensor], p: Gaussian) -> Tensor:
@@ -984,14 +1072,18 @@ def laplace_log_integral(log_f: Callable[[Tensor], Tensor], p: Gaussian) -> Tens
     Source: MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27.
     """
     d = p.mean.shape[-1]
-    heights = torch.func.vmap(log_f)(p.mean.reshape(-1, d)).reshape(p.mean.shape[:-1])
+    heights = torch.func.vmap(log_f)(p.mean.reshape(-1, d)).reshape(
+        p.mean.shape[:-1]
+    )
     return heights + (d * math.log(2 * math.pi) + log_det(p)) / 2
 
 
 # --- Small helpers and checks -----------------------------------------------------------------------------------------
 
 SPREADS = ("covariance", "cholesky", "variance")
-CACHED = 1 << 16  # numbers in a piece of a batch: 64 matrices of 32 x 32, half a megabyte in float64
+CACHED = (
+    1 << 16
+)  # numbers in a piece of a batch: 64 matrices of 32 x 32, half a megabyte in float64
 
 
 def symmetric(a: Tensor) -> Tensor:
@@ -1024,20 +1116,26 @@ def tolerance(a: Tensor) -> Tensor:
 def require_floating(**tensors: Any) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+            raise TypeError(
+                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+            )
 
 
 def require_one_spread(p: Gaussian) -> tuple[str, Tensor]:
     given = {name: x for name in SPREADS if (x := getattr(p, name)) is not None}
     if len(given) != 1:
-        raise ValueError(f"a Gaussian needs exactly one of {', '.join(SPREADS)}, got {list(given) or 'none'}")
+        raise ValueError(
+            f"a Gaussian needs exactly one of {', '.join(SPREADS)}, got {list(given) or 'none'}"
+        )
     require_floating(mean=p.mean, **given)
     return next(iter(given.items()))
 
 
 def require_fit(mean: Tensor, name: str, spread: Tensor) -> None:
     if mean.dim() == 0 or mean.shape[-1] == 0:
-        raise ValueError(f"mean must be (..., d) with d >= 1, got shape {tuple(mean.shape)}")
+        raise ValueError(
+            f"mean must be (..., d) with d >= 1, got shape {tuple(mean.shape)}"
+        )
     d = mean.shape[-1]
     core = (d,) if name == "variance" else (d, d)
     if tuple(spread.shape[-len(core) :]) != core:
@@ -1057,7 +1155,9 @@ def require_broadcast(**batches: Any) -> None:
     try:
         torch.broadcast_shapes(*batches.values())
     except RuntimeError:
-        shapes = ", ".join(f"{name} {tuple(shape)}" for name, shape in batches.items())
+        shapes = ", ".join(
+            f"{name} {tuple(shape)}" for name, shape in batches.items()
+        )
         raise ValueError(f"batch dimensions must broadcast, got {shapes}") from None
 
 
@@ -1068,9 +1168,15 @@ def require_values(mean: Tensor, name: str, spread: Tensor) -> None:
     if name == "variance" and (spread < 0).any():
         raise ValueError(f"variance must be >= 0, got {spread.min().item():.3g}")
     if name == "covariance" and not is_symmetric(spread.detach()):
-        raise ValueError("covariance must be symmetric, got a matrix that differs from its transpose")
-    if name == "cholesky" and (spread.triu(1).any() or not (spread.diagonal(dim1=-2, dim2=-1) > 0).all()):
-        raise ValueError("cholesky must be lower triangular with a positive diagonal, got another matrix")
+        raise ValueError(
+            "covariance must be symmetric, got a matrix that differs from its transpose"
+        )
+    if name == "cholesky" and (
+        spread.triu(1).any() or not (spread.diagonal(dim1=-2, dim2=-1) > 0).all()
+    ):
+        raise ValueError(
+            "cholesky must be lower triangular with a positive diagonal, got another matrix"
+        )
 
 
 def is_finite(x: Tensor) -> bool:
@@ -1080,7 +1186,9 @@ def is_finite(x: Tensor) -> bool:
 
 def is_symmetric(a: Tensor) -> bool:
     """Whether each matrix (..., d, d) is its own transpose, up to half of the digits."""
-    return torch.equal(a, a.mT) or not bool(((a - a.mT).amax((-2, -1)) > tolerance(a)).any())
+    return torch.equal(a, a.mT) or not bool(
+        ((a - a.mT).amax((-2, -1)) > tolerance(a)).any()
+    )
 
 
 def require_pair(p: Gaussian, q: Gaussian) -> None:
@@ -1088,7 +1196,9 @@ def require_pair(p: Gaussian, q: Gaussian) -> None:
         if not isinstance(x, Gaussian):
             raise TypeError(f"{name} must be a Gaussian, got {type(x).__name__}")
     if p.mean.shape[-1] != q.mean.shape[-1]:
-        raise ValueError(f"p and q must have one dimension d, got {p.mean.shape[-1]} and {q.mean.shape[-1]}")
+        raise ValueError(
+            f"p and q must have one dimension d, got {p.mean.shape[-1]} and {q.mean.shape[-1]}"
+        )
     if (p.mean.dtype, p.mean.device) != (q.mean.dtype, q.mean.device):
         raise ValueError(
             f"p and q must have one dtype and device, got {p.mean.dtype} on {p.mean.device} "
@@ -1108,13 +1218,17 @@ def require_points(p: Gaussian, x: Tensor) -> None:
         raise ValueError(
             f"x must be (..., {p.mean.shape[-1]}) of {p.mean.dtype}, got shape {tuple(x.shape)} of {x.dtype}"
         )
-    require_broadcast(x=x.shape[:-1], mean=p.mean.shape[:-1], covariance=covariance_shape(p)[:-2])
+    require_broadcast(
+        x=x.shape[:-1], mean=p.mean.shape[:-1], covariance=covariance_shape(p)[:-2]
+    )
 
 
 def require_sample(name: str, x: Tensor, correction: int) -> None:
     require_floating(**{name: x})
     if x.dim() < 2 or x.shape[-2] <= correction or x.shape[-1] == 0:
-        raise ValueError(f"{name} must be (..., n, d) with n > {correction} and d >= 1, got {tuple(x.shape)}")
+        raise ValueError(
+            f"{name} must be (..., n, d) with n > {correction} and d >= 1, got {tuple(x.shape)}"
+        )
 
 
 def require_square(name: str, a: Tensor) -> None:
@@ -1125,7 +1239,9 @@ def require_square(name: str, a: Tensor) -> None:
 
 def require_positive(variance: Tensor) -> Tensor:
     if not torch.compiler.is_compiling() and not (variance > 0).all():
-        raise ValueError("variance must be > 0 here, got a zero: the distribution has no density")
+        raise ValueError(
+            "variance must be > 0 here, got a zero: the distribution has no density"
+        )
     return variance
 
 
@@ -1139,8 +1255,13 @@ def require_factor(factor: Tensor, info: Tensor) -> None:
 
 def require_semidefinite(values: Tensor) -> None:
     """Eigenvalues (..., d), ascending: none may be below zero by more than rounding."""
-    if not torch.compiler.is_compiling() and (values[..., 0] < -tolerance(values[..., None])).any():
-        raise ValueError("covariance must be positive semi-definite, got a negative eigenvalue")
+    if (
+        not torch.compiler.is_compiling()
+        and (values[..., 0] < -tolerance(values[..., None])).any()
+    ):
+        raise ValueError(
+            "covariance must be positive semi-definite, got a negative eigenvalue"
+        )
 
 
 def require_no_gradient(covariance: Tensor) -> None:
@@ -1151,16 +1272,24 @@ def require_no_gradient(covariance: Tensor) -> None:
         )
 
 
-def require_weights(gaussians: Gaussian, weights: Tensor | None, steps: int) -> Tensor:
+def require_weights(
+    gaussians: Gaussian, weights: Tensor | None, steps: int
+) -> Tensor:
     mean = gaussians.mean
     if mean.dim() < 2:
-        raise ValueError(f"gaussians must have a mean (..., k, d), got shape {tuple(mean.shape)}")
+        raise ValueError(
+            f"gaussians must have a mean (..., k, d), got shape {tuple(mean.shape)}"
+        )
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a whole number >= 1, got {steps!r}")
     if weights is None:
         return mean.new_full(mean.shape[-2:-1], 1 / mean.shape[-2])
     require_floating(weights=weights)
-    if weights.dim() == 0 or weights.shape[-1] != mean.shape[-2] or weights.dtype != mean.dtype:
+    if (
+        weights.dim() == 0
+        or weights.shape[-1] != mean.shape[-2]
+        or weights.dtype != mean.dtype
+    ):
         raise ValueError(
             f"weights must be (..., {mean.shape[-2]}) of {mean.dtype}, "
             f"got {tuple(weights.shape)} of {weights.dtype}"
@@ -1187,7 +1316,10 @@ def require_mode(precision: Tensor, last: Tensor) -> None:
     info = torch.linalg.cholesky_ex(precision).info
     if (
         info.any()
-        or not (precision - last).abs().le(1e-2 * precision.abs().amax((-2, -1), keepdim=True)).all()
+        or not (precision - last)
+        .abs()
+        .le(1e-2 * precision.abs().amax((-2, -1), keepdim=True))
+        .all()
     ):
         raise ValueError(
             "log_f must have a maximum near start where it is smooth and curved downwards, found none"

@@ -99,7 +99,9 @@ def norm_tail_chernoff(n: Number, eps: Number) -> Tensor:
     Source: Dasgupta & Gupta 2003, lemma 2.2 (for the projection onto a random subspace).
     """
     n, eps = tail_arguments(n, eps)
-    short = torch.log1p(-eps.clamp(max=1)) + eps  # -inf at eps >= 1: no vector is shorter than 0
+    short = (
+        torch.log1p(-eps.clamp(max=1)) + eps
+    )  # -inf at eps >= 1: no vector is shorter than 0
     return torch.exp(n / 2 * (torch.log1p(eps) - eps)) + torch.exp(n / 2 * short)
 
 
@@ -147,9 +149,14 @@ def inner_product_tail(n: Number, eps: Number) -> Tensor:
     """
     n, eps = tail_arguments(n, eps)
     dtype, n, eps = eps.dtype, n.double().unsqueeze(-1), eps.double().unsqueeze(-1)
-    offset = torch.linspace(-75, 75, 2001, dtype=torch.float64, device=n.device) / n.sqrt()  # (..., 2001)
+    offset = (
+        torch.linspace(-75, 75, 2001, dtype=torch.float64, device=n.device)
+        / n.sqrt()
+    )  # (..., 2001)
     log_q = n.log() + offset
-    log_density = n / 2 * (log_q - math.log(2)) - log_q.exp() / 2 - torch.lgamma(n / 2)
+    log_density = (
+        n / 2 * (log_q - math.log(2)) - log_q.exp() / 2 - torch.lgamma(n / 2)
+    )
     values = log_density.exp() * torch.erfc(eps * n / (2 * log_q.exp()).sqrt())
     return (values.sum(-1) * (offset[..., 1] - offset[..., 0])).to(dtype)
 
@@ -279,7 +286,11 @@ def union_dimension(points: int, eps: float, failure: float | None = None) -> in
     )  # the unit-norm lemma grants the upper end
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if float(norm_tail(middle, eps)) <= allowed else (middle, high)
+        low, high = (
+            (low, middle)
+            if float(norm_tail(middle, eps)) <= allowed
+            else (middle, high)
+        )
     return high
 
 
@@ -315,7 +326,11 @@ def dimension_for_power(points: int, eps: float, k: int) -> int:
     low, high = 0, max(1, math.ceil(rank))
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if math.comb(middle + k - 1, k) >= rank else (middle, high)
+        low, high = (
+            (low, middle)
+            if math.comb(middle + k - 1, k) >= rank
+            else (middle, high)
+        )
     return high
 
 
@@ -376,7 +391,11 @@ def distortions(x: Tensor, y: Tensor) -> Tensor:
 def squared_distances(x: Tensor) -> Tensor:
     """Squared distances (..., N, N); in float32 at least, and without the cancellation of a Gram matrix."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist").square().to(x.dtype)
+    return (
+        torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist")
+        .square()
+        .to(x.dtype)
+    )
 
 
 def distortion_variance(x: Tensor, n: int, kurtosis: float = 3.0) -> Tensor:
@@ -412,7 +431,9 @@ def distortion_variance(x: Tensor, n: int, kurtosis: float = 3.0) -> Tensor:
 # --- Random matrices --------------------------------------------------------------------------------------------------
 
 
-def gaussian_matrix(n: int, d: int, *, generator: Generator | None = None, **options: Any) -> Tensor:
+def gaussian_matrix(
+    n: int, d: int, *, generator: Generator | None = None, **options: Any
+) -> Tensor:
     """The random matrix of the proofs.
 
         A_ij ~ N(0, 1/n),   E ||A x||^2 = ||x||^2
@@ -435,7 +456,9 @@ def gaussian_matrix(n: int, d: int, *, generator: Generator | None = None, **opt
     return torch.randn(n, d, generator=generator, **options) / math.sqrt(n)
 
 
-def rademacher_matrix(n: int, d: int, *, generator: Generator | None = None, **options: Any) -> Tensor:
+def rademacher_matrix(
+    n: int, d: int, *, generator: Generator | None = None, **options: Any
+) -> Tensor:
     """Coin flips in place of normal numbers.
 
         A_ij = +-1 / sqrt(n), each with probability 1/2
@@ -459,7 +482,12 @@ def rademacher_matrix(n: int, d: int, *, generator: Generator | None = None, **o
 
 
 def sparse_matrix(
-    n: int, d: int, s: float = 3.0, *, generator: Generator | None = None, **options: Any
+    n: int,
+    d: int,
+    s: float = 3.0,
+    *,
+    generator: Generator | None = None,
+    **options: Any,
 ) -> Tensor:
     """Coin flips, most of them left out.
 
@@ -487,7 +515,9 @@ def sparse_matrix(
     if not 1 <= s < math.inf:
         raise ValueError(f"s must be finite and >= 1, got {s}")
     chance = torch.rand(n, d, generator=generator, **options)
-    signs = (chance < 0.5 / s).to(chance.dtype) - (chance >= 1 - 0.5 / s).to(chance.dtype)
+    signs = (chance < 0.5 / s).to(chance.dtype) - (chance >= 1 - 0.5 / s).to(
+        chance.dtype
+    )
     return signs * math.sqrt(s / n)
 
 
@@ -502,7 +532,9 @@ class CountSketch(NamedTuple):
     signs: Tensor  # (d,) +-1
 
 
-def draw_count_sketch(n: int, d: int, *, generator: Generator | None = None, **options: Any) -> CountSketch:
+def draw_count_sketch(
+    n: int, d: int, *, generator: Generator | None = None, **options: Any
+) -> CountSketch:
     """Draws a bucket and a sign for every coordinate.
 
         h(i) uniform on {0, ..., n - 1},   s(i) = +-1
@@ -522,7 +554,9 @@ def draw_count_sketch(n: int, d: int, *, generator: Generator | None = None, **o
     Source: Charikar, Chen & Farach-Colton 2002.
     """
     require_sizes(n=n, d=d)
-    buckets = torch.randint(0, n, (d,), generator=generator, device=options.get("device"))
+    buckets = torch.randint(
+        0, n, (d,), generator=generator, device=options.get("device")
+    )
     return CountSketch(n, buckets, random_signs(d, generator=generator, **options))
 
 
@@ -549,7 +583,9 @@ def count_sketch(x: Tensor, sketch: CountSketch) -> Tensor:
     """
     require_points_of(x, sketch.signs.numel())
     signed = x * sketch.signs.to(x.dtype)
-    return x.new_zeros(*x.shape[:-1], sketch.n).index_add(-1, sketch.buckets, signed)
+    return x.new_zeros(*x.shape[:-1], sketch.n).index_add(
+        -1, sketch.buckets, signed
+    )
 
 
 # --- Hadamard ---------------------------------------------------------------------------------------------------------
@@ -576,7 +612,14 @@ def hadamard_rows(rows: Tensor, size: int) -> Tensor:
     """
     require_power_of_two(size)
     digits = rows.unsqueeze(-1) & torch.arange(size, device=rows.device)
-    for shift in (32, 16, 8, 4, 2, 1):  # fold the binary digits upon each other: their parity is left
+    for shift in (
+        32,
+        16,
+        8,
+        4,
+        2,
+        1,
+    ):  # fold the binary digits upon each other: their parity is left
         digits = digits ^ (digits >> shift)
     return 1 - 2 * (digits & 1)
 
@@ -619,7 +662,12 @@ class HadamardSketch(NamedTuple):
 
 
 def draw_hadamard(
-    n: int, d: int, *, block: int | None = None, generator: Generator | None = None, **options: Any
+    n: int,
+    d: int,
+    *,
+    block: int | None = None,
+    generator: Generator | None = None,
+    **options: Any,
 ) -> HadamardSketch:
     """Draws the signs and rows of a Hadamard projection.
 
@@ -645,12 +693,18 @@ def draw_hadamard(
     b = best_block(n) if block is None else block
     require_block(b, n)
     a = next_power_of_two(max(n, d)) // b
-    rows = torch.randperm(a, generator=generator, device=options.get("device"))[: math.ceil(n / b)]
+    rows = torch.randperm(a, generator=generator, device=options.get("device"))[
+        : math.ceil(n / b)
+    ]
     first = random_signs(a * b, generator=generator, **options)
-    return HadamardSketch(n, d, first, random_signs(a, b, generator=generator, **options), rows)
+    return HadamardSketch(
+        n, d, first, random_signs(a, b, generator=generator, **options), rows
+    )
 
 
-def hadamard_projection(x: Tensor, sketch: HadamardSketch, chunk: int = 2**19) -> Tensor:
+def hadamard_projection(
+    x: Tensor, sketch: HadamardSketch, chunk: int = 2**19
+) -> Tensor:
     """The fast projection: signs, a small Hadamard product along rows, signs, a subsampled one along columns.
 
         X = x as a matrix (a, b),   Y = H_a[rows] (S2 * ((S1 * X) H_b)) / sqrt(m b),   y = Y as a vector (m b,)
@@ -680,16 +734,23 @@ def hadamard_projection(x: Tensor, sketch: HadamardSketch, chunk: int = 2**19) -
         sketch.first.to(x.dtype),
         sketch.second.to(x.dtype) / column_lengths(sketch).to(x.dtype).sqrt(),
     )
-    along_rows = hadamard_rows(torch.arange(b, device=x.device), b).to(x.dtype) / math.sqrt(b)
+    along_rows = hadamard_rows(torch.arange(b, device=x.device), b).to(
+        x.dtype
+    ) / math.sqrt(b)
     along_columns = hadamard_rows(sketch.rows, a).to(x.dtype)
 
     def project(part: Tensor) -> Tensor:
         padded = F.pad(part, (0, a * b - sketch.d)) if a * b > sketch.d else part
         mixed = ((padded * first).reshape(-1, b) @ along_rows).view(-1, a, b)
-        return columns_product(along_columns, mixed.mul_(second)).flatten(-2)  # (points, m * b)
+        return columns_product(along_columns, mixed.mul_(second)).flatten(
+            -2
+        )  # (points, m * b)
 
     points = x.reshape(-1, sketch.d)
-    parts = [project(part)[:, : sketch.n] for part in points.split(max(1, chunk // (a * b)))]
+    parts = [
+        project(part)[:, : sketch.n]
+        for part in points.split(max(1, chunk // (a * b)))
+    ]
     return torch.cat(parts).reshape(*x.shape[:-1], sketch.n)
 
 
@@ -704,7 +765,11 @@ def columns_product(matrix: Tensor, x: Tensor) -> Tensor:
     """`matrix @ x` for a batch x (B, a, b); narrow ones are turned first, which suits matrix products better."""
     if x.shape[-1] >= 16:
         return matrix @ x
-    return (x.mT.reshape(-1, x.shape[-2]) @ matrix.mT).view(*x.mT.shape[:-1], len(matrix)).mT
+    return (
+        (x.mT.reshape(-1, x.shape[-2]) @ matrix.mT)
+        .view(*x.mT.shape[:-1], len(matrix))
+        .mT
+    )
 
 
 # --- All under one roof -----------------------------------------------------------------------------------------------
@@ -716,7 +781,14 @@ def multiply(x: Tensor, matrix: Tensor) -> Tensor:
     return x @ matrix.to(x.dtype).mT
 
 
-KINDS = ("gaussian", "rademacher", "achlioptas", "very_sparse", "hadamard", "count_sketch")
+KINDS = (
+    "gaussian",
+    "rademacher",
+    "achlioptas",
+    "very_sparse",
+    "hadamard",
+    "count_sketch",
+)
 
 
 def draw_projection(
@@ -745,13 +817,25 @@ def draw_projection(
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     if kind == "hadamard":
-        return partial(hadamard_projection, sketch=draw_hadamard(n, d, generator=generator, **options))
+        return partial(
+            hadamard_projection,
+            sketch=draw_hadamard(n, d, generator=generator, **options),
+        )
     if kind == "count_sketch":
-        return partial(count_sketch, sketch=draw_count_sketch(n, d, generator=generator, **options))
+        return partial(
+            count_sketch,
+            sketch=draw_count_sketch(n, d, generator=generator, **options),
+        )
     if kind == "gaussian":
-        return partial(multiply, matrix=gaussian_matrix(n, d, generator=generator, **options))
-    s = {"rademacher": 1.0, "achlioptas": 3.0, "very_sparse": math.sqrt(max(d, 1))}[kind]
-    return partial(multiply, matrix=sparse_matrix(n, d, s, generator=generator, **options))
+        return partial(
+            multiply, matrix=gaussian_matrix(n, d, generator=generator, **options)
+        )
+    s = {"rademacher": 1.0, "achlioptas": 3.0, "very_sparse": math.sqrt(max(d, 1))}[
+        kind
+    ]
+    return partial(
+        multiply, matrix=sparse_matrix(n, d, s, generator=generator, **options)
+    )
 
 
 def matrix_of(projection: Projection, d: int, **options: Any) -> Tensor:
@@ -812,9 +896,13 @@ def products_per_point(kind: str, n: int, d: int) -> int:
 # --- Small parts ------------------------------------------------------------------------------------------------------
 
 
-def random_signs(*shape: int, generator: Generator | None = None, **options: Any) -> Tensor:
+def random_signs(
+    *shape: int, generator: Generator | None = None, **options: Any
+) -> Tensor:
     """Independent +-1, dtype and device of `options`."""
-    coins = torch.randint(0, 2, shape, generator=generator, device=options.get("device"))
+    coins = torch.randint(
+        0, 2, shape, generator=generator, device=options.get("device")
+    )
     return (2 * coins - 1).to(options.get("dtype") or torch.get_default_dtype())
 
 
@@ -837,7 +925,11 @@ def tail_arguments(n: Number, eps: Number) -> tuple[Tensor, Tensor]:
     if not isinstance(eps, Tensor) and not 0 < eps < math.inf:
         raise ValueError(f"eps must be finite and > 0, got {eps}")
     device = next((x.device for x in (n, eps) if isinstance(x, Tensor)), None)
-    wide = eps if isinstance(eps, Tensor) else torch.tensor(eps, dtype=torch.float64, device=device)
+    wide = (
+        eps
+        if isinstance(eps, Tensor)
+        else torch.tensor(eps, dtype=torch.float64, device=device)
+    )
     require_floating(eps=wide)
     return torch.as_tensor(n, dtype=wide.dtype, device=wide.device), wide
 
@@ -862,14 +954,18 @@ def require_sizes(**sizes: int) -> None:
 def require_floating(**tensors: Tensor) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+            raise TypeError(
+                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+            )
 
 
 def require_images(x: Tensor, y: Tensor) -> None:
     require_floating(x=x, y=y)
     if x.dim() < 2 or x.shape[-2] < 2 or x.shape[:-1] != y.shape[:-1]:
         shapes = tuple(x.shape), tuple(y.shape)
-        raise ValueError(f"x and y must be (..., N, d) and (..., N, n) with N >= 2, got shapes {shapes}")
+        raise ValueError(
+            f"x and y must be (..., N, d) and (..., N, n) with N >= 2, got shapes {shapes}"
+        )
 
 
 def require_points_of(x: Tensor, d: int) -> None:
@@ -886,4 +982,6 @@ def require_power_of_two(size: int) -> None:
 def require_block(block: int, n: int) -> None:
     require_sizes(block=block)
     if block & (block - 1) or block > n:
-        raise ValueError(f"block must be a power of two in [1, n = {n}], got {block}")
+        raise ValueError(
+            f"block must be a power of two in [1, n = {n}], got {block}"
+        )

@@ -5,7 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -21,7 +25,9 @@ __all__ = ["RandomProjection"]
 CHUNK = 2**22  # numbers of a sparse input that are made dense at a time
 
 
-class RandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RandomProjection(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """A random linear map to fewer features, as a scikit-learn transformer.
 
         X (n_samples, n_features) -> Y (n_samples, n_components),   E ||y||^2 = ||x||^2 for every row
@@ -56,12 +62,18 @@ class RandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def fit(self, X: Any, y: Any = None) -> "RandomProjection":
         """Draw the map for rows of this length; `y` is not used."""
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32])
+        X = validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32]
+        )
         self.n_components_ = self.components_wanted(*X.shape)
         seed = int(check_random_state(self.random_state).randint(2**31))
         chance = torch.Generator().manual_seed(seed)
         self.projection_: Projection = draw_projection(
-            self.kind, self.n_components_, X.shape[1], generator=chance, dtype=torch.float64
+            self.kind,
+            self.n_components_,
+            X.shape[1],
+            generator=chance,
+            dtype=torch.float64,
         )
         return self
 
@@ -80,7 +92,13 @@ class RandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def transform(self, X: Any) -> np.ndarray:
         """Project the rows of X; returns a dense array of shape (n_samples, n_components), dtype of X."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        X = validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            reset=False,
+        )
         if not sparse.issparse(X):
             return project(self.projection_, X)
         rows = max(1, CHUNK // X.shape[1])
@@ -91,7 +109,9 @@ class RandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def components_(self) -> np.ndarray:
         """The map as a matrix of shape (n_components, n_features): every one of them is linear."""
         check_is_fitted(self)
-        return matrix_of(self.projection_, self.n_features_in_, dtype=torch.float64).numpy()
+        return matrix_of(
+            self.projection_, self.n_features_in_, dtype=torch.float64
+        ).numpy()
 
     @property
     def _n_features_out(self) -> int:
@@ -107,11 +127,19 @@ class RandomProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 def project(projection: Projection, X: np.ndarray) -> np.ndarray:
     """The map applied to the rows of an array."""
     with torch.no_grad():
-        return projection(torch.from_numpy(np.require(X, requirements=["C", "W"]))).numpy()
+        return projection(
+            torch.from_numpy(np.require(X, requirements=["C", "W"]))
+        ).numpy()
 
 
 def checked_count(n_components: Any) -> int:
     """The number of components, if it is one."""
-    if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer) or n_components < 1:
-        raise ValueError(f"n_components must be 'auto' or a whole number >= 1, got {n_components!r}")
+    if (
+        isinstance(n_components, bool)
+        or not isinstance(n_components, int | np.integer)
+        or n_components < 1
+    ):
+        raise ValueError(
+            f"n_components must be 'auto' or a whole number >= 1, got {n_components!r}"
+        )
     return int(n_components)

@@ -63,7 +63,9 @@ class ClassMoments(NamedTuple):
 # --- Linear regression is a Gaussian's conditional mean ---------------------------------------------------------------
 
 
-def conditional_gaussian(mean: Tensor, covariance: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def conditional_gaussian(
+    mean: Tensor, covariance: Tensor, x: Tensor
+) -> tuple[Tensor, Tensor]:
     """What is left to know of y once x is seen, when (x, y) is jointly normal.
 
         E[y | x] = mu_y + S_yx S_xx^-1 (x - mu_x),    Cov[y | x] = S_yy - S_yx S_xx^-1 S_xy
@@ -89,7 +91,9 @@ def conditional_gaussian(mean: Tensor, covariance: Tensor, x: Tensor) -> tuple[T
     return mean[..., d:] + shift, covariance[..., d:, d:] - cross.mT @ weight
 
 
-def linear_regression(x: Tensor, y: Tensor, shrinkage: Strength = 0.0) -> tuple[Tensor, Tensor]:
+def linear_regression(
+    x: Tensor, y: Tensor, shrinkage: Strength = 0.0
+) -> tuple[Tensor, Tensor]:
     """Least squares: the conditional mean of the normal distribution that has the moments of the data.
 
         W, b = argmin sum_i ||x_i W + b - y_i||^2  =  S_xx^-1 S_xy,   mu_y - mu_x W
@@ -110,13 +114,17 @@ def linear_regression(x: Tensor, y: Tensor, shrinkage: Strength = 0.0) -> tuple[
     """
     require_rows(x)
     if y.dim() != x.dim() or y.shape[:-1] != x.shape[:-1]:
-        raise ValueError(f"y must be (..., n, m) beside x {tuple(x.shape)}, got shape {tuple(y.shape)}")
+        raise ValueError(
+            f"y must be (..., n, m) beside x {tuple(x.shape)}, got shape {tuple(y.shape)}"
+        )
     rows, targets = x.double(), y.double()
     mean_x, mean_y = rows.mean(-2, keepdim=True), targets.mean(-2, keepdim=True)
     centred, n = rows - mean_x, x.shape[-2]
     covariance = shrink(centred.mT @ centred / n, shrinkage)
     correlation_factor(covariance, torch.finfo(x.dtype).eps ** 2)
-    weight = solve_covariance(covariance, centred.mT @ (targets - mean_y) / n)  # (..., d, m)
+    weight = solve_covariance(
+        covariance, centred.mT @ (targets - mean_y) / n
+    )  # (..., d, m)
     return weight.to(x.dtype), (mean_y - mean_x @ weight).squeeze(-2).to(x.dtype)
 
 
@@ -150,7 +158,9 @@ def class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
     mean = (member.mT @ rows) / count.unsqueeze(-1)  # (..., K, d)
     require_finite(mean)
     residual = rows - member @ mean  # each row less the mean of its class
-    return ClassMoments(count / x.shape[-2], mean, residual.mT @ residual / x.shape[-2])
+    return ClassMoments(
+        count / x.shape[-2], mean, residual.mT @ residual / x.shape[-2]
+    )
 
 
 def fast_class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
@@ -176,10 +186,14 @@ def fast_class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
     member, length = memberships(x, y, num_classes), block_length(x)
     count = member.sum(-2)
     blocks = list(zip(x.split(length, -2), member.split(length, -2), strict=True))
-    mean = total(own.mT @ rows.double() for rows, own in blocks) / count.unsqueeze(-1)  # (..., K, d)
+    mean = total(own.mT @ rows.double() for rows, own in blocks) / count.unsqueeze(
+        -1
+    )  # (..., K, d)
     require_finite(mean)
     residuals = (rows.double() - own @ mean for rows, own in blocks)
-    return ClassMoments(count / x.shape[-2], mean, total(r.mT @ r for r in residuals) / x.shape[-2])
+    return ClassMoments(
+        count / x.shape[-2], mean, total(r.mT @ r for r in residuals) / x.shape[-2]
+    )
 
 
 BLOCK = 1 << 16  # numbers in a block of rows: half a megabyte of float64
@@ -195,7 +209,9 @@ def total(terms: Iterable[Tensor]) -> Tensor:
     return functools.reduce(torch.add, terms)
 
 
-def within_covariance(mean: Tensor, covariance: Tensor, prior: Tensor, class_mean: Tensor) -> Tensor:
+def within_covariance(
+    mean: Tensor, covariance: Tensor, prior: Tensor, class_mean: Tensor
+) -> Tensor:
     """The covariance within the classes from the covariance of all data: total less between.
 
         Sigma = S + m m^T - sum_k p_k mu_k mu_k^T  =  S - sum_k p_k (mu_k - m) (mu_k - m)^T
@@ -246,11 +262,17 @@ def shrink(covariance: Tensor, strength: Strength) -> Tensor:
     Source: Friedman 1989, JASA 84(405); Ledoit & Wolf 2004, section 2.
     """
     require_square(covariance)
-    g = torch.as_tensor(strength, dtype=covariance.dtype, device=covariance.device)[..., None, None]
+    g = torch.as_tensor(strength, dtype=covariance.dtype, device=covariance.device)[
+        ..., None, None
+    ]
     if not bool(((g >= 0) & (g <= 1)).all()):
         raise ValueError(f"strength must be in [0, 1], got {strength}")
-    eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    size = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]  # the mean eigenvalue
+    eye = torch.eye(
+        covariance.shape[-1], dtype=covariance.dtype, device=covariance.device
+    )
+    size = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[
+        ..., None, None
+    ]  # the mean eigenvalue
     return (1 - g) * covariance + g * size * eye
 
 
@@ -278,10 +300,18 @@ def ledoit_wolf(centred: Tensor) -> Tensor:
     rows, n = working(centred), centred.shape[-2]
     S = rows.mT @ rows / n
     size = S.diagonal(dim1=-2, dim2=-1).mean(-1)
-    apart = S.square().sum((-2, -1)) - S.shape[-1] * size.square()  # ||S - size I||^2
-    by_chance = rows.square().sum(-1).square().sum(-1) / n**2 - S.square().sum((-2, -1)) / n
+    apart = (
+        S.square().sum((-2, -1)) - S.shape[-1] * size.square()
+    )  # ||S - size I||^2
+    by_chance = (
+        rows.square().sum(-1).square().sum(-1) / n**2 - S.square().sum((-2, -1)) / n
+    )
     shown = by_chance < apart
-    return torch.where(shown, by_chance / torch.where(shown, apart, 1), 1).clamp(min=0).to(centred.dtype)
+    return (
+        torch.where(shown, by_chance / torch.where(shown, apart, 1), 1)
+        .clamp(min=0)
+        .to(centred.dtype)
+    )
 
 
 def shrunk_class_moments(
@@ -348,8 +378,12 @@ def logistic_from_gaussians(moments: ClassMoments) -> tuple[Tensor, Tensor]:
     prior, mean, covariance = moments
     require_moments(prior, mean, covariance)
     if prior.shape[-1] != 2:
-        raise ValueError(f"moments must be of two classes, got {prior.shape[-1]}: see softmax_from_gaussians")
-    weight = solve_covariance(covariance, (mean[..., 1, :] - mean[..., 0, :]).unsqueeze(-1)).squeeze(-1)
+        raise ValueError(
+            f"moments must be of two classes, got {prior.shape[-1]}: see softmax_from_gaussians"
+        )
+    weight = solve_covariance(
+        covariance, (mean[..., 1, :] - mean[..., 0, :]).unsqueeze(-1)
+    ).squeeze(-1)
     log_odds = prior[..., 1].log() - prior[..., 0].log()
     return weight, log_odds - (weight * mean.mean(-2)).sum(-1)
 
@@ -380,7 +414,9 @@ def softmax_from_gaussians(moments: ClassMoments) -> tuple[Tensor, Tensor]:
     return weight, prior.log() - (weight.mT * (mean + origin)).sum(-1) / 2
 
 
-def closed_form_logistic(x: Tensor, y: Tensor, shrinkage: Strength | Auto = 0.0) -> tuple[Tensor, Tensor]:
+def closed_form_logistic(
+    x: Tensor, y: Tensor, shrinkage: Strength | Auto = 0.0
+) -> tuple[Tensor, Tensor]:
     """Logistic regression for two classes without iteration.
 
         x, y  ->  `shrunk_class_moments`  ->  `logistic_from_gaussians`:   P(1 | x) = sigmoid(x w + b)
@@ -425,7 +461,9 @@ def closed_form_softmax(
 
     Source: Rao 1948, JRSS B 10(2); Hastie, Tibshirani & Friedman 2009, section 4.3.
     """
-    weight, bias = softmax_from_gaussians(shrunk_class_moments(x, y, num_classes, shrinkage))
+    weight, bias = softmax_from_gaussians(
+        shrunk_class_moments(x, y, num_classes, shrinkage)
+    )
     return weight.to(x.dtype), bias.to(x.dtype)
 
 
@@ -433,7 +471,12 @@ def closed_form_softmax(
 
 
 def maximum_likelihood_logistic(
-    x: Tensor, y: Tensor, penalty: float = 0.0, *, steps: int = 100, tolerance: float = 1e-6
+    x: Tensor,
+    y: Tensor,
+    penalty: float = 0.0,
+    *,
+    steps: int = 100,
+    tolerance: float = 1e-6,
 ) -> tuple[Tensor, Tensor]:
     """Logistic regression as it is usually meant, by Newton's method with step halving.
 
@@ -461,24 +504,36 @@ def maximum_likelihood_logistic(
     target = memberships(x, y, 2)[..., 1].to(working(x[..., :1]).dtype)
     if not (penalty >= 0 and math.isfinite(penalty)):
         raise ValueError(f"penalty must be finite and >= 0, got {penalty}")
-    rows = F.pad(working(x), (0, 1), value=1.0)  # (..., n, d + 1): the bias is the weight of a one
-    ridge = F.pad(rows.new_full((x.shape[-1],), float(penalty)), (0, 1))  # the bias goes free
+    rows = F.pad(
+        working(x), (0, 1), value=1.0
+    )  # (..., n, d + 1): the bias is the weight of a one
+    ridge = F.pad(
+        rows.new_full((x.shape[-1],), float(penalty)), (0, 1)
+    )  # the bias goes free
     theta = rows.new_zeros(*x.shape[:-2], x.shape[-1] + 1)
     for _ in range(steps):
         gradient, hessian = logistic_derivatives(theta, rows, target, ridge)
         if not bool((gradient.abs() > tolerance).any()):
             break
-        theta = downhill(theta, torch.linalg.solve(hessian, gradient), rows, target, ridge)
+        theta = downhill(
+            theta, torch.linalg.solve(hessian, gradient), rows, target, ridge
+        )
     return theta[..., :-1].to(x.dtype), theta[..., -1].to(x.dtype)
 
 
-def logistic_loss(theta: Tensor, rows: Tensor, target: Tensor, ridge: Tensor) -> Tensor:
+def logistic_loss(
+    theta: Tensor, rows: Tensor, target: Tensor, ridge: Tensor
+) -> Tensor:
     """Mean negative log-likelihood plus ridge, one number for each data set (...)."""
     z = (rows @ theta.unsqueeze(-1)).squeeze(-1)  # (..., n)
-    return (F.softplus(z) - target * z).mean(-1) + (ridge * theta.square()).sum(-1) / 2
+    return (F.softplus(z) - target * z).mean(-1) + (ridge * theta.square()).sum(
+        -1
+    ) / 2
 
 
-def logistic_derivatives(theta: Tensor, rows: Tensor, target: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
+def logistic_derivatives(
+    theta: Tensor, rows: Tensor, target: Tensor, ridge: Tensor
+) -> tuple[Tensor, Tensor]:
     """Gradient and Hessian of the mean negative log-likelihood plus ridge.
 
         (1/n) sum_i (p_i - y_i) x_i + ridge theta,    (1/n) sum_i p_i (1 - p_i) x_i x_i^T + diag(ridge)
@@ -496,21 +551,34 @@ def logistic_derivatives(theta: Tensor, rows: Tensor, target: Tensor, ridge: Ten
 
     Source: Hastie, Tibshirani & Friedman 2009, section 4.4.1, with the sign of a loss.
     """
-    n, p = rows.shape[-2], (rows @ theta.unsqueeze(-1)).squeeze(-1).sigmoid()  # (..., n)
-    gradient = (rows.mT @ (p - target).unsqueeze(-1)).squeeze(-1) / n + ridge * theta
+    n, p = (
+        rows.shape[-2],
+        (rows @ theta.unsqueeze(-1)).squeeze(-1).sigmoid(),
+    )  # (..., n)
+    gradient = (rows.mT @ (p - target).unsqueeze(-1)).squeeze(
+        -1
+    ) / n + ridge * theta
     hessian = rows.mT @ ((p * (1 - p)).unsqueeze(-1) * rows) / n + ridge.diag()
     size = hessian.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     least = 1e3 * torch.finfo(rows.dtype).eps
-    return gradient, hessian + (least * size + torch.finfo(rows.dtype).tiny) * torch.eye(rows.shape[-1]).to(
-        rows
-    )
+    return gradient, hessian + (
+        least * size + torch.finfo(rows.dtype).tiny
+    ) * torch.eye(rows.shape[-1]).to(rows)
 
 
-def downhill(theta: Tensor, step: Tensor, rows: Tensor, target: Tensor, ridge: Tensor) -> Tensor:
+def downhill(
+    theta: Tensor, step: Tensor, rows: Tensor, target: Tensor, ridge: Tensor
+) -> Tensor:
     """theta - t step, with t halved, for each data set, until its loss no longer rises."""
-    start, t = logistic_loss(theta, rows, target, ridge), torch.ones_like(theta[..., :1])
+    start, t = (
+        logistic_loss(theta, rows, target, ridge),
+        torch.ones_like(theta[..., :1]),
+    )
     for _ in range(30):
-        rises = logistic_loss(theta - t * step, rows, target, ridge) > start + 1e-6 * start.abs()
+        rises = (
+            logistic_loss(theta - t * step, rows, target, ridge)
+            > start + 1e-6 * start.abs()
+        )
         if not bool(rises.any()):
             break
         t = torch.where(rises.unsqueeze(-1), t / 2, t)
@@ -568,11 +636,15 @@ def solve_covariance(covariance: Tensor, right: Tensor) -> Tensor:
 
     Source: Golub & Van Loan 2013, Matrix Computations, section 4.2.
     """
-    factor, deviation = correlation_factor(covariance, 4 * torch.finfo(covariance.dtype).eps)
+    factor, deviation = correlation_factor(
+        covariance, 4 * torch.finfo(covariance.dtype).eps
+    )
     return torch.cholesky_solve(right / deviation, factor) / deviation
 
 
-def correlation_factor(covariance: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
+def correlation_factor(
+    covariance: Tensor, rounding: float
+) -> tuple[Tensor, Tensor]:
     """L (..., d, d) and the standard deviations (..., d, 1), if no feature is a combination of others.
 
     The squared pivots of L are the share of each feature's variance that the features before it do not explain: where
@@ -600,7 +672,9 @@ def memberships(x: Tensor, y: Tensor, num_classes: int) -> Tensor:
     require_labels(x, y, num_classes)
     member = F.one_hot(y.long(), num_classes).double()
     if not bool((member.sum(-2) > 0).all()):
-        raise ValueError(f"y must hold every one of the {num_classes} classes, got a class without examples")
+        raise ValueError(
+            f"y must hold every one of the {num_classes} classes, got a class without examples"
+        )
     return member
 
 
@@ -608,14 +682,18 @@ def require_rows(x: Tensor) -> None:
     if not x.is_floating_point():
         raise TypeError(f"x must be floating, got {x.dtype}")
     if x.dim() < 2 or x.shape[-1] == 0 or x.shape[-2] == 0:
-        raise ValueError(f"x must be (..., n, d) with n, d >= 1, got shape {tuple(x.shape)}")
+        raise ValueError(
+            f"x must be (..., n, d) with n, d >= 1, got shape {tuple(x.shape)}"
+        )
 
 
 def require_labels(x: Tensor, y: Tensor, num_classes: int) -> None:
     if y.is_floating_point() or y.is_complex():
         raise TypeError(f"y must be integer, got {y.dtype}")
     if y.shape != x.shape[:-1]:
-        raise ValueError(f"y must be (..., n) beside x {tuple(x.shape)}, got shape {tuple(y.shape)}")
+        raise ValueError(
+            f"y must be (..., n) beside x {tuple(x.shape)}, got shape {tuple(y.shape)}"
+        )
     if num_classes < 2:
         raise ValueError(f"num_classes must be >= 2, got {num_classes}")
     if y.numel() and (int(y.min()) < 0 or int(y.max()) >= num_classes):
@@ -626,13 +704,17 @@ def require_labels(x: Tensor, y: Tensor, num_classes: int) -> None:
 
 def require_finite(mean: Tensor) -> None:
     if not bool(mean.isfinite().all()):
-        raise ValueError("x must be finite, got inf, nan, or numbers whose sum overflows")
+        raise ValueError(
+            "x must be finite, got inf, nan, or numbers whose sum overflows"
+        )
 
 
 def require_enough(x: Tensor, num_classes: int, shrinkage: Strength | str) -> None:
     if isinstance(shrinkage, str):
         if shrinkage != "auto":
-            raise ValueError(f"shrinkage must be a number in [0, 1] or 'auto', got {shrinkage!r}")
+            raise ValueError(
+                f"shrinkage must be a number in [0, 1] or 'auto', got {shrinkage!r}"
+            )
         return
     none = bool((torch.as_tensor(shrinkage) == 0).any())
     if none and x.dim() >= 2 and x.shape[-2] - num_classes < x.shape[-1]:
@@ -643,8 +725,14 @@ def require_enough(x: Tensor, num_classes: int, shrinkage: Strength | str) -> No
 
 
 def require_square(covariance: Tensor) -> None:
-    if covariance.dim() < 2 or covariance.shape[-1] != covariance.shape[-2] or covariance.shape[-1] == 0:
-        raise ValueError(f"covariance must be (..., d, d) with d >= 1, got shape {tuple(covariance.shape)}")
+    if (
+        covariance.dim() < 2
+        or covariance.shape[-1] != covariance.shape[-2]
+        or covariance.shape[-1] == 0
+    ):
+        raise ValueError(
+            f"covariance must be (..., d, d) with d >= 1, got shape {tuple(covariance.shape)}"
+        )
 
 
 def require_joint(mean: Tensor, covariance: Tensor, d: int) -> None:
@@ -658,7 +746,11 @@ def require_joint(mean: Tensor, covariance: Tensor, d: int) -> None:
 
 def require_moments(prior: Tensor, mean: Tensor, covariance: Tensor) -> None:
     require_square(covariance)
-    if mean.dim() < 2 or mean.shape[-1] != covariance.shape[-1] or prior.shape[-1:] != mean.shape[-2:-1]:
+    if (
+        mean.dim() < 2
+        or mean.shape[-1] != covariance.shape[-1]
+        or prior.shape[-1:] != mean.shape[-2:-1]
+    ):
         raise ValueError(
             f"prior (..., K), mean (..., K, d) and covariance (..., d, d) must fit, got {tuple(prior.shape)}, "
             f"{tuple(mean.shape)} and {tuple(covariance.shape)}"

@@ -59,8 +59,12 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         self.classes_ = encoder.classes_
         if len(self.classes_) < 2:
             raise ValueError("y must hold at least 2 classes, got 1 class")
-        moments = shrunk_class_moments(tensor(X), labels, len(self.classes_), self.shrinkage)
-        self.priors_, self.means_, self.covariance_ = (moment.numpy() for moment in moments)
+        moments = shrunk_class_moments(
+            tensor(X), labels, len(self.classes_), self.shrinkage
+        )
+        self.priors_, self.means_, self.covariance_ = (
+            moment.numpy() for moment in moments
+        )
         self.coef_, self.intercept_ = (part.numpy() for part in solve(moments))
         return self
 
@@ -75,7 +79,9 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         """Logarithms of the class probabilities of X (n, d), shape (n, K)."""
         scores = torch.from_numpy(self.decision_function(X))
         if scores.dim() == 1:
-            scores = torch.stack([torch.zeros_like(scores), scores], dim=-1)  # (n, 2)
+            scores = torch.stack(
+                [torch.zeros_like(scores), scores], dim=-1
+            )  # (n, 2)
         return scores.log_softmax(-1).numpy()
 
     def predict_proba(self, X: Array) -> Array:
@@ -85,7 +91,9 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
     def predict(self, X: Array) -> Array:
         """The most probable class of each row of X (n, d), shape (n,)."""
         scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
+        return self.classes_[
+            (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        ]
 
 
 def solve(moments: ClassMoments) -> tuple[Tensor, Tensor]:

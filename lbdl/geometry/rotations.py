@@ -55,7 +55,11 @@ def plain_rotation(a: Tensor, b: Tensor) -> Tensor:
     Source: the product of two mirrors, Golub & Van Loan 2013, section 5.1; written out.
     """
     require_vectors(a=a, b=b)
-    return identity(a) + 2 * outer(b, a) - outer(a + b, a + b) / (1 + inner(a, b)[..., None])
+    return (
+        identity(a)
+        + 2 * outer(b, a)
+        - outer(a + b, a + b) / (1 + inner(a, b)[..., None])
+    )
 
 
 def plain_reflection(a: Tensor, b: Tensor) -> Tensor:
@@ -340,7 +344,9 @@ def unit(x: Tensor) -> Tensor:
     """
     x = working(x)
     largest = x.detach().abs().amax(-1, keepdim=True)
-    x = x / (largest / (2 * torch.frexp(largest).mantissa))  # the power of two in `largest`
+    x = x / (
+        largest / (2 * torch.frexp(largest).mantissa)
+    )  # the power of two in `largest`
     return x / x.norm(dim=-1, keepdim=True)
 
 
@@ -413,13 +419,17 @@ class OrthogonalFactor(torch.autograd.Function):
     def forward(m: Tensor, proper: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         u, s, vh = torch.linalg.svd(m)
         if proper:
-            sign = torch.linalg.det(u @ vh).sign()[..., None]  # (..., 1), each +1 or -1
+            sign = torch.linalg.det(u @ vh).sign()[
+                ..., None
+            ]  # (..., 1), each +1 or -1
             signs = torch.cat([torch.ones_like(s[..., :-1]), sign], dim=-1)
             u, s = u * signs[..., None, :], s * signs
         return u @ vh, u, s, vh
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
+    ) -> None:
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*output[1:])
 
@@ -429,7 +439,12 @@ class OrthogonalFactor(torch.autograd.Function):
         u, s, vh = ctx.saved_tensors
         inner_grad = u.mT @ grad @ vh.mT
         sums = s[..., :, None] + s[..., None, :]
-        small = sums.abs() <= s.shape[-1] * torch.finfo(s.dtype).eps * s.abs().amax(-1)[..., None, None]
+        small = (
+            sums.abs()
+            <= s.shape[-1]
+            * torch.finfo(s.dtype).eps
+            * s.abs().amax(-1)[..., None, None]
+        )
         skew = (inner_grad - inner_grad.mT) / sums.masked_fill(small, torch.inf)
         return u @ skew @ vh, None
 
@@ -461,8 +476,12 @@ def require_vectors(**tensors: Tensor) -> None:
     """`a` and `b` name directions; `x`, where given, may be any vector."""
     require_floating(**tensors)
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
-    if len({s[-1:] for s in shapes.values()}) > 1 or any(s[-1:] < (2,) for s in shapes.values()):
-        raise ValueError(f"{', '.join(shapes)} must be (..., d) with one d >= 2, got shapes {shapes}")
+    if len({s[-1:] for s in shapes.values()}) > 1 or any(
+        s[-1:] < (2,) for s in shapes.values()
+    ):
+        raise ValueError(
+            f"{', '.join(shapes)} must be (..., d) with one d >= 2, got shapes {shapes}"
+        )
     require_broadcast(shapes)
     for name in ("a", "b"):
         require_direction(name, tensors[name])
@@ -471,7 +490,9 @@ def require_vectors(**tensors: Tensor) -> None:
 def require_direction(name: str, x: Tensor) -> None:
     if torch.compiler.is_compiling():
         return
-    largest = x.detach().abs().amax(-1)  # nan and inf show here, and only a zero vector gives 0
+    largest = (
+        x.detach().abs().amax(-1)
+    )  # nan and inf show here, and only a zero vector gives 0
     if not bool(((largest > 0) & (largest < torch.inf)).all()):
         raise ValueError(
             f"{name} must hold finite vectors other than zero, got one that is zero or not finite"
@@ -491,14 +512,18 @@ def require_pairs(a: Tensor, b: Tensor) -> None:
     require_floating(a=a, b=b)
     shapes = {"a": tuple(a.shape), "b": tuple(b.shape)}
     if a.dim() < 2 or a.shape[-2:] != b.shape[-2:] or 0 in a.shape[-2:]:
-        raise ValueError(f"a and b must be (..., n, d) with the same n, d >= 1, got shapes {shapes}")
+        raise ValueError(
+            f"a and b must be (..., n, d) with the same n, d >= 1, got shapes {shapes}"
+        )
     require_broadcast({name: shape[:-2] for name, shape in shapes.items()})
 
 
 def require_square(m: Tensor) -> None:
     require_floating(m=m)
     if m.dim() < 2 or m.shape[-1] != m.shape[-2] or m.shape[-1] == 0:
-        raise ValueError(f"m must be (..., d, d) with d >= 1, got shape {tuple(m.shape)}")
+        raise ValueError(
+            f"m must be (..., d, d) with d >= 1, got shape {tuple(m.shape)}"
+        )
     require_finite("m", m)
 
 
@@ -510,6 +535,10 @@ def require_finite(name: str, x: Tensor) -> None:
 def require_floating(**tensors: Tensor) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+            raise TypeError(
+                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+            )
     if len({x.dtype for x in tensors.values()}) > 1:
-        raise TypeError(f"dtypes must be equal, got {[x.dtype for x in tensors.values()]}")
+        raise TypeError(
+            f"dtypes must be equal, got {[x.dtype for x in tensors.values()]}"
+        )

@@ -25,7 +25,11 @@ __all__ = [
 ]
 
 style.use()
-if "ipykernel" in sys.modules:  # crisp figures: vectors in the book, double resolution in a notebook
+if (
+    "ipykernel" in sys.modules
+):  # crisp figures: vectors in the book, double resolution in a notebook
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-    set_matplotlib_formats("svg" if os.environ.get("LBDL_EXPLORE") == "page" else "retina")
+    set_matplotlib_formats(
+        "svg" if os.environ.get("LBDL_EXPLORE") == "page" else "retina"
+    )

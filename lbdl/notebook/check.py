@@ -41,7 +41,13 @@ def check(
     labels = [proves] if isinstance(proves, str) else list(proves)
     require_claim(claim, labels)
     require_close(claim, plain(actual), plain(expected), rtol, atol)
-    display({"text/plain": plain_line(claim, labels), "text/html": html_line(claim, labels)}, raw=True)
+    display(
+        {
+            "text/plain": plain_line(claim, labels),
+            "text/html": html_line(claim, labels),
+        },
+        raw=True,
+    )
 
 
 def require_claim(claim: str, labels: list[str]) -> None:
@@ -50,10 +56,14 @@ def require_claim(claim: str, labels: list[str]) -> None:
         raise ValueError("check needs a claim in words")
     for label in labels:
         if not label.startswith("eq-"):
-            raise ValueError(f"check proves equations whose labels begin with 'eq-', got {label!r}")
+            raise ValueError(
+                f"check proves equations whose labels begin with 'eq-', got {label!r}"
+            )
 
 
-def require_close(claim: str, actual: np.ndarray, expected: np.ndarray, rtol: float, atol: float) -> None:
+def require_close(
+    claim: str, actual: np.ndarray, expected: np.ndarray, rtol: float, atol: float
+) -> None:
     """Raise `CheckFailed` unless both are equal up to the tolerances."""
     try:
         np.broadcast_to(expected, actual.shape)
@@ -64,7 +74,11 @@ def require_close(claim: str, actual: np.ndarray, expected: np.ndarray, rtol: fl
     if actual.size == 0:
         raise ValueError(f"check {claim!r} compares nothing: shape {actual.shape}")
     exact = actual.dtype.kind not in "fc" and expected.dtype.kind not in "fc"
-    close = actual == expected if exact else np.isclose(actual, expected, rtol=rtol, atol=atol)
+    close = (
+        actual == expected
+        if exact
+        else np.isclose(actual, expected, rtol=rtol, atol=atol)
+    )
     if not np.all(close):
         raise CheckFailed(
             f"{claim}\n{comparison(actual, np.broadcast_to(expected, actual.shape), np.asarray(close))}"
@@ -76,7 +90,9 @@ def comparison(actual: np.ndarray, expected: np.ndarray, close: np.ndarray) -> s
     report = f"actual:   {np.array2string(actual, threshold=20)}\nexpected: {np.array2string(expected, threshold=20)}"
     if actual.ndim:
         where = tuple(int(i) for i in np.argwhere(~close)[0])
-        report += f"\nfirst differs at {where}: {actual[where]} against {expected[where]}"
+        report += (
+            f"\nfirst differs at {where}: {actual[where]} against {expected[where]}"
+        )
     return f"{report}\n{int((~close).sum())} of {close.size} values differ"
 
 
@@ -84,7 +100,11 @@ def plain(value: Any) -> np.ndarray:
     """A value as a NumPy array, whatever it came as and wherever it lay."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        return (value.float() if value.dtype.itemsize == 2 and value.is_floating_point() else value).numpy()
+        return (
+            value.float()
+            if value.dtype.itemsize == 2 and value.is_floating_point()
+            else value
+        ).numpy()
     return np.asarray(value)
 
 
@@ -96,7 +116,8 @@ def plain_line(claim: str, labels: list[str]) -> str:
 def html_line(claim: str, labels: list[str]) -> str:
     """The line of a page, with a link to each equation."""
     links = ", ".join(
-        f'<a class="lbdl-eq" href="#equation-{name}" data-eq="{name}">{name}</a>' for name in labels
+        f'<a class="lbdl-eq" href="#equation-{name}" data-eq="{name}">{name}</a>'
+        for name in labels
     )
     anchor = f' id="check-{labels[0]}"' if labels else ""
     proves = f' data-proves="{" ".join(labels)}"' if labels else ""

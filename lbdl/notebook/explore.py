@@ -13,7 +13,14 @@ from lbdl.notebook.sliders import Choice, Control, Slider, line, start_state, st
 BUDGET = 500  # states an explorer may have; the built book draws every one of them ahead of time
 
 
-def explore(draw: Draw, *, alt: str, caption: str = "", budget: int = BUDGET, **controls: Control) -> None:
+def explore(
+    draw: Draw,
+    *,
+    alt: str,
+    caption: str = "",
+    budget: int = BUDGET,
+    **controls: Control,
+) -> None:
     """Show `draw(**values)` with a control for each of its values.
 
     With a kernel the controls are live widgets. In the built book every state of the grid is drawn ahead of time and
@@ -38,7 +45,9 @@ def explore(draw: Draw, *, alt: str, caption: str = "", budget: int = BUDGET, **
     show = {"live": show_live, "page": show_page, "still": show_still}
     mode = os.environ.get("LBDL_EXPLORE", "live")
     if mode not in show:
-        raise ValueError(f"LBDL_EXPLORE must be one of {', '.join(show)}, got {mode!r}")
+        raise ValueError(
+            f"LBDL_EXPLORE must be one of {', '.join(show)}, got {mode!r}"
+        )
     show[mode](Renderer(draw), controls, alt, caption)
 
 
@@ -49,10 +58,14 @@ def require_controls(controls: dict[str, Control], alt: str, budget: int) -> Non
             "explore needs at least one Slider or Choice, as a keyword: explore(draw, alt=..., lr=Slider(0.01, 1))"
         )
     if not alt.strip():
-        raise ValueError("explore needs an alternative text: alt='what the picture shows, in words'")
+        raise ValueError(
+            "explore needs an alternative text: alt='what the picture shows, in words'"
+        )
     for name, control in controls.items():
         if not isinstance(control, Slider | Choice):
-            raise TypeError(f"explore needs a Slider or a Choice for {name!r}, got {type(control).__name__}")
+            raise TypeError(
+                f"explore needs a Slider or a Choice for {name!r}, got {type(control).__name__}"
+            )
     count = 1
     for control in controls.values():
         count *= len(control.values)
@@ -63,26 +76,41 @@ def require_controls(controls: dict[str, Control], alt: str, budget: int) -> Non
         )
 
 
-def show_page(renderer: Renderer, controls: dict[str, Control], alt: str, caption: str) -> None:
+def show_page(
+    renderer: Renderer, controls: dict[str, Control], alt: str, caption: str
+) -> None:
     """The self-contained element of the built book."""
     start = start_state(controls)
     first = renderer.svg(start)  # drawn first: its layout holds for all
-    frames = [first if state == start else renderer.svg(state) for state in states(controls)]
+    frames = [
+        first if state == start else renderer.svg(state)
+        for state in states(controls)
+    ]
     html = page.element(frames, controls, alt, caption)
     display({"text/html": html, "text/plain": line(controls)}, raw=True)
 
 
-def show_still(renderer: Renderer, controls: dict[str, Control], alt: str, caption: str) -> None:
+def show_still(
+    renderer: Renderer, controls: dict[str, Control], alt: str, caption: str
+) -> None:
     """The start state as a picture, and a sentence that says how to bring it to life."""
     picture, _ = renderer.render(start_state(controls), "png")
-    names = ", ".join(f"{name} = {c.text(c.values[c.start])}" for name, c in controls.items())
+    names = ", ".join(
+        f"{name} = {c.text(c.values[c.start])}" for name, c in controls.items()
+    )
     hint = f"*The picture for {names}. Run this cell to move the slider{'s' * (len(controls) > 1)}.*"
     spoken = {"image/png": {"alt": alt}}
-    display({"image/png": picture, "text/plain": line(controls)}, raw=True, metadata=spoken)
+    display(
+        {"image/png": picture, "text/plain": line(controls)},
+        raw=True,
+        metadata=spoken,
+    )
     display({"text/markdown": hint, "text/plain": hint}, raw=True)
 
 
-def show_live(renderer: Renderer, controls: dict[str, Control], alt: str, caption: str) -> None:
+def show_live(
+    renderer: Renderer, controls: dict[str, Control], alt: str, caption: str
+) -> None:
     """Widgets where there is a kernel to move them; the line alone elsewhere."""
     if not has_kernel():
         print(line(controls))

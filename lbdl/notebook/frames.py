@@ -22,7 +22,9 @@ from lbdl.notebook import style
 Draw = Callable[..., Any]
 Edit = tuple[int, int, list[str]]  # at token i, replace so many tokens by these
 
-NOISE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.S)
+NOISE = re.compile(
+    r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.S
+)
 COORDINATES = re.compile(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*|(?<=translate\()[^)]*')
 DECIMAL = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
@@ -56,12 +58,19 @@ class Renderer:
                 axes.set_position(box)
         return figure, sentence
 
-    def render(self, values: dict[str, Any], kind: str, **options: Any) -> tuple[bytes, str]:
+    def render(
+        self, values: dict[str, Any], kind: str, **options: Any
+    ) -> tuple[bytes, str]:
         """The picture of a state as the bytes of a file of this kind ("svg" or "png"), and its sentence."""
         with mpl.rc_context(style.RC):
             figure, sentence = self.figure(values)
             file = io.BytesIO()
-            figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None, **options)
+            figure.savefig(
+                file,
+                format=kind,
+                metadata={"Date": None} if kind == "svg" else None,
+                **options,
+            )
         style.close([figure])
         return file.getvalue(), sentence
 
@@ -74,11 +83,15 @@ class Renderer:
 def tokens(svg: str) -> list[str]:
     """Compact SVG, one token a tag: coordinates to a tenth of a point, nothing that only a file needs."""
     svg = " ".join(NOISE.sub("", svg).split())
-    svg = re.sub(r'<svg (.*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)
+    svg = re.sub(
+        r'<svg (.*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1
+    )
     svg = COORDINATES.sub(lambda run: DECIMAL.sub(shorten, run[0]), svg)
     svg = svg.replace("; ", ";").replace(": ", ":").replace('" />', '"/>')
     used = set(re.findall(r"#([\w.-]+)", svg))
-    svg = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in used else "", svg)
+    svg = re.sub(
+        r' id="([^"]*)"', lambda name: name[0] if name[1] in used else "", svg
+    )
     return [tag.strip() for tag in re.findall(r"<[^>]*>[^<]*", svg)]
 
 
@@ -97,7 +110,11 @@ def edits(base: Sequence[str], frame: Sequence[str]) -> list[Edit]:
     if len(base) == len(frame):
         return same_length_edits(base, frame)
     matcher = SequenceMatcher(None, base, frame, autojunk=False)
-    return [(i, j - i, list(frame[k:m])) for op, i, j, k, m in matcher.get_opcodes() if op != "equal"]
+    return [
+        (i, j - i, list(frame[k:m]))
+        for op, i, j, k, m in matcher.get_opcodes()
+        if op != "equal"
+    ]
 
 
 def same_length_edits(base: Sequence[str], frame: Sequence[str]) -> list[Edit]:
@@ -148,4 +165,6 @@ def pack(frames: Sequence[tuple[list[str], str]], start: int) -> str:
         "frames": listed,
         "sentences": [sentence for _, sentence in frames],
     }
-    return base64.b64encode(zlib.compress(json.dumps(data, ensure_ascii=False).encode(), 9)).decode()
+    return base64.b64encode(
+        zlib.compress(json.dumps(data, ensure_ascii=False).encode(), 9)
+    ).decode()

@@ -35,7 +35,9 @@ class Latest:
         self.waiting = loop.call_later(PAUSE, self.act)
 
 
-def widget(renderer: Renderer, controls: dict[str, Control], alt: str, caption: str = "") -> widgets.VBox:
+def widget(
+    renderer: Renderer, controls: dict[str, Control], alt: str, caption: str = ""
+) -> widgets.VBox:
     """The picture, its sentence and its controls as one widget.
 
     Args:
@@ -55,7 +57,9 @@ def widget(renderer: Renderer, controls: dict[str, Control], alt: str, caption: 
         try:
             picture.value, sentence = picture_html(renderer, values, alt)
             words.value = below(sentence, caption)
-        except Exception:  # whatever draw raises is shown, and the sliders stay alive
+        except (
+            Exception
+        ):  # whatever draw raises is shown, and the sliders stay alive
             words.value = error_html(traceback.format_exc(limit=-3))
 
     latest = Latest(redraw)
@@ -68,8 +72,13 @@ def widget(renderer: Renderer, controls: dict[str, Control], alt: str, caption: 
 def knob(name: str, control: Control) -> Any:
     """The ipywidget of one control, over the same values as in the book."""
     options = [(control.text(v), v) for v in control.values]
-    kind = widgets.Dropdown if isinstance(control, Choice) else widgets.SelectionSlider
-    shared = {"description": label_of(name, control), "value": control.values[control.start]}
+    kind = (
+        widgets.Dropdown if isinstance(control, Choice) else widgets.SelectionSlider
+    )
+    shared = {
+        "description": label_of(name, control),
+        "value": control.values[control.start],
+    }
     return kind(
         options=options,
         style={"description_width": "initial"},
@@ -78,7 +87,9 @@ def knob(name: str, control: Control) -> Any:
     )
 
 
-def picture_html(renderer: Renderer, values: dict[str, Any], alt: str) -> tuple[str, str]:
+def picture_html(
+    renderer: Renderer, values: dict[str, Any], alt: str
+) -> tuple[str, str]:
     """The picture of a state as an HTML image, and its sentence."""
     png, sentence = renderer.render(values, "png", dpi=DPI)
     data = base64.b64encode(png).decode()
@@ -90,7 +101,9 @@ def picture_html(renderer: Renderer, values: dict[str, Any], alt: str) -> tuple[
 
 def below(sentence: str, caption: str) -> str:
     """The words below a picture."""
-    return "".join(f"<p>{html.escape(text)}</p>" for text in (sentence, caption) if text)
+    return "".join(
+        f"<p>{html.escape(text)}</p>" for text in (sentence, caption) if text
+    )
 
 
 def error_html(text: str) -> str:

@@ -10,7 +10,10 @@ from lbdl.notebook.sliders import Choice, Control, label_of
 
 
 def element(
-    frames: Sequence[tuple[list[str], str]], controls: dict[str, Control], alt: str, caption: str
+    frames: Sequence[tuple[list[str], str]],
+    controls: dict[str, Control],
+    alt: str,
+    caption: str,
 ) -> str:
     """The element's HTML: the start picture (all there is without JavaScript), the packed states, the script.
 
@@ -24,7 +27,11 @@ def element(
     picture = "".join(frames[start][0]).replace(
         "<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1
     )
-    setup = {"alt": alt, "caption": caption, "controls": [describe(n, c) for n, c in controls.items()]}
+    setup = {
+        "alt": alt,
+        "caption": caption,
+        "controls": [describe(n, c) for n, c in controls.items()],
+    }
     return (
         f'<lbdl-explore data-states="{len(frames)}">'
         f'<div style="background: #fff">{picture}</div>'

@@ -44,7 +44,10 @@ class Question:
 
     def entry(self) -> dict[str, object]:
         """The question as jupyterquiz wants it; answers in an order fixed by their text."""
-        answers = sorted([self.right, *self.wrong], key=lambda a: hashlib.sha256(a.encode()).digest())
+        answers = sorted(
+            [self.right, *self.wrong],
+            key=lambda a: hashlib.sha256(a.encode()).digest(),
+        )
         return {
             "question": html.escape(self.question, quote=False),
             "type": "multiple_choice",
@@ -74,7 +77,9 @@ def quiz(*questions: Question) -> None:
         raise ValueError("quiz needs at least one Question")
     name = "quiz" + hashlib.sha256(repr(questions).encode()).hexdigest()[:12]
     text = "\n".join(f"quiz: {q.question}" for q in questions)
-    display({"text/html": markup(name, list(questions)), "text/plain": text}, raw=True)
+    display(
+        {"text/html": markup(name, list(questions)), "text/plain": text}, raw=True
+    )
 
 
 def markup(name: str, questions: list[Question]) -> str:
@@ -82,7 +87,11 @@ def markup(name: str, questions: list[Question]) -> str:
 
     Its script looks for MathJax and fetches it from a network where it finds none: `MathJax` is hidden from it.
     """
-    prefix, static, url = load_questions_script([q.entry() for q in questions], name)
+    prefix, static, url = load_questions_script(
+        [q.entry() for q in questions], name
+    )
     script = build_script(prefix, static, url, name, True)
-    place = render_div(name, False, False, False, 1_000_000, 720, 8, "left") + "</div>"
+    place = (
+        render_div(name, False, False, False, 1_000_000, 720, 8, "left") + "</div>"
+    )
     return f"{place}{build_styles(name, COLORS)}<script>((MathJax) => {{{script}}})();</script>"

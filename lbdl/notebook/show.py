@@ -18,12 +18,19 @@ def show(*objects: Any) -> None:
     if not objects:
         raise TypeError("show needs at least one function or class")
     source = "\n\n".join(source_of(each) for each in objects)
-    display({"text/markdown": f"```python\n{source}\n```", "text/plain": source}, raw=True)
+    display(
+        {"text/markdown": f"```python\n{source}\n```", "text/plain": source},
+        raw=True,
+    )
 
 
 def source_of(thing: Any) -> str:
     """The source of one object, without its trailing blank lines."""
     try:
-        return inspect.getsource(inspect.unwrap(thing) if callable(thing) else thing).rstrip()
+        return inspect.getsource(
+            inspect.unwrap(thing) if callable(thing) else thing
+        ).rstrip()
     except (TypeError, OSError):
-        raise TypeError(f"show needs Python functions, classes or modules, got {thing!r}") from None
+        raise TypeError(
+            f"show needs Python functions, classes or modules, got {thing!r}"
+        ) from None

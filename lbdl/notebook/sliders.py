@@ -36,8 +36,14 @@ class Slider:
     label: str = ""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"Slider needs finite low < high, got low={self.low}, high={self.high}")
+        if not (
+            math.isfinite(self.low)
+            and math.isfinite(self.high)
+            and self.low < self.high
+        ):
+            raise ValueError(
+                f"Slider needs finite low < high, got low={self.low}, high={self.high}"
+            )
         if self.steps < 2:
             raise ValueError(f"Slider needs steps >= 2, got steps={self.steps}")
         if self.log and self.low <= 0:
@@ -55,14 +61,18 @@ class Slider:
             grid = [self.low * (self.high / self.low) ** f for f in fractions]
         else:
             grid = [self.low + (self.high - self.low) * f for f in fractions]
-        inner = [round(v) if self.integer else round_to_digits(v, 3) for v in grid[1:-1]]
+        inner = [
+            round(v) if self.integer else round_to_digits(v, 3) for v in grid[1:-1]
+        ]
         values = list(dict.fromkeys([self.low, *inner, self.high]))
         return tuple(values if self.at is None else with_value(values, self.at))
 
     @property
     def start(self) -> int:
         """Index of the value at which the slider starts."""
-        return len(self.values) // 2 if self.at is None else self.values.index(self.at)
+        return (
+            len(self.values) // 2 if self.at is None else self.values.index(self.at)
+        )
 
     def text(self, value: float) -> str:
         """The value as the reader sees it."""
@@ -86,9 +96,13 @@ class Choice:
 
     def __init__(self, *options: Any, at: Any = None, label: str = "") -> None:
         if len(options) < 2 or len(set(options)) < len(options):
-            raise ValueError(f"Choice needs two or more different options, got {options}")
+            raise ValueError(
+                f"Choice needs two or more different options, got {options}"
+            )
         if at is not None and at not in options:
-            raise ValueError(f"Choice needs `at` to be one of {options}, got {at!r}")
+            raise ValueError(
+                f"Choice needs `at` to be one of {options}, got {at!r}"
+            )
         self.values = options
         self.start = 0 if at is None else options.index(at)
         self.label = label

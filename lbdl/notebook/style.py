@@ -44,7 +44,9 @@ def use() -> None:
     mpl.rcParams.update(RC)
 
 
-def figure(rows: int = 1, cols: int = 1, height: float = 3.4, **options: Any) -> tuple[Figure, Any]:
+def figure(
+    rows: int = 1, cols: int = 1, height: float = 3.4, **options: Any
+) -> tuple[Figure, Any]:
     """A figure in house style: 6.5 inches wide, laid out so that nothing overlaps.
 
     Args:
@@ -58,7 +60,9 @@ def figure(rows: int = 1, cols: int = 1, height: float = 3.4, **options: Any) ->
 
     Source: `matplotlib.pyplot.subplots`.
     """
-    return plt.subplots(rows, cols, figsize=(WIDTH, height), layout="constrained", **options)
+    return plt.subplots(
+        rows, cols, figsize=(WIDTH, height), layout="constrained", **options
+    )
 
 
 def close(figures: Iterable[Figure]) -> None:

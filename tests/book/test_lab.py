@@ -17,7 +17,9 @@ from playwright.sync_api import Browser, Locator, Page
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "book" / "foundations" / "gradient_descent.ipynb"
 PATIENCE = 180_000  # milliseconds: machines are busy
-KERNEL = "window.jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel"
+KERNEL = (
+    "window.jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel"
+)
 
 pytestmark = pytest.mark.browser
 
@@ -70,8 +72,14 @@ explore(fragile, alt="a line", x=Slider(-1, 1, at=1, steps=3))
 def opening(path: Path, *more: str) -> nbformat.NotebookNode:
     """The chapter up to its first slider, and these cells."""
     notebook = nbformat.read(path, as_version=4)
-    first = next(i for i, c in enumerate(notebook.cells) if c.cell_type == "code" and "explore(" in c.source)
-    notebook.cells = notebook.cells[: first + 1] + [nbformat.v4.new_code_cell(source) for source in more]
+    first = next(
+        i
+        for i, c in enumerate(notebook.cells)
+        if c.cell_type == "code" and "explore(" in c.source
+    )
+    notebook.cells = notebook.cells[: first + 1] + [
+        nbformat.v4.new_code_cell(source) for source in more
+    ]
     return notebook
 
 
@@ -103,7 +111,8 @@ def page(browser: Browser) -> Iterator[Page]:
 def open_notebook(page: Page, lab: str, name: str) -> None:
     page.goto(f"{lab}/lab/tree/{name}?reset")
     page.wait_for_function(
-        "() => window.jupyterapp && window.jupyterapp.shell.currentWidget", timeout=PATIENCE
+        "() => window.jupyterapp && window.jupyterapp.shell.currentWidget",
+        timeout=PATIENCE,
     )
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
     page.wait_for_function(f"() => {KERNEL}?.status == 'idle'", timeout=PATIENCE)
@@ -111,7 +120,9 @@ def open_notebook(page: Page, lab: str, name: str) -> None:
 
 def run(page: Page, command: str) -> None:
     """Start a command of JupyterLab's own menu; it goes on by itself."""
-    page.evaluate("command => { window.jupyterapp.commands.execute(command); }", command)
+    page.evaluate(
+        "command => { window.jupyterapp.commands.execute(command); }", command
+    )
 
 
 def moved(slider: Locator, picture: Locator) -> bool:
@@ -124,7 +135,9 @@ def moved(slider: Locator, picture: Locator) -> bool:
     mouse = slider.page.mouse
     mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     mouse.down()
-    mouse.move(track["x"] + 0.8 * track["width"], box["y"] + box["height"] / 2, steps=12)
+    mouse.move(
+        track["x"] + 0.8 * track["width"], box["y"] + box["height"] / 2, steps=12
+    )
     mouse.up()
     for _ in range(900):  # a minute and a half: the kernel first ends what it runs
         if picture.get_attribute("src") != before:
@@ -133,14 +146,18 @@ def moved(slider: Locator, picture: Locator) -> bool:
     return False
 
 
-def test_opened_and_not_yet_run_a_slider_is_a_picture_and_a_sentence(page: Page, lab: str) -> None:
+def test_opened_and_not_yet_run_a_slider_is_a_picture_and_a_sentence(
+    page: Page, lab: str
+) -> None:
     open_notebook(page, lab, CHAPTER.name)
     hint = page.get_by_text("Run this cell to move the slider").first
     hint.wait_for(timeout=PATIENCE)
     output = page.locator(".jp-Cell", has=hint).first
     assert output.locator("img").count() >= 1
     assert page.get_by_text("Error displaying widget").count() == 0
-    page.wait_for_selector(".jp-MarkdownCell .katex", timeout=PATIENCE)  # its mathematics is typeset
+    page.wait_for_selector(
+        ".jp-MarkdownCell .katex", timeout=PATIENCE
+    )  # its mathematics is typeset
 
 
 def test_run_all_then_drag_and_the_picture_changes(page: Page, lab: str) -> None:
@@ -158,10 +175,15 @@ def test_an_error_leaves_the_sliders_alive(page: Page, lab: str) -> None:
     open_notebook(page, lab, "mistake.ipynb")
     run(page, "notebook:run-all-cells")
     page.get_by_text("ZeroDivisionError").first.wait_for(timeout=PATIENCE)
-    assert moved(page.locator(".widget-slider").first, page.locator(".jupyter-widgets img").first)
+    assert moved(
+        page.locator(".widget-slider").first,
+        page.locator(".jupyter-widgets img").first,
+    )
 
 
-def test_an_error_while_drawing_is_shown_and_the_slider_still_moves(page: Page, lab: str) -> None:
+def test_an_error_while_drawing_is_shown_and_the_slider_still_moves(
+    page: Page, lab: str
+) -> None:
     open_notebook(page, lab, "fragile.ipynb")
     run(page, "notebook:run-all-cells")
     slider = page.locator(".widget-slider").nth(1)

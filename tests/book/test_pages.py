@@ -13,8 +13,16 @@ from playwright.sync_api import Browser, Locator, Page
 
 from tests.book.conftest import HTML
 
-PAGES = sorted(str(path.relative_to(HTML)) for path in HTML.rglob("*.html") if "_static" not in path.parts)
-WITH_SLIDERS = [page for page in PAGES if "<lbdl-explore" in (HTML / page).read_text(encoding="utf-8")]
+PAGES = sorted(
+    str(path.relative_to(HTML))
+    for path in HTML.rglob("*.html")
+    if "_static" not in path.parts
+)
+WITH_SLIDERS = [
+    page
+    for page in PAGES
+    if "<lbdl-explore" in (HTML / page).read_text(encoding="utf-8")
+]
 DESKTOP, PHONE = (1280, 900), (390, 844)
 MEGABYTE = 1_000_000
 
@@ -25,25 +33,46 @@ class Watched:
     """A page and what a reader must never get from it: requests to the outside, errors."""
 
     def __init__(
-        self, browser: Browser, name: str, size: tuple[int, int] = DESKTOP, scheme: Any = "light"
+        self,
+        browser: Browser,
+        name: str,
+        size: tuple[int, int] = DESKTOP,
+        scheme: Any = "light",
     ) -> None:
         self.context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, has_touch=size == PHONE
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            has_touch=size == PHONE,
         )
         self.page: Page = self.context.new_page()
         self.outside: list[str] = []
         self.errors: list[str] = []
         self.page.on(
-            "request", lambda r: self.outside.append(r.url) if r.url.startswith(("http", "ws")) else None
+            "request",
+            lambda r: (
+                self.outside.append(r.url)
+                if r.url.startswith(("http", "ws"))
+                else None
+            ),
         )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on(
-            "console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None
+            "console",
+            lambda m: (
+                self.errors.append(m.text)
+                if m.type in ("error", "warning")
+                else None
+            ),
         )
         self.page.goto((HTML / name).as_uri())
-        onward = re.search(r'http-equiv="Refresh" content="0; url=(.*?)"', (HTML / name).read_text("utf-8"))
+        onward = re.search(
+            r'http-equiv="Refresh" content="0; url=(.*?)"',
+            (HTML / name).read_text("utf-8"),
+        )
         if onward:
-            self.page.wait_for_url((HTML / name).parent.joinpath(onward[1]).as_uri())
+            self.page.wait_for_url(
+                (HTML / name).parent.joinpath(onward[1]).as_uri()
+            )
         self.page.wait_for_load_state("load")
 
     def __enter__(self) -> "Watched":
@@ -53,12 +82,18 @@ class Watched:
         self.context.close()
 
     def wait_for_mathematics(self) -> None:
-        self.page.wait_for_function("() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)")
-        self.page.evaluate("() => window.MathJax && MathJax.startup.promise.then(() => true)")
+        self.page.wait_for_function(
+            "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)"
+        )
+        self.page.evaluate(
+            "() => window.MathJax && MathJax.startup.promise.then(() => true)"
+        )
 
 
 def test_there_are_pages(html: Path) -> None:
-    assert {"intro.html", "evidence.html", "races.html", "search.html"} <= {Path(page).name for page in PAGES}
+    assert {"intro.html", "evidence.html", "races.html", "search.html"} <= {
+        Path(page).name for page in PAGES
+    }
     assert len(WITH_SLIDERS) >= 4
 
 
@@ -71,14 +106,18 @@ def test_a_page_opens_clean(
     with Watched(browser, name, size, scheme) as watched:
         watched.wait_for_mathematics()
         page = watched.page
-        page.wait_for_timeout(600)  # self-tests look for mathematics half a second after they appear
+        page.wait_for_timeout(
+            600
+        )  # self-tests look for mathematics half a second after they appear
         assert watched.outside == []
         assert watched.errors == []
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
-            "the page scrolls sideways"
+        assert page.evaluate(
+            "document.documentElement.scrollWidth <= innerWidth"
+        ), "the page scrolls sideways"
+        assert page.locator(".math:not(:has(mjx-container))").count() == 0, (
+            "mathematics is not typeset"
         )
-        assert page.locator(".math:not(:has(mjx-container))").count() == 0, "mathematics is not typeset"
         assert page.locator("mjx-merror").count() == 0
         assert serious_violations(page) == []
 
@@ -92,7 +131,9 @@ CUT_EQUATIONS = """() => {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_equation_is_cut_on_a_desktop(browser: Browser, html: Path, name: str) -> None:
+def test_no_equation_is_cut_on_a_desktop(
+    browser: Browser, html: Path, name: str
+) -> None:
     with Watched(browser, name) as watched:
         watched.wait_for_mathematics()
         assert watched.page.evaluate(CUT_EQUATIONS) == []
@@ -110,33 +151,45 @@ def serious_violations(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("name", WITH_SLIDERS)
-def test_every_slider_moves_its_picture(browser: Browser, html: Path, name: str) -> None:
+def test_every_slider_moves_its_picture(
+    browser: Browser, html: Path, name: str
+) -> None:
     with Watched(browser, name) as watched:
         for explorer in ready(watched.page):
             for control in explorer.locator("input, select").all():
                 start = control.input_value()
-                assert moved_by_keyboard(watched.page, explorer, control), "by keyboard"
+                assert moved_by_keyboard(watched.page, explorer, control), (
+                    "by keyboard"
+                )
                 if control.evaluate("c => c.tagName") == "INPUT":
                     assert moved_by_mouse(explorer, control), "by mouse"
-                    assert control.get_attribute("aria-valuetext"), "the value is announced"
+                    assert control.get_attribute("aria-valuetext"), (
+                        "the value is announced"
+                    )
                 put_back(control, start)
         assert watched.errors == []
 
 
 @pytest.mark.parametrize("name", WITH_SLIDERS)
-def test_every_slider_moves_by_touch_on_a_phone(browser: Browser, html: Path, name: str) -> None:
+def test_every_slider_moves_by_touch_on_a_phone(
+    browser: Browser, html: Path, name: str
+) -> None:
     with Watched(browser, name, PHONE) as watched:
         for explorer in ready(watched.page):
             for control in explorer.locator("input").all():
                 start = control.input_value()
-                assert any(changes(explorer, lambda c=control, f=f: tap(c, f)) for f in (0.95, 0.05, 0.5))
+                assert any(
+                    changes(explorer, lambda c=control, f=f: tap(c, f))
+                    for f in (0.95, 0.05, 0.5)
+                )
                 put_back(control, start)
 
 
 def put_back(control: Locator, value: str) -> None:
     """Move a control to where it started: at the end of one slider, another may have nothing to change."""
     control.evaluate(
-        "(c, value) => { c.value = value; c.dispatchEvent(new Event('input', { bubbles: true })); }", value
+        "(c, value) => { c.value = value; c.dispatchEvent(new Event('input', { bubbles: true })); }",
+        value,
     )
 
 
@@ -144,7 +197,8 @@ def ready(page: Page) -> list[Locator]:
     """The explorers of a page, once their pictures are unpacked."""
     count = page.locator("lbdl-explore").count()
     page.wait_for_function(
-        "n => document.querySelectorAll('lbdl-explore[data-state]').length == n", arg=count
+        "n => document.querySelectorAll('lbdl-explore[data-state]').length == n",
+        arg=count,
     )
     return page.locator("lbdl-explore").all()
 
@@ -154,7 +208,9 @@ def changes(explorer: Locator, act: Any) -> bool:
     picture = explorer.locator(".picture")
     before = picture.inner_html()
     act()
-    explorer.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    explorer.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
     return picture.inner_html() != before
 
 
@@ -167,11 +223,15 @@ def moved_by_keyboard(page: Page, explorer: Locator, control: Locator) -> bool:
         if control.evaluate("c => c.tagName") == "INPUT"
         else ["ArrowDown", "ArrowUp"]
     )
-    return any(changes(explorer, lambda k=key: page.keyboard.press(k)) for key in keys)
+    return any(
+        changes(explorer, lambda k=key: page.keyboard.press(k)) for key in keys
+    )
 
 
 def moved_by_mouse(explorer: Locator, control: Locator) -> bool:
-    return any(changes(explorer, lambda f=f: click(control, f)) for f in (0.97, 0.03, 0.5))
+    return any(
+        changes(explorer, lambda f=f: click(control, f)) for f in (0.97, 0.03, 0.5)
+    )
 
 
 def place(control: Locator, fraction: float) -> dict[str, float]:
@@ -193,23 +253,33 @@ def test_the_search_finds_entmax(browser: Browser, html: Path) -> None:
         watched.page.goto((HTML / "search.html").as_uri() + "?q=entmax")
         watched.page.wait_for_selector("#search-results li a")
         assert any(
-            "softmax" in a.get_attribute("href") for a in watched.page.locator("#search-results li a").all()
+            "softmax" in a.get_attribute("href")
+            for a in watched.page.locator("#search-results li a").all()
         )
         assert watched.outside == [] and watched.errors == []
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_internal_link_lands(html: Path, name: str) -> None:
-    lost = [link for link in internal_links(HTML / name) if not lands(HTML / name, link)]
+    lost = [
+        link for link in internal_links(HTML / name) if not lands(HTML / name, link)
+    ]
     assert lost == []
 
 
 def internal_links(path: Path) -> list[str]:
     soup = soup_of(path)
     links = [a["href"] for a in soup.select("a[href]")]
-    links += [tag.get("src") or tag.get("href") for tag in soup.select("img[src], script[src], link[href]")]
+    links += [
+        tag.get("src") or tag.get("href")
+        for tag in soup.select("img[src], script[src], link[href]")
+    ]
     return sorted(
-        {link for link in links if not link.startswith(("http", "mailto:", "data:", "javascript:"))}
+        {
+            link
+            for link in links
+            if not link.startswith(("http", "mailto:", "data:", "javascript:"))
+        }
     )
 
 
@@ -236,15 +306,22 @@ def test_what_a_link_leads_to_is_there_once(html: Path, name: str) -> None:
     """Not asked of names that nothing leads to, nor of glyphs in pictures: there the same name is the same shape."""
     soup = soup_of(HTML / name)
     names = Counter(tag["id"] for tag in soup.select("[id]:not(svg [id])"))
-    assert [a["href"] for a in soup.select('a[href^="#"]') if names[unquote(a["href"][1:])] > 1] == []
+    assert [
+        a["href"]
+        for a in soup.select('a[href^="#"]')
+        if names[unquote(a["href"][1:])] > 1
+    ] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_stays_small(html: Path, name: str) -> None:
     images = [
-        HTML / Path(name).parent / unquote(tag["src"]) for tag in soup_of(HTML / name).select("img[src]")
+        HTML / Path(name).parent / unquote(tag["src"])
+        for tag in soup_of(HTML / name).select("img[src]")
     ]
-    size = (HTML / name).stat().st_size + sum(image.stat().st_size for image in set(images) if image.exists())
+    size = (HTML / name).stat().st_size + sum(
+        image.stat().st_size for image in set(images) if image.exists()
+    )
     assert size < 1.5 * MEGABYTE
 
 

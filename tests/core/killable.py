@@ -22,14 +22,30 @@ CHUNKS, MORE_CHUNKS = 60, 20
 
 
 @experiment(
-    "killable", chapter="core/test", shows="that it survives", small={"n": CHUNKS}, full={"n": CHUNKS}
+    "killable",
+    chapter="core/test",
+    shows="that it survives",
+    small={"n": CHUNKS},
+    full={"n": CHUNKS},
 )
 def killable(run: Run, n: int) -> dict:
-    model = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.2), nn.Tanh(), nn.Linear(16, 1))
+    model = nn.Sequential(
+        nn.Linear(8, 16), nn.Dropout(0.2), nn.Tanh(), nn.Linear(16, 1)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     decay = torch.optim.lr_scheduler.StepLR(optimizer, step_size=20, gamma=0.5)
-    chance, losses, trace, counts = run.generator("batches"), torch.zeros(n), [], {"big": 0}
-    state = {"model": model, "optimizer": optimizer, "decay": decay, "chance": chance}
+    chance, losses, trace, counts = (
+        run.generator("batches"),
+        torch.zeros(n),
+        [],
+        {"big": 0},
+    )
+    state = {
+        "model": model,
+        "optimizer": optimizer,
+        "decay": decay,
+        "chance": chance,
+    }
     for chunk in run.chunks(n, losses=losses, trace=trace, counts=counts, **state):
         x = torch.randn(32, 8, generator=chance)
         loss = (
@@ -44,14 +60,25 @@ def killable(run: Run, n: int) -> dict:
         counts["big"] += int(loss > 5)
     weights = nn.utils.parameters_to_vector(model.parameters()).detach()
     total = torch.zeros(())
-    for chunk in run.chunks(MORE_CHUNKS, total=total, **state):  # changes the model that the first loop saved
-        total += weights[chunk] * model(torch.randn(1, 8, generator=chance)).detach().squeeze()
+    for chunk in run.chunks(
+        MORE_CHUNKS, total=total, **state
+    ):  # changes the model that the first loop saved
+        total += (
+            weights[chunk]
+            * model(torch.randn(1, 8, generator=chance)).detach().squeeze()
+        )
         with torch.no_grad():
             model[0].weight.mul_(0.9)
         optimizer.zero_grad()
         model(torch.ones(4, 8)).sum().backward()
         optimizer.step()
-    return {"losses": losses, "weights": weights, "trace": torch.tensor(trace), "total": total, **counts}
+    return {
+        "losses": losses,
+        "weights": weights,
+        "trace": torch.tensor(trace),
+        "total": total,
+        **counts,
+    }
 
 
 REGISTRY.pop("killable")  # known to its tests alone
@@ -61,7 +88,14 @@ def start(folder: Path) -> int:
     """Forks a child that runs the experiment, a checkpoint after every chunk; returns its process id."""
     child = os.fork()
     if child == 0:
-        killable.run("small", torch.device("cpu"), seed=3, folder=folder, progress=False, every=0.0)
+        killable.run(
+            "small",
+            torch.device("cpu"),
+            seed=3,
+            folder=folder,
+            progress=False,
+            every=0.0,
+        )
         os._exit(0)
     return child
 
@@ -70,7 +104,9 @@ def done(folder: Path) -> str:
     """How far a run came, as its checkpoint tells."""
     path = folder / "killable-small-seed3.checkpoint"
     return (
-        str({k: v["done"] for k, v in read_checkpoint(path)["loops"].items()}) if path.exists() else "nothing"
+        str({k: v["done"] for k, v in read_checkpoint(path)["loops"].items()})
+        if path.exists()
+        else "nothing"
     )
 
 

@@ -29,20 +29,31 @@ PAUSE = [0.0]
     able=("shard",),
 )
 def parallel(run: Run, n: int) -> dict:
-    model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 3)).to(run.device)
+    model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 3)).to(
+        run.device
+    )
     if run.shard:
         sharding().sharded(model, [model[0]])
-    steps = Steps(model, F.cross_entropy, torch.optim.AdamW(model.parameters(), lr=0.01))
+    steps = Steps(
+        model, F.cross_entropy, torch.optim.AdamW(model.parameters(), lr=0.01)
+    )
     chance, losses = run.generator("batches"), torch.zeros(n, 2, device=run.device)
     for chunk in run.chunks(n, steps=steps, chance=chance, losses=losses):
         for i in range(2):
-            x = torch.randn(33, 8, generator=chance).to(run.device)  # an odd number: shares of unequal size
+            x = torch.randn(33, 8, generator=chance).to(
+                run.device
+            )  # an odd number: shares of unequal size
             losses[chunk, i] = steps(x, x[:, :3].argmax(1))
         time.sleep(PAUSE[0])
         with torch.no_grad():
             model(x)  # a look between the steps, as a validation would be
-    weights = steps.state_dict()["model"].values()  # of several processes only the first has any
-    return {"losses": losses, "weights": torch.cat([torch.zeros(0), *(w.flatten() for w in weights)])}
+    weights = steps.state_dict()[
+        "model"
+    ].values()  # of several processes only the first has any
+    return {
+        "losses": losses,
+        "weights": torch.cat([torch.zeros(0), *(w.flatten() for w in weights)]),
+    }
 
 
 REGISTRY.pop("parallel")  # known to its tests alone
@@ -51,6 +62,11 @@ REGISTRY.pop("parallel")  # known to its tests alone
 if __name__ == "__main__":
     torch.set_num_threads(1)
     PAUSE[0] = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
-    how = {"folder": Path(sys.argv[1]), "progress": False, "every": 0.0, "shard": "shard" in sys.argv}
+    how = {
+        "folder": Path(sys.argv[1]),
+        "progress": False,
+        "every": 0.0,
+        "shard": "shard" in sys.argv,
+    }
     parallel.run("small", torch.device("cpu"), seed=3, **how)
     print("done", processes.rank(), flush=True)

@@ -40,24 +40,39 @@ def undisturbed():
 def same(result, expected):
     assert result.numbers == expected.numbers
     assert result.arrays.keys() == expected.arrays.keys()
-    assert all(torch.equal(result[name], expected[name]) for name in expected.arrays)
+    assert all(
+        torch.equal(result[name], expected[name]) for name in expected.arrays
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_killed_25_times_it_ends_bit_for_bit_the_same(tmp_path, undisturbed):
     script = [sys.executable, victim.__file__, str(tmp_path), "25", "0"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        script,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
     assert done.returncode == 0, done.stderr
     killed, places = map(int, done.stdout.split())
     assert killed >= 25
     assert places >= 10  # not always at the same place
     same(read_result(tmp_path / "killable-small-seed3.npz"), undisturbed)
-    assert [path.name for path in tmp_path.iterdir()] == ["killable-small-seed3.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == [
+        "killable-small-seed3.npz"
+    ]
 
 
-@pytest.mark.parametrize("place", ["before the write", "in the write", "before the move", "after the move"])
+@pytest.mark.parametrize(
+    "place",
+    ["before the write", "in the write", "before the move", "after the move"],
+)
 @pytest.mark.parametrize("write", [1, 7, 61, 81])
-def test_killed_around_a_write_it_ends_the_same(tmp_path, undisturbed, monkeypatch, place, write):
+def test_killed_around_a_write_it_ends_the_same(
+    tmp_path, undisturbed, monkeypatch, place, write
+):
     """There are 81 writes: 60 and 20 checkpoints in the two loops, and the result."""
     original, count = checkpoints.write_atomically, 0
 
@@ -67,16 +82,24 @@ def test_killed_around_a_write_it_ends_the_same(tmp_path, undisturbed, monkeypat
         if count == write:
             partial = path.with_name(path.name + ".partial")
             if place != "before the write":
-                partial.write_bytes(content if place == "before the move" else content[: len(content) // 2])
+                partial.write_bytes(
+                    content
+                    if place == "before the move"
+                    else content[: len(content) // 2]
+                )
             if place == "after the move":
                 original(path, content)
             raise Stop
         original(path, content)
 
     def start():
-        return victim.killable.run("small", CPU, seed=3, folder=tmp_path, progress=False, every=0.0)
+        return victim.killable.run(
+            "small", CPU, seed=3, folder=tmp_path, progress=False, every=0.0
+        )
 
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # for speed: no power is cut here
+    monkeypatch.setattr(
+        os, "fsync", lambda _: None
+    )  # for speed: no power is cut here
     monkeypatch.setattr(checkpoints, "write_atomically", dying)
     monkeypatch.setattr("lbdl.core.results.write_atomically", dying)
     with pytest.raises(Stop):
@@ -89,7 +112,9 @@ def test_a_run_that_goes_on_does_only_the_rest(tmp_path, monkeypatch):
     """One chunk at most is done twice, with a checkpoint after every chunk."""
     steps = []
     step = torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: steps.append(1) or step(self))
+    monkeypatch.setattr(
+        torch.optim.Adam, "step", lambda self: steps.append(1) or step(self)
+    )
     write, writes = checkpoints.write_checkpoint, []
 
     def dying(path, content):
@@ -101,7 +126,9 @@ def test_a_run_that_goes_on_does_only_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "write_checkpoint", dying)
     for _ in range(2):
         try:
-            victim.killable.run("small", CPU, seed=3, folder=tmp_path, progress=False, every=0.0)
+            victim.killable.run(
+                "small", CPU, seed=3, folder=tmp_path, progress=False, every=0.0
+            )
         except Stop:
             assert len(steps) == 25
     assert len(steps) == victim.CHUNKS + victim.MORE_CHUNKS
@@ -116,12 +143,18 @@ def test_no_write_before_its_time(tmp_path):
     assert not checkpoint.is_due()
 
 
-def test_a_run_writes_when_it_is_time_and_at_the_end_of_a_loop(tmp_path, monkeypatch):
+def test_a_run_writes_when_it_is_time_and_at_the_end_of_a_loop(
+    tmp_path, monkeypatch
+):
     written = []
     monkeypatch.setattr(
-        Checkpoint, "save", lambda self, loop, done, *rest, **how: written.append((loop, done))
+        Checkpoint,
+        "save",
+        lambda self, loop, done, *rest, **how: written.append((loop, done)),
     )
-    victim.killable.run("small", CPU, seed=3, folder=tmp_path, progress=False, every=1000.0)
+    victim.killable.run(
+        "small", CPU, seed=3, folder=tmp_path, progress=False, every=1000.0
+    )
     assert written == [("0", victim.CHUNKS), ("1", victim.MORE_CHUNKS)]
 
 
@@ -141,7 +174,11 @@ def test_a_damaged_checkpoint_is_named_and_refused(tmp_path, damage):
     flipped = bytes(raw)
     raw[len(raw) // 2] ^= 1
     whole = bytes(raw)
-    path.write_bytes({"cut": whole[:-7], "flip": flipped, "empty": b"", "longer": whole + b"x"}[damage])
+    path.write_bytes(
+        {"cut": whole[:-7], "flip": flipped, "empty": b"", "longer": whole + b"x"}[
+            damage
+        ]
+    )
     with pytest.raises(CheckpointError, match=r"broken\.checkpoint is damaged"):
         Checkpoint(path, IDENTITY)
 
@@ -164,7 +201,9 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
         path.write_bytes(
             hashlib.sha256(body).digest() + body
         )  # the digest is right: only weights_only protects
-        with pytest.raises(CheckpointError, match=r"foreign\.checkpoint holds more than numbers"):
+        with pytest.raises(
+            CheckpointError, match=r"foreign\.checkpoint holds more than numbers"
+        ):
             Checkpoint(path, IDENTITY)
         path.write_bytes(body)
         with pytest.raises(CheckpointError, match="is damaged, or no checkpoint"):
@@ -172,14 +211,18 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
     assert not harm.exists()
 
 
-@pytest.mark.parametrize("key", ["experiment", "parameters", "seed", "device", "torch", "code"])
+@pytest.mark.parametrize(
+    "key", ["experiment", "parameters", "seed", "device", "torch", "code"]
+)
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, key):
     run = victim.killable.prepare("small", CPU, 3, tmp_path)
     run.checkpoint.save("0", 1, {}, finished=True)
     content = read_checkpoint(run.checkpoint.path)
     content["identity"][key] = "other"
     write_checkpoint(run.checkpoint.path, content)
-    with pytest.raises(CheckpointError, match=rf"belongs to another run: its {key} is 'other'"):
+    with pytest.raises(
+        CheckpointError, match=rf"belongs to another run: its {key} is 'other'"
+    ):
         victim.killable.prepare("small", CPU, 3, tmp_path)
     victim.killable.prepare("small", CPU, 3, tmp_path, fresh=True)
     assert not run.checkpoint.path.exists()
@@ -192,7 +235,12 @@ def test_state_is_put_back_in_place(device):
     saved = copy.deepcopy([snapshot(thing) for thing in things])
     draw = torch.rand(2, generator=chance, device=device)
     weight = model.weight.detach().clone()
-    things[0].zero_(), things[1].append(3), things[2].update(a=2, b=3), nn.init.zeros_(model.weight)
+    (
+        things[0].zero_(),
+        things[1].append(3),
+        things[2].update(a=2, b=3),
+        nn.init.zeros_(model.weight),
+    )
     for thing, value in zip(things, saved, strict=True):
         put_back(thing, value)
     assert things[1:3] == [[1, 2], {"a": 1}]
@@ -203,7 +251,9 @@ def test_state_is_put_back_in_place(device):
 
 @pytest.mark.parametrize("thing", [3, 2.5, "text", (1, 2), object()])
 def test_state_that_cannot_be_changed_in_place_is_refused(thing):
-    with pytest.raises(TypeError, match="state must consist of tensors, lists, dicts"):
+    with pytest.raises(
+        TypeError, match="state must consist of tensors, lists, dicts"
+    ):
         snapshot(thing)
 
 
@@ -217,7 +267,9 @@ def test_what_was_restored_may_change_without_changing_the_checkpoint(tmp_path):
 
     step()
     checkpoint, losses = Checkpoint(tmp_path / "c", IDENTITY), [[1.0]]
-    checkpoint.save("0", 1, {"optimizer": optimizer, "losses": losses}, finished=True)
+    checkpoint.save(
+        "0", 1, {"optimizer": optimizer, "losses": losses}, finished=True
+    )
     expected = optimizer.state[weight]["exp_avg"].clone()
     for _ in range(2):
         checkpoint.restore("0", {"optimizer": optimizer, "losses": losses})

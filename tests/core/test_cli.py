@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from lbdl.core import cli, doctor
-from lbdl.core.experiments import REGISTRY, experiment, load_result, recorded_results
+from lbdl.core.experiments import (
+    REGISTRY,
+    experiment,
+    load_result,
+    recorded_results,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +24,13 @@ def counted(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     before, times = dict(REGISTRY), []
 
-    @experiment("counted", chapter="core/test", shows="how often", small={"n": 2}, full={"n": 4})
+    @experiment(
+        "counted",
+        chapter="core/test",
+        shows="how often",
+        small={"n": 2},
+        full={"n": 4},
+    )
     def counted(run, n):
         times.append(n)
         for _ in run.chunks(n):
@@ -35,7 +46,21 @@ def counted(monkeypatch):
 
 
 def test_run_writes_the_result_and_says_where(counted, tmp_path, capsys):
-    assert cli.main(["run", "counted", "--scale", "full", "--seed", "5", "--out", str(tmp_path / "new")]) == 0
+    assert (
+        cli.main(
+            [
+                "run",
+                "counted",
+                "--scale",
+                "full",
+                "--seed",
+                "5",
+                "--out",
+                str(tmp_path / "new"),
+            ]
+        )
+        == 0
+    )
     assert counted == [4]
     assert load_result("counted", seed=5, folder=tmp_path / "new")["n"] == 4
     said = capsys.readouterr().out
@@ -44,7 +69,9 @@ def test_run_writes_the_result_and_says_where(counted, tmp_path, capsys):
 
 
 def test_run_all(counted, tmp_path):
-    assert cli.main(["run", "--all", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    assert (
+        cli.main(["run", "--all", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    )
     assert counted == [2]
 
 
@@ -55,7 +82,10 @@ def test_run_all(counted, tmp_path):
         (["counted", "--device", "cuda:77"], "--device must be one of cpu"),
         (["counted", "--scale", "huge"], "must be one of small, full, got 'huge'"),
         (["counted", "--seed", "-2"], "--seed must be a whole number >= 0, got -2"),
-        (["counted", "--out", "/dev/null/x"], "cannot write to the folder /dev/null/x"),
+        (
+            ["counted", "--out", "/dev/null/x"],
+            "cannot write to the folder /dev/null/x",
+        ),
         ([], "give the names of experiments, or --all"),
         (["counted", "--all"], "give the names of experiments, or --all"),
         (["counted", "unknown"], "no experiment called 'unknown'"),
@@ -76,14 +106,18 @@ def test_the_impossible_ends_in_one_line_before_any_work(
 
 
 @pytest.mark.parametrize("setting", ["LBDL_DEVICE", "LBDL_SCALE", "LBDL_SEED"])
-def test_an_impossible_setting_is_named(counted, tmp_path, capsys, monkeypatch, setting):
+def test_an_impossible_setting_is_named(
+    counted, tmp_path, capsys, monkeypatch, setting
+):
     monkeypatch.setenv(setting, "nonsense")
     assert cli.main(["run", "counted", "--out", str(tmp_path)]) == cli.BAD_REQUEST
     assert f"lbdl run: {setting} must be" in capsys.readouterr().err
     assert counted == []
 
 
-def test_a_damaged_checkpoint_is_named_and_fresh_begins_anew(counted, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_named_and_fresh_begins_anew(
+    counted, tmp_path, capsys
+):
     (tmp_path / "counted-small-seed0.checkpoint").write_bytes(b"not a checkpoint")
     assert cli.main(["run", "counted", "--out", str(tmp_path)]) == cli.BAD_REQUEST
     assert "counted-small-seed0.checkpoint is damaged" in capsys.readouterr().err
@@ -93,7 +127,10 @@ def test_a_damaged_checkpoint_is_named_and_fresh_begins_anew(counted, tmp_path, 
 
 
 def test_interrupted_by_the_keyboard(counted, tmp_path, capsys):
-    assert cli.main(["run", "counted", "--seed", "13", "--out", str(tmp_path)]) == cli.INTERRUPTED
+    assert (
+        cli.main(["run", "counted", "--seed", "13", "--out", str(tmp_path)])
+        == cli.INTERRUPTED
+    )
     assert "the same command goes on" in capsys.readouterr().err
 
 
@@ -101,14 +138,20 @@ def test_deterministic_on_request(counted, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    assert cli.main(["run", "counted", "--deterministic", "--out", str(tmp_path)]) == 0
+    assert (
+        cli.main(["run", "counted", "--deterministic", "--out", str(tmp_path)]) == 0
+    )
     assert asked == [True]
 
 
-def test_list_tells_chapter_purpose_and_cost(counted, tmp_path, capsys, monkeypatch):
+def test_list_tells_chapter_purpose_and_cost(
+    counted, tmp_path, capsys, monkeypatch
+):
     REGISTRY["counted"].run("small", torch.device("cpu"), 0, tmp_path)
     monkeypatch.setattr(
-        cli, "recorded_results", lambda *there: [] if there else [load_result("counted", folder=tmp_path)]
+        cli,
+        "recorded_results",
+        lambda *there: [] if there else [load_result("counted", folder=tmp_path)],
     )
     assert cli.main(["experiments"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -119,8 +162,14 @@ def test_list_tells_chapter_purpose_and_cost(counted, tmp_path, capsys, monkeypa
 
 
 def test_list_tells_what_this_machine_took(counted, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "recorded_results", lambda *folder: recorded_results(*folder) if folder else [])
-    assert cli.main(["run", "counted", "--scale", "full", "--out", str(tmp_path)]) == 0
+    monkeypatch.setattr(
+        cli,
+        "recorded_results",
+        lambda *folder: recorded_results(*folder) if folder else [],
+    )
+    assert (
+        cli.main(["run", "counted", "--scale", "full", "--out", str(tmp_path)]) == 0
+    )
     capsys.readouterr()
     assert cli.main(["experiments", "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -154,11 +203,25 @@ def test_doctor_is_content(healthy, capsys):
     said = capsys.readouterr().out
     assert "All is fine" in said
     assert "!!" not in said
-    assert all(name in said for name in [*doctor.PACKAGES, "python", "device", "scale", "seed", "free disk"])
+    assert all(
+        name in said
+        for name in [
+            *doctor.PACKAGES,
+            "python",
+            "device",
+            "scale",
+            "seed",
+            "free disk",
+        ]
+    )
 
 
 def test_doctor_names_what_is_missing_and_one_command(healthy, capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "installed", lambda name: None if name in ("matplotlib", "tqdm") else "1.0")
+    monkeypatch.setattr(
+        doctor,
+        "installed",
+        lambda name: None if name in ("matplotlib", "tqdm") else "1.0",
+    )
     assert cli.main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert "missing: it draws the pictures" in said
@@ -167,14 +230,23 @@ def test_doctor_names_what_is_missing_and_one_command(healthy, capsys, monkeypat
 
 
 def test_doctor_without_a_checkout_names_the_packages(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "site" / "lbdl" / "core" / "doctor.py"))
-    assert doctor.mend(["tqdm", "jupyter-book"]).endswith('-m pip install tqdm "jupyter-book<2"')
+    monkeypatch.setattr(
+        doctor, "__file__", str(tmp_path / "site" / "lbdl" / "core" / "doctor.py")
+    )
+    assert doctor.mend(["tqdm", "jupyter-book"]).endswith(
+        '-m pip install tqdm "jupyter-book<2"'
+    )
 
 
-def test_doctor_refuses_a_jupyter_book_of_another_kind(healthy, capsys, monkeypatch):
+def test_doctor_refuses_a_jupyter_book_of_another_kind(
+    healthy, capsys, monkeypatch
+):
     monkeypatch.setattr(doctor, "installed", lambda name: "2.1.0")
     assert cli.main(["doctor"]) == 1
-    assert "jupyter-book            2.1.0 is too new: this book needs version 1" in capsys.readouterr().out
+    assert (
+        "jupyter-book            2.1.0 is too new: this book needs version 1"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("setting", ["LBDL_DEVICE", "LBDL_SCALE", "LBDL_SEED"])
@@ -197,5 +269,8 @@ def test_doctor_sees_an_old_python_and_a_full_disk(healthy, capsys, monkeypatch)
 
 def test_doctor_looks_for_what_the_project_requires():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required = {line.split("=")[0].rstrip("<>~!") for line in project["optional-dependencies"]["book"]}
+    required = {
+        line.split("=")[0].rstrip("<>~!")
+        for line in project["optional-dependencies"]["book"]
+    }
     assert set(doctor.PACKAGES) == required

@@ -46,9 +46,13 @@ def test_digits_parts_are_the_whole_set_once(digits):
     from sklearn.datasets import load_digits
 
     raw = load_digits()
-    joined = np.concatenate([np.c_[part.x.numpy() * 16, part.y.numpy()] for part in parts(digits)])
+    joined = np.concatenate(
+        [np.c_[part.x.numpy() * 16, part.y.numpy()] for part in parts(digits)]
+    )
     expected = np.c_[raw.data, raw.target]
-    assert np.array_equal(joined[np.lexsort(joined.T)], expected[np.lexsort(expected.T)])
+    assert np.array_equal(
+        joined[np.lexsort(joined.T)], expected[np.lexsort(expected.T)]
+    )
 
 
 def test_digits_are_stratified(digits):
@@ -114,14 +118,20 @@ def test_two_gaussians_best_error_is_as_stated():
     clouds = data.two_gaussians(n, distance, dim=3, generator=generator("t"))
     error = ((clouds.x[:, 0] > 0).long() != clouds.y).float().mean().item()
     expected = 0.5 * math.erfc(distance / 2 / math.sqrt(2))
-    assert error == pytest.approx(expected, abs=5 * math.sqrt(expected * (1 - expected) / n))
+    assert error == pytest.approx(
+        expected, abs=5 * math.sqrt(expected * (1 - expected) / n)
+    )
     assert clouds.x.shape == (n, 3)
-    torch.testing.assert_close(clouds.x.std(dim=0)[1:], torch.ones(2), rtol=0.02, atol=0)
+    torch.testing.assert_close(
+        clouds.x.std(dim=0)[1:], torch.ones(2), rtol=0.02, atol=0
+    )
 
 
 def test_noisy_quadratic_gradients_have_the_asked_noise():
     curvature = torch.tensor([1.0, 10.0, 100.0], dtype=torch.float64)
-    centres = data.noisy_quadratic(50_000, curvature, noise=0.5, generator=generator("t"))
+    centres = data.noisy_quadratic(
+        50_000, curvature, noise=0.5, generator=generator("t")
+    )
     w = torch.zeros(3, dtype=torch.float64)
     gradients = curvature * (w - centres)
     half = torch.full((3,), 0.5, dtype=torch.float64)
@@ -130,7 +140,9 @@ def test_noisy_quadratic_gradients_have_the_asked_noise():
 
 
 def test_curve_is_the_function_plus_noise():
-    points = data.curve(20_000, noise=0.2, generator=generator("t"), f=lambda x: x**2)
+    points = data.curve(
+        20_000, noise=0.2, generator=generator("t"), f=lambda x: x**2
+    )
     residual = points.y - points.x**2
     assert residual.std().item() == pytest.approx(0.2, rel=0.03)
     assert points.x.shape == points.y.shape == (20_000, 1)
@@ -148,7 +160,9 @@ MAKERS = [
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_made_sets_depend_on_the_generator_or_the_seed_of_the_run(make, monkeypatch):
+def test_made_sets_depend_on_the_generator_or_the_seed_of_the_run(
+    make, monkeypatch
+):
     assert torch.equal(make(generator("s")), make(generator("s")))
     assert not torch.equal(make(generator("s")), make(generator("t")))
     monkeypatch.setenv("LBDL_SEED", "1")
@@ -166,11 +180,20 @@ def test_made_sets_depend_on_the_generator_or_the_seed_of_the_run(make, monkeypa
         (lambda: data.moons(5, -0.1), "noise must be finite and >= 0, got -0.1"),
         (lambda: data.moons(5, math.nan), "noise must be"),
         (lambda: data.two_gaussians(5, math.inf), "distance must be"),
-        (lambda: data.noisy_quadratic(5, torch.tensor([1.0, 0.0])), "curvature must be"),
+        (
+            lambda: data.noisy_quadratic(5, torch.tensor([1.0, 0.0])),
+            "curvature must be",
+        ),
         (lambda: data.noisy_quadratic(5, torch.ones(2, 2)), "curvature must be"),
         (lambda: data.curve(0), "n must be"),
-        (lambda: Dataset(torch.zeros(3, 2), torch.zeros(2)), r"got shapes \(3, 2\) and \(2,\)"),
-        (lambda: Dataset(torch.tensor(1.0), torch.tensor(1.0)), "same number of rows"),
+        (
+            lambda: Dataset(torch.zeros(3, 2), torch.zeros(2)),
+            r"got shapes \(3, 2\) and \(2,\)",
+        ),
+        (
+            lambda: Dataset(torch.tensor(1.0), torch.tensor(1.0)),
+            "same number of rows",
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, message):

@@ -26,11 +26,17 @@ def test_small_scale_runs_and_survives_an_interruption(name, tmp_path, monkeypat
 
     monkeypatch.setattr(Checkpoint, "save", counting)
     stop_at = -1
-    whole = declared.run("small", cpu, 0, tmp_path / "whole", progress=False, every=0.0)
+    whole = declared.run(
+        "small", cpu, 0, tmp_path / "whole", progress=False, every=0.0
+    )
     count, stop_at = 0, count // 2
     if stop_at:
         with pytest.raises(Stop):
-            declared.run("small", cpu, 0, tmp_path / "broken", progress=False, every=0.0)
-        again = declared.run("small", cpu, 0, tmp_path / "broken", progress=False, every=0.0)
+            declared.run(
+                "small", cpu, 0, tmp_path / "broken", progress=False, every=0.0
+            )
+        again = declared.run(
+            "small", cpu, 0, tmp_path / "broken", progress=False, every=0.0
+        )
         assert all(torch.equal(whole[key], again[key]) for key in whole.arrays)
         assert again.numbers == whole.numbers

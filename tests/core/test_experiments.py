@@ -33,15 +33,26 @@ def declare(name="sums", small=None, full=None, **more) -> Experiment:
     """An experiment that adds random numbers, with the given parameters."""
 
     @experiment(
-        name, chapter="core/test", shows="sums", small=small or {"n": 3}, full=full or {"n": 30}, **more
+        name,
+        chapter="core/test",
+        shows="sums",
+        small=small or {"n": 3},
+        full=full or {"n": 30},
+        **more,
     )
     def sums(run, n, sizes=(2,)):
         total = torch.zeros(sizes, device=run.device)
         for chunk in run.chunks(n, total=total):
-            total += torch.rand(sizes, generator=run.generator(f"chunk {chunk}")).to(run.device) + torch.rand(
-                ()
-            )
-        return {"total": total, "mean": total.mean().item(), "n": n, "label": "sums", "nan": math.nan}
+            total += torch.rand(
+                sizes, generator=run.generator(f"chunk {chunk}")
+            ).to(run.device) + torch.rand(())
+        return {
+            "total": total,
+            "mean": total.mean().item(),
+            "n": n,
+            "label": "sums",
+            "nan": math.nan,
+        }
 
     return sums
 
@@ -58,13 +69,17 @@ def registry_is_put_back(monkeypatch):
 
 def test_declared_experiments_are_sorted_by_chapter():
     found = find()
-    assert [item.chapter for item in found.values()] == sorted(item.chapter for item in found.values())
+    assert [item.chapter for item in found.values()] == sorted(
+        item.chapter for item in found.values()
+    )
     assert all(name == item.name for name, item in found.items())
 
 
 def test_the_seed_decides_the_result_and_nothing_else_does(device):
     where, sums = torch.device(device), declare()
-    first, again, other = (sums.run("small", where, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        sums.run("small", where, seed=seed) for seed in (1, 1, 2)
+    )
     assert torch.equal(first["total"], again["total"])
     assert not torch.equal(first["total"], other["total"])
     assert first["total"].device == CPU
@@ -76,7 +91,8 @@ def test_cpu_and_device_draw_the_same_numbers(device):
         return {"draw": torch.rand(5, generator=run.generator("a")).to(run.device)}
 
     assert torch.equal(
-        draws.run("small", torch.device(device), 0)["draw"], draws.run("small", CPU, 0)["draw"]
+        draws.run("small", torch.device(device), 0)["draw"],
+        draws.run("small", CPU, 0)["draw"],
     )
 
 
@@ -105,7 +121,11 @@ def test_a_result_comes_back_from_its_file_whole(tmp_path):
     read = load_result("sums", "small", seed=5, folder=tmp_path)
     assert torch.equal(read["total"], written["total"])
     assert read["total"].dtype == torch.float32
-    assert (read.parameters, read.seed, read.scale) == ({"n": 2, "sizes": [2, 3]}, 5, "small")
+    assert (read.parameters, read.seed, read.scale) == (
+        {"n": 2, "sizes": [2, 3]},
+        5,
+        "small",
+    )
     assert read["mean"] == written["mean"]
     assert math.isnan(read["nan"])
     assert (read["label"], read.commit, read.date, read.device) == (
@@ -126,7 +146,12 @@ def test_a_result_file_is_plain_npz_without_pickle(tmp_path):
 
 def test_provenance_names_device_time_date_versions_seed():
     result = declare().run("small", CPU, 7)
-    for part in (result.device, result.date[:10], f"torch {torch.__version__}", "seed 7"):
+    for part in (
+        result.device,
+        result.date[:10],
+        f"torch {torch.__version__}",
+        "seed 7",
+    ):
         assert part in result.provenance
 
 
@@ -151,7 +176,9 @@ def test_a_stale_result_is_refused_and_found(tmp_path):
     message = r"recorded result of sums is stale.*'n': 30.*'n': 31.*lbdl run sums --scale full --record"
     with pytest.raises(ValueError, match=message):
         load_result("sums", folder=tmp_path)
-    assert [problem.split(":")[0] for problem in problems_of_recorded(tmp_path)] == ["sums-full-seed0.npz"]
+    assert [
+        problem.split(":")[0] for problem in problems_of_recorded(tmp_path)
+    ] == ["sums-full-seed0.npz"]
 
 
 def test_a_result_of_a_scale_no_longer_declared_is_stale(tmp_path):
@@ -171,19 +198,26 @@ def test_misnamed_damaged_and_unknown_recordings_are_found(tmp_path):
         "cut-small-seed0.npz", "junk-small-seed0.npz", "sums-small-seed1.npz",
     ]  # fmt: skip
     del REGISTRY["sums"]
-    assert any("no experiment called 'sums'" in problem for problem in problems_of_recorded(tmp_path))
+    assert any(
+        "no experiment called 'sums'" in problem
+        for problem in problems_of_recorded(tmp_path)
+    )
 
 
 def test_a_pickle_inside_a_result_is_refused(tmp_path):
     path = tmp_path / "bad-small-seed0.npz"
     np.savez(path, about=np.array(["x"], dtype=object))
-    with pytest.raises(ValueError, match=r"bad-small-seed0\.npz is damaged, or no result"):
+    with pytest.raises(
+        ValueError, match=r"bad-small-seed0\.npz is damaged, or no result"
+    ):
         read_result(path)
 
 
 def test_nothing_recorded_says_how_to_record(tmp_path):
     declare()
-    with pytest.raises(FileNotFoundError, match="lbdl run sums --scale small --record"):
+    with pytest.raises(
+        FileNotFoundError, match="lbdl run sums --scale small --record"
+    ):
         load_result("sums", "small", folder=tmp_path)
     assert recorded_results(tmp_path) == []
 
@@ -196,7 +230,9 @@ def test_what_comes_with_the_library_is_fresh_and_small():
 
 def test_unknown_names_suggest_near_ones():
     declare()
-    with pytest.raises(ValueError, match="no experiment called 'sum'; did you mean sums"):
+    with pytest.raises(
+        ValueError, match="no experiment called 'sum'; did you mean sums"
+    ):
         find_one("sum")
     with pytest.raises(ValueError, match="`lbdl experiments` lists"):
         find_one("xyzzyxyzzy")
@@ -220,27 +256,44 @@ def test_a_taken_name_is_refused_but_the_same_module_may_declare_again():
     declare()
     declare()
     REGISTRY["sums"].function.__module__ = "elsewhere"
-    with pytest.raises(ValueError, match="'sums' is taken by an experiment in elsewhere"):
+    with pytest.raises(
+        ValueError, match="'sums' is taken by an experiment in elsewhere"
+    ):
         declare()
 
 
 def test_unknown_scale_is_refused():
-    with pytest.raises(ValueError, match="scale of sums must be one of small, full, got 'huge'"):
+    with pytest.raises(
+        ValueError, match="scale of sums must be one of small, full, got 'huge'"
+    ):
         declare().prepare("huge", CPU)
 
 
 def test_a_negative_seed_is_refused_before_any_work():
-    with pytest.raises(ValueError, match="seed must be a whole number >= 0, got -1"):
+    with pytest.raises(
+        ValueError, match="seed must be a whole number >= 0, got -1"
+    ):
         declare().prepare("small", CPU, -1)
 
 
 def test_an_experiment_says_what_it_is_able_to():
     able = declare(able=("compile", "pieces"))
     assert able.prepare("small", pieces=3).pieces == 3
-    assert declare(name="plain").prepare("small", compile=False, shard=False, pieces=1).pieces == 1
-    with pytest.raises(ValueError, match="sums takes no option shard; it is able to: compile, pieces"):
+    assert (
+        declare(name="plain")
+        .prepare("small", compile=False, shard=False, pieces=1)
+        .pieces
+        == 1
+    )
+    with pytest.raises(
+        ValueError,
+        match="sums takes no option shard; it is able to: compile, pieces",
+    ):
         able.prepare("small", shard=True)
-    with pytest.raises(ValueError, match="plain takes no option pieces; it is able to: none of compile"):
+    with pytest.raises(
+        ValueError,
+        match="plain takes no option pieces; it is able to: none of compile",
+    ):
         declare(name="plain").prepare("small", pieces=2)
     with pytest.raises(ValueError, match="pieces must be >= 1, got 0"):
         able.prepare("small", pieces=0)
@@ -263,12 +316,22 @@ def test_a_compiled_run_computes_the_same_and_says_so(tmp_path):
         calls.append(torch.compiler.is_compiling())
         return x * x
 
-    @experiment("compiling", chapter="core/test", shows="code", small={}, full={}, able=("compile",))
+    @experiment(
+        "compiling",
+        chapter="core/test",
+        shows="code",
+        small={},
+        full={},
+        able=("compile",),
+    )
     def compiling(run):
         linear = torch.nn.Linear(3, 3)
         kept, names = run.compiled(linear), list(linear.state_dict())
         assert kept is linear and names == list(kept.state_dict())
-        return {"y": run.compiled(square)(torch.arange(3.0)), "z": kept(torch.ones(3))}
+        return {
+            "y": run.compiled(square)(torch.arange(3.0)),
+            "z": kept(torch.ones(3)),
+        }
 
     plain = compiling.run("small", torch.device("cpu"), 0)
     quick = compiling.run("small", torch.device("cpu"), 0, tmp_path, compile=True)
@@ -283,16 +346,23 @@ def test_without_a_compiler_one_line_says_so_before_any_work(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", fails)
     with pytest.raises(
-        ValueError, match=r"^torch\.compile does not work on cpu of this machine: No working C.. compiler"
+        ValueError,
+        match=r"^torch\.compile does not work on cpu of this machine: No working C.. compiler",
     ):
-        declare(able=("compile",)).prepare("small", torch.device("cpu"), compile=True)
+        declare(able=("compile",)).prepare(
+            "small", torch.device("cpu"), compile=True
+        )
 
 
 def test_a_compiled_run_does_not_go_on_from_a_plain_one(tmp_path, monkeypatch):
     able = declare(able=("compile",))
     able.prepare("small", folder=tmp_path).checkpoint.save("0", 1, {})
-    monkeypatch.setattr("lbdl.core.experiments.require_compiler", lambda device: None)
-    with pytest.raises(ValueError, match="its compile is False, this run's is True"):
+    monkeypatch.setattr(
+        "lbdl.core.experiments.require_compiler", lambda device: None
+    )
+    with pytest.raises(
+        ValueError, match="its compile is False, this run's is True"
+    ):
         able.prepare("small", folder=tmp_path, compile=True)
 
 
@@ -323,7 +393,9 @@ def test_findings_of_another_kind_are_refused(found, message):
 
 def test_findings_are_detached_and_on_the_cpu(device):
     x = torch.ones(2, device=device, requires_grad=True)
-    numbers, arrays = sort_findings({"x": x * 2, "y": np.arange(3), "flag": True, "z": 1.5})
+    numbers, arrays = sort_findings(
+        {"x": x * 2, "y": np.arange(3), "flag": True, "z": 1.5}
+    )
     assert numbers == {"flag": True, "z": 1.5}
     assert arrays["x"].device == CPU
     assert not arrays["x"].requires_grad
@@ -339,7 +411,9 @@ def test_a_folder_without_room_is_refused_before_any_work(tmp_path, monkeypatch)
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"cannot write to the folder .*: Not a directory"):
+    with pytest.raises(
+        OSError, match=r"cannot write to the folder .*: Not a directory"
+    ):
         declare().prepare("small", CPU, 0, tmp_path / "file" / "below")
     if os.path.isdir("/proc/self"):
         with pytest.raises(OSError, match="cannot write to the folder /proc/self"):
@@ -350,7 +424,11 @@ def test_sizes_and_times_in_words():
     assert [in_words(s) for s in (0.0421, 9.94, 41.2, 200, 7500)] == [
         "0.042 s", "9.9 s", "41 s", "3 min 20 s", "2 h 5 min",
     ]  # fmt: skip
-    assert [in_bytes(n) for n in (12_000, 340_000_000, 2_100_000_000)] == ["12 KB", "340 MB", "2.1 GB"]
+    assert [in_bytes(n) for n in (12_000, 340_000_000, 2_100_000_000)] == [
+        "12 KB",
+        "340 MB",
+        "2.1 GB",
+    ]
 
 
 def test_results_are_compressed(tmp_path):

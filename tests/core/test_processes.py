@@ -17,7 +17,14 @@ from tests.core.parallel import CHUNKS, parallel
 from tests.core.test_experiments import declare
 
 ROOT = Path(__file__).parents[2]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node",
+    "2",
+]
 COPIED_OR_SHARDED = ["copy", "shard"]
 QUIET = {
     **os.environ,
@@ -57,8 +64,12 @@ def test_two_processes_give_the_losses_of_one(tmp_path, how):
     assert done.returncode == 0, done.stderr
     found, wanted = recorded(tmp_path), alone()
     for name in ("losses", "weights"):
-        torch.testing.assert_close(found.arrays[name], wanted.arrays[name], rtol=1e-5, atol=1e-5)
-    assert found.device.startswith("2 x CPU") and ("sharded" in found.device) == (how == "shard")
+        torch.testing.assert_close(
+            found.arrays[name], wanted.arrays[name], rtol=1e-5, atol=1e-5
+        )
+    assert found.device.startswith("2 x CPU") and ("sharded" in found.device) == (
+        how == "shard"
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["parallel-small-seed3.npz"]
 
 
@@ -67,7 +78,11 @@ def workers_of(folder):
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            words = (entry / "cmdline").read_bytes().decode().split("\0") if entry.name.isdigit() else []
+            words = (
+                (entry / "cmdline").read_bytes().decode().split("\0")
+                if entry.name.isdigit()
+                else []
+            )
         except OSError:
             continue
         if str(folder) in words and "torch.distributed.run" not in words:
@@ -76,29 +91,49 @@ def workers_of(folder):
 
 
 def wait_for_chunks(folder, least, patience=120):
-    path, until = folder / "parallel-small-seed3.checkpoint", time.monotonic() + patience
-    while not (path.exists() and read_checkpoint(path)["loops"]["0"]["done"] >= least):
+    path, until = (
+        folder / "parallel-small-seed3.checkpoint",
+        time.monotonic() + patience,
+    )
+    while not (
+        path.exists() and read_checkpoint(path)["loops"]["0"]["done"] >= least
+    ):
         assert time.monotonic() < until, "no checkpoint"
         time.sleep(0.05)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the workers by /proc")
-@pytest.mark.parametrize(("which", "how"), [(0, "copy"), (-1, "copy"), (0, "shard"), (-1, "shard")])
+@pytest.mark.skipif(
+    not Path("/proc/self/cmdline").exists(), reason="finds the workers by /proc"
+)
+@pytest.mark.parametrize(
+    ("which", "how"), [(0, "copy"), (-1, "copy"), (0, "shard"), (-1, "shard")]
+)
 def test_a_killed_process_ends_the_run_and_the_next_goes_on(tmp_path, which, how):
     command = [*TORCHRUN, "-m", "tests.core.parallel", str(tmp_path), "0.5", how]
-    run = subprocess.Popen(command, cwd=ROOT, env=QUIET, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run = subprocess.Popen(
+        command, cwd=ROOT, env=QUIET, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     wait_for_chunks(tmp_path, 2)
     os.kill(sorted(workers_of(tmp_path))[which], signal.SIGKILL)
     run.communicate(timeout=90)
     assert run.returncode != 0
     assert workers_of(tmp_path) == []
     assert not (tmp_path / "parallel-small-seed3.npz").exists()
-    assert 2 <= read_checkpoint(tmp_path / "parallel-small-seed3.checkpoint")["loops"]["0"]["done"] < CHUNKS
+    assert (
+        2
+        <= read_checkpoint(tmp_path / "parallel-small-seed3.checkpoint")["loops"][
+            "0"
+        ]["done"]
+        < CHUNKS
+    )
 
     assert torchrun("-m", "tests.core.parallel", tmp_path, 0, how).returncode == 0
     torch.testing.assert_close(
-        recorded(tmp_path).arrays["losses"], alone().arrays["losses"], rtol=1e-5, atol=1e-5
+        recorded(tmp_path).arrays["losses"],
+        alone().arrays["losses"],
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
@@ -133,12 +168,16 @@ values = [float(steps(x, x[:, :3].argmax(1))) for _ in range(3)]
 def test_when_one_runs_out_of_memory_all_take_smaller_pieces(tmp_path):
     done = torchrun(script(tmp_path, ONE_IS_POOR + COPIED), tmp_path)
     assert done.returncode == 0, done.stderr
-    (pieces, *values), other = ((tmp_path / rank).read_text().split() for rank in "01")
+    (pieces, *values), other = (
+        (tmp_path / rank).read_text().split() for rank in "01"
+    )
     assert pieces == "4"
     assert other == [pieces, *values], "the mean loss is the same everywhere"
 
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Dropout(0.0), torch.nn.Linear(8, 3))
+    model = torch.nn.Sequential(
+        torch.nn.Linear(5, 8), torch.nn.Dropout(0.0), torch.nn.Linear(8, 3)
+    )
     optimizer, x = torch.optim.SGD(model.parameters(), lr=0.1), torch.randn(21, 5)
     for value in values:
         loss = torch.nn.functional.cross_entropy(model(x), x[:, :3].argmax(1))
@@ -180,7 +219,11 @@ def second_of_two(monkeypatch):
 def test_alone_unless_torchrun_says_otherwise(monkeypatch):
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert (processes.size(), processes.rank(), processes.is_first()) == (1, 0, True)
+    assert (processes.size(), processes.rank(), processes.is_first()) == (
+        1,
+        0,
+        True,
+    )
     assert torch.equal(processes.share(torch.arange(5)), torch.arange(5))
     assert float(processes.total(torch.tensor(2.0))) == 2
     assert processes.own_device(torch.device("cuda")) == torch.device("cuda")
@@ -198,12 +241,16 @@ def test_each_process_wants_a_gpu_of_its_own(second_of_two, monkeypatch):
     with pytest.raises(ValueError, match="2 processes cannot share cuda:0"):
         processes.own_device(torch.device("cuda:0"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ValueError, match="more processes than CUDA devices on this machine: 1"):
+    with pytest.raises(
+        ValueError, match="more processes than CUDA devices on this machine: 1"
+    ):
         processes.own_device(torch.device("cuda"))
 
 
 def test_an_experiment_for_one_process_says_so(second_of_two):
-    with pytest.raises(ValueError, match="runs in a single process: start it without torchrun"):
+    with pytest.raises(
+        ValueError, match="runs in a single process: start it without torchrun"
+    ):
         declare().prepare("small")
 
 

@@ -22,7 +22,9 @@ def test_device_default_and_override(monkeypatch):
 @pytest.mark.parametrize("asked", ["gpu", "cuda:99", "cpu:0", "CUDA"])
 def test_impossible_device_names_setting_value_and_choices(monkeypatch, asked):
     monkeypatch.setenv("LBDL_DEVICE", asked)
-    with pytest.raises(ValueError, match=rf"LBDL_DEVICE must be one of cpu.*got '{asked}'"):
+    with pytest.raises(
+        ValueError, match=rf"LBDL_DEVICE must be one of cpu.*got '{asked}'"
+    ):
         core.device()
 
 
@@ -36,7 +38,11 @@ def test_cuda_devices_are_listed_when_there(monkeypatch):
 
 def test_device_name_says_what_it_is(device):
     name = devices.device_name(torch.device(device))
-    assert name.startswith("CPU, ") if device == "cpu" else name == torch.cuda.get_device_name(0)
+    assert (
+        name.startswith("CPU, ")
+        if device == "cpu"
+        else name == torch.cuda.get_device_name(0)
+    )
 
 
 def test_scale(monkeypatch):
@@ -45,7 +51,9 @@ def test_scale(monkeypatch):
     monkeypatch.setenv("LBDL_SCALE", "full")
     assert core.scale() == "full"
     monkeypatch.setenv("LBDL_SCALE", "huge")
-    with pytest.raises(ValueError, match="LBDL_SCALE must be one of small, full, got 'huge'"):
+    with pytest.raises(
+        ValueError, match="LBDL_SCALE must be one of small, full, got 'huge'"
+    ):
         core.scale()
 
 
@@ -65,18 +73,25 @@ def test_bad_seed_is_refused(monkeypatch, asked):
 
 def test_generator_depends_on_seed_and_stream_alone(device):
     def draw(stream, root):
-        return torch.rand(1000, generator=core.generator(stream, device, root=root), device=device)
+        return torch.rand(
+            1000, generator=core.generator(stream, device, root=root), device=device
+        )
 
     first = draw("a", 0)
     assert torch.equal(first, draw("a", 0))
     for other in (draw("b", 0), draw("a", 1)):
         correlation = torch.corrcoef(torch.stack([first, other]))[0, 1]
-        assert correlation.abs() < 0.15  # 4.7 standard deviations of independent draws
+        assert (
+            correlation.abs() < 0.15
+        )  # 4.7 standard deviations of independent draws
 
 
 def test_generator_follows_the_seed_of_the_run(monkeypatch):
     monkeypatch.setenv("LBDL_SEED", "5")
-    assert core.generator("x").initial_seed() == core.generator("x", root=5).initial_seed()
+    assert (
+        core.generator("x").initial_seed()
+        == core.generator("x", root=5).initial_seed()
+    )
 
 
 def test_stream_seed_is_the_same_everywhere():
@@ -116,6 +131,8 @@ try:
 except ModuleNotFoundError as missing:
     print(missing)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "this data needs the package scikit-learn" in done.stdout

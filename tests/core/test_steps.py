@@ -22,11 +22,15 @@ ROOT = Path(__file__).parents[2]
 
 def network(device="cpu", dtype=torch.float64):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3)).to(device, dtype)
+    return nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3)).to(
+        device, dtype
+    )
 
 
 def batch(rows, device="cpu", dtype=torch.float64):
-    x = torch.randn(rows, 5, generator=torch.Generator().manual_seed(rows), dtype=dtype).to(device)
+    x = torch.randn(
+        rows, 5, generator=torch.Generator().manual_seed(rows), dtype=dtype
+    ).to(device)
     return x, x[:, :3].argmax(1)
 
 
@@ -39,31 +43,42 @@ def scarce(rows):
 
     def loss(scores, y):
         if len(y) > rows:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 2.00 GiB."
+            )
         return F.cross_entropy(scores, y)
 
     return loss
 
 
-def after_steps(model, loss=F.cross_entropy, pieces=1, count=3, rows=17, plain=False):
+def after_steps(
+    model, loss=F.cross_entropy, pieces=1, count=3, rows=17, plain=False
+):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
     steps = Steps(model, loss, optimizer)
     steps.pieces = pieces
     device = next(model.parameters()).device
     data = [batch(rows + i, device) for i in range(count)]
-    losses = [step(model, x, y, loss, optimizer) if plain else steps(x, y) for x, y in data]
+    losses = [
+        step(model, x, y, loss, optimizer) if plain else steps(x, y)
+        for x, y in data
+    ]
     return torch.stack(losses), weights(model)
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 16, 100])
 def test_pieces_add_up_to_the_plain_step(device, pieces):
     wanted = after_steps(network(device), plain=True)
-    torch.testing.assert_close(after_steps(network(device), pieces=pieces), wanted, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        after_steps(network(device), pieces=pieces), wanted, rtol=1e-12, atol=1e-12
+    )
 
 
 def test_out_of_memory_halves_says_so_and_changes_nothing_else(device):
     wanted = after_steps(network(device), plain=True)
-    with pytest.warns(RuntimeWarning, match="out of memory on .* of 17 rows at a time"):
+    with pytest.warns(
+        RuntimeWarning, match="out of memory on .* of 17 rows at a time"
+    ):
         found = after_steps(network(device), scarce(5))
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
@@ -83,7 +98,10 @@ def test_a_single_row_that_does_not_fit_is_an_error_and_leaves_no_gradient():
     model = network()
     before = weights(model)
     steps = Steps(model, scarce(0), torch.optim.SGD(model.parameters(), lr=0.1))
-    with pytest.raises(MemoryError, match="single row"), pytest.warns(RuntimeWarning, match="out of memory"):
+    with (
+        pytest.raises(MemoryError, match="single row"),
+        pytest.warns(RuntimeWarning, match="out of memory"),
+    ):
         steps(*batch(4))
     assert torch.equal(weights(model), before)
     assert all(p.grad is None for p in model.parameters())
@@ -91,18 +109,27 @@ def test_a_single_row_that_does_not_fit_is_an_error_and_leaves_no_gradient():
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
     model = network()
-    steps = Steps(model, F.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1))
+    steps = Steps(
+        model, F.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1)
+    )
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        steps(torch.randn(4, 6, dtype=torch.float64), torch.zeros(4, dtype=torch.int64))
+        steps(
+            torch.randn(4, 6, dtype=torch.float64),
+            torch.zeros(4, dtype=torch.int64),
+        )
     assert steps.pieces == 1
 
 
 @pytest.mark.parametrize(("x", "y"), [((0, 5), (0,)), ((4, 5), (3,))])
 def test_rows_must_be_there_and_match(x, y):
     model = network()
-    steps = Steps(model, F.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1))
+    steps = Steps(
+        model, F.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1)
+    )
     with pytest.raises(ValueError, match="same number >= 1 of rows"):
-        steps(torch.zeros(x, dtype=torch.float64), torch.zeros(y, dtype=torch.int64))
+        steps(
+            torch.zeros(x, dtype=torch.float64), torch.zeros(y, dtype=torch.int64)
+        )
 
 
 def test_a_model_without_parameters_is_refused():
@@ -120,7 +147,12 @@ def test_autocast_multiplies_in_bfloat16_and_keeps_the_weights(device):
     model = network(device, torch.float32)
     twin = copy.deepcopy(model)
     x, y = batch(64, device, torch.float32)
-    lower = Steps(model, loss, torch.optim.SGD(model.parameters(), lr=0.1), autocast=torch.bfloat16)(x, y)
+    lower = Steps(
+        model,
+        loss,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        autocast=torch.bfloat16,
+    )(x, y)
     exact = Steps(twin, loss, torch.optim.SGD(twin.parameters(), lr=0.1))(x, y)
     assert seen == [torch.bfloat16, torch.float32]
     assert lower.dtype == torch.float32 and weights(model).dtype == torch.float32
@@ -130,7 +162,12 @@ def test_autocast_multiplies_in_bfloat16_and_keeps_the_weights(device):
 
 
 def steps_of(model, **more):
-    return Steps(model, F.cross_entropy, torch.optim.AdamW(model.parameters(), lr=0.05), **more)
+    return Steps(
+        model,
+        F.cross_entropy,
+        torch.optim.AdamW(model.parameters(), lr=0.05),
+        **more,
+    )
 
 
 @pytest.mark.parametrize("before", [0, 3])
@@ -163,7 +200,9 @@ def test_pieces_from_the_start(device):
     model = network(device)
     found = [steps_of(model, pieces=4)(*batch(17, device)) for _ in range(1)]
     wanted = after_steps(network(device), count=1, plain=True)
-    torch.testing.assert_close((torch.stack(found), weights(model)), wanted, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        (torch.stack(found), weights(model)), wanted, rtol=1e-12, atol=1e-12
+    )
 
 
 @given(rows=st.integers(1, 40), pieces=st.integers(1, 50))
@@ -194,10 +233,17 @@ print(len(said) >= 1, steps.pieces, bool(value.isfinite()))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory the Linux way")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="limits memory the Linux way"
+)
 def test_a_processor_that_really_runs_out_of_memory():
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", LIMITED],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     halved, pieces, finite = done.stdout.split()

@@ -25,7 +25,9 @@ def points(n: int = 12) -> Dataset:
     return Dataset(x, 3 * x + 1)
 
 
-def fit(model, examples, *, lr=0.1, epochs=3, batch_size=5, stream="order", **kwargs):
+def fit(
+    model, examples, *, lr=0.1, epochs=3, batch_size=5, stream="order", **kwargs
+):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     chance = generator(stream, root=0)
     history = train(
@@ -49,7 +51,9 @@ def test_full_batches_are_gradient_descent_by_hand():
         w -= 0.1 * (2 * residual * examples.x).mean().item()
     model = line()
     history, _ = fit(model, examples, epochs=7, batch_size=len(examples))
-    torch.testing.assert_close(history.losses, torch.stack(losses), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        history.losses, torch.stack(losses), rtol=1e-12, atol=0
+    )
     assert model.weight.item() == pytest.approx(w, rel=1e-12)
 
 
@@ -66,7 +70,8 @@ def test_every_epoch_takes_every_example_once_in_a_new_order():
 
 def test_the_generator_decides_the_run():
     first, second, other = (
-        fit(line(), points(), stream=stream)[0].losses for stream in ("order", "order", "other")
+        fit(line(), points(), stream=stream)[0].losses
+        for stream in ("order", "order", "other")
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
@@ -95,7 +100,11 @@ def test_schedule_scales_every_group_and_rates_are_put_back():
             return self.halves[0](x) + self.halves[1](x)
 
     optimizer = torch.optim.SGD(
-        [{"params": halves[0].parameters()}, {"params": halves[1].parameters(), "lr": 0.2}], lr=0.1
+        [
+            {"params": halves[0].parameters()},
+            {"params": halves[1].parameters(), "lr": 0.2},
+        ],
+        lr=0.1,
     )
     train(
         Sum(), points(4), F.mse_loss, optimizer, epochs=1, batch_size=2, generator=generator("o"),
@@ -123,22 +132,35 @@ def test_validation_of_a_regression_is_the_loss_after_each_epoch():
 def test_digits_are_learned(device):
     splits = data.digits()
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).to(device)
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).to(
+        device
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     history = train(
         model, splits.train, F.cross_entropy, optimizer, epochs=15, batch_size=32, generator=generator("t"),
         validation=splits.validation,
     )  # fmt: skip
-    assert history.losses.device.type == history.validation["accuracy"].device.type == "cpu"
-    assert (history.losses.shape, history.validation["accuracy"].shape) == ((15 * 35,), (15,))
+    assert (
+        history.losses.device.type
+        == history.validation["accuracy"].device.type
+        == "cpu"
+    )
+    assert (history.losses.shape, history.validation["accuracy"].shape) == (
+        (15 * 35,),
+        (15,),
+    )
     assert accuracy(model, splits.test) > 0.93
-    assert accuracy(model, splits.validation) == pytest.approx(history.validation["accuracy"][-1].item())
+    assert accuracy(model, splits.validation) == pytest.approx(
+        history.validation["accuracy"][-1].item()
+    )
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cpu_and_cuda_take_the_same_steps():
-    losses = [fit(line().to(where), points())[0].losses for where in ("cpu", "cuda")]
+    losses = [
+        fit(line().to(where), points())[0].losses for where in ("cpu", "cuda")
+    ]
     torch.testing.assert_close(*losses, rtol=1e-10, atol=1e-12)
 
 
@@ -187,7 +209,11 @@ def test_a_diverging_run_is_shown_and_not_hidden():
     ("change", "error", "message"),
     [
         ({"epochs": -1}, ValueError, "epochs must be a whole number >= 0, got -1"),
-        ({"batch_size": 0}, ValueError, "batch_size must be a whole number >= 1, got 0"),
+        (
+            {"batch_size": 0},
+            ValueError,
+            "batch_size must be a whole number >= 1, got 0",
+        ),
         ({"batch_size": 2.0}, ValueError, "batch_size must be"),
         ({"examples": (1, 2)}, TypeError, "data must be a Dataset, got tuple"),
         (
@@ -206,7 +232,15 @@ def test_bad_arguments_are_named(change, error, message):
 def test_a_model_without_parameters_is_refused():
     optimizer = torch.optim.SGD(line().parameters(), lr=0.1)
     with pytest.raises(ValueError, match="model must have parameters"):
-        train(nn.ReLU(), points(), F.mse_loss, optimizer, epochs=1, batch_size=1, generator=generator("o"))
+        train(
+            nn.ReLU(),
+            points(),
+            F.mse_loss,
+            optimizer,
+            epochs=1,
+            batch_size=1,
+            generator=generator("o"),
+        )
 
 
 def test_accuracy_needs_classes():
@@ -214,7 +248,9 @@ def test_accuracy_needs_classes():
         accuracy(line(), points())
 
 
-def test_progress_bar_is_silent_by_default_and_shows_on_request(capsys, monkeypatch):
+def test_progress_bar_is_silent_by_default_and_shows_on_request(
+    capsys, monkeypatch
+):
     monkeypatch.setenv("LBDL_PROGRESS", "0")
     fit(line(), points())
     assert capsys.readouterr() == ("", "")
@@ -236,11 +272,23 @@ def test_who_watches(monkeypatch):
 
 
 def test_nobody_watches_a_pipe():
-    code = "from lbdl.core.progress import somebody_watches; print(somebody_watches())"
+    code = (
+        "from lbdl.core.progress import somebody_watches; print(somebody_watches())"
+    )
     env = {k: v for k, v in os.environ.items() if k != "LBDL_PROGRESS"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=True,
+    )
     assert done.stdout.strip() == "False"
 
 
 def test_bar_passes_items_through():
-    assert list(progress_bar(range(3), False)) == list(progress_bar([0, 1, 2], True)) == [0, 1, 2]
+    assert (
+        list(progress_bar(range(3), False))
+        == list(progress_bar([0, 1, 2], True))
+        == [0, 1, 2]
+    )

@@ -22,7 +22,9 @@ FEW: dict[str, dict] = {
 def shortened(name: str) -> Experiment:
     """An experiment at its small scale, but for the number of steps."""
     declared = find()[name]
-    return replace(declared, scales={"small": {**declared.scales["small"], **FEW[name]}})
+    return replace(
+        declared, scales={"small": {**declared.scales["small"], **FEW[name]}}
+    )
 
 
 if __name__ == "__main__":
@@ -32,5 +34,10 @@ if __name__ == "__main__":
         few.run("small", torch.device("cpu"), seed=1, folder=place, progress=False)
         if "shard" in few.able:
             few.run(
-                "small", torch.device("cpu"), seed=1, folder=place / "sharded", progress=False, shard=True
+                "small",
+                torch.device("cpu"),
+                seed=1,
+                folder=place / "sharded",
+                progress=False,
+                shard=True,
             )

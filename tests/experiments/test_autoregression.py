@@ -15,7 +15,13 @@ from lbdl.foundations.losses import cross_entropy
 CPU = torch.device("cpu")
 TINY = {
     "merges": [0, 40],
-    "options": {"context": 16, "width": 16, "layers": 1, "heads": 2, "dropout": 0.1},
+    "options": {
+        "context": 16,
+        "width": 16,
+        "layers": 1,
+        "heads": 2,
+        "dropout": 0.1,
+    },
     "batch": 8,
     "steps": 40,
     "rate": 1e-2,
@@ -44,12 +50,16 @@ def test_training_lowers_the_bits_and_says_what_it_trained() -> None:
     assert (result["bits"][:, :, 1] < result["bits"][:, :, 0]).all()
     train, validation = E.split_text(data.english())
     tokens = train_bpe(train, 40).encode(validation)
-    assert result["tokens_per_byte"].tolist() == pytest.approx([1.0, len(tokens) / len(validation.encode())])
+    assert result["tokens_per_byte"].tolist() == pytest.approx(
+        [1.0, len(tokens) / len(validation.encode())]
+    )
     assert (result["parameters"][1] - result["parameters"][0]) == 40 * (2 * 16 + 1)
     assert torch.equal(result["bits"], tiny.run("tiny", CPU, seed=1)["bits"])
 
 
-def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_ends_as_if_it_had_not_been(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = tiny.run("tiny", CPU, seed=2)["bits"]
     train, calls = E.Trial.train, []
 
@@ -69,7 +79,9 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch: py
 
 def test_bits_are_those_of_an_untrained_guess() -> None:
     run = tiny.prepare("tiny", CPU, 0)
-    trial = E.Trial(run, train_bpe("", 0), E.split_text(data.english()), TINY["options"], 8)
+    trial = E.Trial(
+        run, train_bpe("", 0), E.split_text(data.english()), TINY["options"], 8
+    )
     assert trial.bits(1) == pytest.approx(8, abs=0.1)
     assert trial.bits(0) == pytest.approx(8, abs=0.1)
 
@@ -77,13 +89,18 @@ def test_bits_are_those_of_an_untrained_guess() -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_computes_in_bfloat16_and_agrees() -> None:
-    one, other = tiny.run("tiny", CPU, seed=0)["bits"], tiny.run("tiny", torch.device("cuda"), seed=0)["bits"]
+    one, other = (
+        tiny.run("tiny", CPU, seed=0)["bits"],
+        tiny.run("tiny", torch.device("cuda"), seed=0)["bits"],
+    )
     torch.testing.assert_close(one, other, atol=0.2, rtol=0)
 
 
 def test_the_rate_rises_and_falls() -> None:
     run = tiny.prepare("tiny", CPU, 0)
-    trial = E.Trial(run, train_bpe("", 0), E.split_text(data.english()), TINY["options"], 2)
+    trial = E.Trial(
+        run, train_bpe("", 0), E.split_text(data.english()), TINY["options"], 2
+    )
     rates = []
     for t in (0, E.WARMUP - 1, 100, 199):
         trial.train(range(t, t + 1), 200, 1.0)
@@ -97,13 +114,17 @@ def test_the_rate_rises_and_falls() -> None:
 def test_the_loss_is_the_cross_entropy_of_the_chapter() -> None:
     logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
     targets = torch.randint(5, (3, 4), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(E.token_loss(logits, targets), cross_entropy(logits, targets))
+    torch.testing.assert_close(
+        E.token_loss(logits, targets), cross_entropy(logits, targets)
+    )
     assert E.token_loss(logits.bfloat16(), targets).dtype == torch.float32
 
 
 def test_parameters_that_do_not_fit_are_named() -> None:
     odd = replace(E.merges, scales={"tiny": TINY | {"steps": 41}})
-    with pytest.raises(ValueError, match="steps must be a multiple of measured, got 41 and 2"):
+    with pytest.raises(
+        ValueError, match="steps must be a multiple of measured, got 41 and 2"
+    ):
         odd.run("tiny", CPU)
 
 
@@ -111,15 +132,25 @@ def test_training_is_the_shared_step() -> None:
     run = tiny.prepare("tiny", CPU, 3)
     torch.manual_seed(0)
     trial = E.Trial(
-        run, train_bpe("", 0), E.split_text(data.english()), TINY["options"] | {"dropout": 0.0}, 4
+        run,
+        train_bpe("", 0),
+        E.split_text(data.english()),
+        TINY["options"] | {"dropout": 0.0},
+        4,
     )
     torch.manual_seed(0)
     other = E.Trial(
-        run, train_bpe("", 0), E.split_text(data.english()), TINY["options"] | {"dropout": 0.0}, 4
+        run,
+        train_bpe("", 0),
+        E.split_text(data.english()),
+        TINY["options"] | {"dropout": 0.0},
+        4,
     )
     trial.train(range(200, 201), 400, 1e-2)
     x, y = E.random_windows(other.texts[0], 4, 16, run.generator("windows/256"))
     other.optimizer.param_groups[0]["lr"] = 1e-2 / 2
     step(other.model, x, y, E.token_loss, other.optimizer)
-    for a, b in zip(trial.model.parameters(), other.model.parameters(), strict=True):
+    for a, b in zip(
+        trial.model.parameters(), other.model.parameters(), strict=True
+    ):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)

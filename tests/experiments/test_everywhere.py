@@ -11,7 +11,9 @@ from tests.experiments.few_steps import FEW, shortened
 
 
 def test_every_training_experiment_is_tried_on_several_processes():
-    assert sorted(FEW) == sorted(name for name, declared in find().items() if declared.parallel)
+    assert sorted(FEW) == sorted(
+        name for name, declared in find().items() if declared.parallel
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,9 @@ def test_the_language_model_can_be_sharded():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "how"), [*((n, ".") for n in FEW), *((n, "sharded") for n in SHARDED)])
+@pytest.mark.parametrize(
+    ("name", "how"), [*((n, ".") for n in FEW), *((n, "sharded") for n in SHARDED)]
+)
 def test_two_processes_find_what_one_finds(folder_of_two, name, how):
     two = read_result(folder_of_two / how / f"{name}-small-seed1.npz")
     assert ("sharded" in two.device) == (how == "sharded")
@@ -40,19 +44,29 @@ def test_two_processes_find_what_one_finds(folder_of_two, name, how):
     assert two.arrays.keys() == one.arrays.keys()
     for key in one.arrays:
         torch.testing.assert_close(
-            two[key], one[key], rtol=1e-5, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}"
+            two[key],
+            one[key],
+            rtol=1e-5,
+            atol=1e-5,
+            msg=lambda m, key=key: f"{key}: {m}",
         )
 
 
 # How well CPU and CUDA agree on each small experiment. Trainings amplify the last digits, step by step: what is
 # compared after hundreds of steps is what the experiment is about, not single weights.
 def of_maps(cpu: Result, cuda: Result) -> None:
-    torch.testing.assert_close(cuda["converged"], cpu["converged"], rtol=0, atol=0.01)
-    torch.testing.assert_close(cuda["dimensions"], cpu["dimensions"], rtol=0, atol=0.05)
+    torch.testing.assert_close(
+        cuda["converged"], cpu["converged"], rtol=0, atol=0.01
+    )
+    torch.testing.assert_close(
+        cuda["dimensions"], cpu["dimensions"], rtol=0, atol=0.05
+    )
 
 
 def of_widths(cpu: Result, cuda: Result) -> None:
-    torch.testing.assert_close(cuda["test_error"].mean(1), cpu["test_error"].mean(1), rtol=0, atol=0.05)
+    torch.testing.assert_close(
+        cuda["test_error"].mean(1), cpu["test_error"].mean(1), rtol=0, atol=0.05
+    )
 
 
 def of_retrieval(cpu: Result, cuda: Result) -> None:
@@ -61,7 +75,9 @@ def of_retrieval(cpu: Result, cuda: Result) -> None:
 
 def of_language(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["tokens_per_byte"], cpu["tokens_per_byte"])
-    torch.testing.assert_close(cuda["bits"], cpu["bits"], rtol=0, atol=0.1)  # CUDA multiplies in bfloat16
+    torch.testing.assert_close(
+        cuda["bits"], cpu["bits"], rtol=0, atol=0.1
+    )  # CUDA multiplies in bfloat16
 
 
 def of_memory(cpu: Result, cuda: Result) -> None:
@@ -88,5 +104,8 @@ def test_every_experiment_states_how_well_devices_agree():
 @needs_cuda
 @pytest.mark.parametrize("name", AGREEMENT)
 def test_cpu_and_cuda_agree(name):
-    cpu, cuda = (find()[name].run("small", torch.device(d), seed=0, progress=False) for d in ("cpu", "cuda"))
+    cpu, cuda = (
+        find()[name].run("small", torch.device(d), seed=0, progress=False)
+        for d in ("cpu", "cuda")
+    )
     AGREEMENT[name](cpu, cuda)

@@ -26,7 +26,9 @@ def examples(device: str = "cpu") -> Dataset:
 def alone(networks: E.Networks, r: int) -> nn.Sequential:
     """Network r as an ordinary one."""
     h, d = networks.A.shape[2], networks.A.shape[1]
-    model = nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Linear(h, 10)).to(networks.A.device)
+    model = nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Linear(h, 10)).to(
+        networks.A.device
+    )
     with torch.no_grad():
         model[0].weight.copy_(networks.A[r].T)
         model[0].bias.copy_(networks.a[r, 0])
@@ -49,7 +51,9 @@ def test_networks_side_by_side_train_as_each_alone(device: str) -> None:
             (10 * F.mse_loss(model(x), F.one_hot(y, 10).float())).backward()
             optimizer.step()
             schedule.step()
-        torch.testing.assert_close(networks(data.x)[:, r], model(data.x), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            networks(data.x)[:, r], model(data.x), rtol=1e-3, atol=1e-4
+        )
 
 
 def test_starts_differ_between_runs_and_have_the_scale_they_say() -> None:
@@ -67,8 +71,12 @@ def test_noisy_labels(noise: float, seed: int) -> None:
     labels = E.noisy_labels(classes, noise, seeded(seed, seed + 100))
     assert labels.shape == (5000, 2)
     changed = (labels != classes[:, None]).double().mean(0)
-    assert changed.tolist() == pytest.approx([0.9 * noise] * 2, abs=0.03)  # a tenth hits the right class
-    assert torch.equal(labels[:, 1], E.noisy_labels(classes, noise, seeded(seed + 100))[:, 0])
+    assert changed.tolist() == pytest.approx(
+        [0.9 * noise] * 2, abs=0.03
+    )  # a tenth hits the right class
+    assert torch.equal(
+        labels[:, 1], E.noisy_labels(classes, noise, seeded(seed + 100))[:, 0]
+    )
     if noise:
         assert not torch.equal(labels[:, 0], labels[:, 1])
 
@@ -78,18 +86,27 @@ def test_squared_error_and_judgement_by_hand(device: str) -> None:
     networks = E.Networks(seeded(3, 4), 7, 12).to(device)
     scores, truth = networks(data.x), F.one_hot(data.y, 10).float()
     by_run = [(10 * F.mse_loss(scores[:, r], truth[:, r])).item() for r in range(2)]
-    assert E.squared_error(scores, data.y).item() == pytest.approx(sum(by_run), rel=1e-5)
+    assert E.squared_error(scores, data.y).item() == pytest.approx(
+        sum(by_run), rel=1e-5
+    )
     loss, wrong = E.judge(networks, data)
     assert loss.tolist() == pytest.approx(by_run, rel=1e-5)
-    expected = [(scores[:, r].argmax(-1) != data.y[:, r]).float().mean().item() for r in range(2)]
+    expected = [
+        (scores[:, r].argmax(-1) != data.y[:, r]).float().mean().item()
+        for r in range(2)
+    ]
     assert wrong.tolist() == pytest.approx(expected)
     shared = E.judge(networks, Dataset(data.x, data.y[:, 0]))
     assert shared[0, 0].item() == pytest.approx(by_run[0], rel=1e-5)
 
 
-def test_weights_are_counted_and_the_threshold_is_where_they_meet_the_targets() -> None:
+def test_weights_are_counted_and_the_threshold_is_where_they_meet_the_targets() -> (
+    None
+):
     networks = E.Networks(seeded(0), 40, 17)
-    assert E.weights_of(17, 40) == sum(weights.numel() for weights in networks.parameters())
+    assert E.weights_of(17, 40) == sum(
+        weights.numel() for weights in networks.parameters()
+    )
     width = E.threshold_width(400, 40)
     assert 41 * width + 10 * (width + 1) == pytest.approx(400 * 10)
 
@@ -109,7 +126,9 @@ def test_groups_hold_every_run_once(runs: int, together: int) -> None:
     assert max(map(len, parts)) <= together
 
 
-TINY = dict(E.double_descent.scales["small"], widths=[2, 13, 150], runs=2, steps=300)
+TINY = dict(
+    E.double_descent.scales["small"], widths=[2, 13, 150], runs=2, steps=300
+)
 
 
 def test_the_test_error_peaks_between_small_and_large() -> None:
@@ -119,7 +138,9 @@ def test_the_test_error_peaks_between_small_and_large() -> None:
     assert bool((train.diff() < 0).all())
     assert train[-1] < 0.02
     assert test[1] > test[2]
-    assert found["weights"].tolist() == [E.weights_of(h, 64) for h in TINY["widths"]]
+    assert found["weights"].tolist() == [
+        E.weights_of(h, 64) for h in TINY["widths"]
+    ]
     assert found.numbers["threshold"] == pytest.approx(13.2)
 
 
@@ -131,7 +152,9 @@ def test_runs_do_not_depend_on_how_they_are_grouped() -> None:
         )
         for k in (1, 2)
     )
-    torch.testing.assert_close(one["test_loss"], two["test_loss"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        one["test_loss"], two["test_loss"], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("noise", [-0.1, 1.5])

@@ -46,7 +46,9 @@ def test_pairs_nce_by_its_definition() -> None:
     losses = []
     for i in range(6):
         group = keys[:3] if i < 3 else keys[3:]
-        losses.append(-torch.log_softmax(group @ queries[i] / E.TEMPERATURE, 0)[i % 3])
+        losses.append(
+            -torch.log_softmax(group @ queries[i] / E.TEMPERATURE, 0)[i % 3]
+        )
     torch.testing.assert_close(E.pairs_nce(z, y), torch.stack(losses).mean())
 
 
@@ -60,7 +62,11 @@ def test_split_classes(digits: Splits) -> None:
         asked = set(test.y.unique().tolist())
         assert train.y.unique().tolist() == [0, 1, 2, 3, 4]
         learned = {
-            int(digits.train.y[(digits.train.x == train.x[(train.y == c).nonzero()[0]]).all(-1)][0])
+            int(
+                digits.train.y[
+                    (digits.train.x == train.x[(train.y == c).nonzero()[0]]).all(-1)
+                ][0]
+            )
             for c in range(5)
         }
         assert len(asked) == 5 and not asked & learned
@@ -71,7 +77,9 @@ def test_split_classes(digits: Splits) -> None:
 # --- Trainings
 
 
-def test_an_embedding_lies_on_the_sphere_and_follows_its_generator(digits: Splits) -> None:
+def test_an_embedding_lies_on_the_sphere_and_follows_its_generator(
+    digits: Splits,
+) -> None:
     first, again, other = (E.Embedding(64, 16, 5, seeded(s)) for s in (0, 0, 1))
     z = first(digits.test.x)
     torch.testing.assert_close(z.norm(dim=-1), torch.ones(350))
@@ -80,10 +88,16 @@ def test_an_embedding_lies_on_the_sphere_and_follows_its_generator(digits: Split
 
 
 @pytest.mark.parametrize("method", E.METHODS[2:])
-def test_training_lifts_retrieval_far_above_the_untrained(method: str, digits: Splits, device: str) -> None:
+def test_training_lifts_retrieval_far_above_the_untrained(
+    method: str, digits: Splits, device: str
+) -> None:
     def score(name: str) -> Tensor:
-        trained = E.train_embedding(name, digits.train, **SIZES, generator=seeded(), device=device)
-        return E.retrieval(trained(digits.test.x.to(device)).detach(), digits.test.y.to(device))
+        trained = E.train_embedding(
+            name, digits.train, **SIZES, generator=seeded(), device=device
+        )
+        return E.retrieval(
+            trained(digits.test.x.to(device)).detach(), digits.test.y.to(device)
+        )
 
     before, after = score("untrained"), score(method)
     assert after[1] > before[1] + 0.1
@@ -92,8 +106,12 @@ def test_training_lifts_retrieval_far_above_the_untrained(method: str, digits: S
 
 def test_methods_start_at_the_same_network(digits: Splits) -> None:
     x, once = digits.test.x[:5], SIZES | {"steps": 1}
-    start = E.train_embedding("untrained", digits.train, **once, generator=seeded())(x)
-    moved = E.train_embedding("InfoNCE", digits.train, **once, generator=seeded())(x)
+    start = E.train_embedding(
+        "untrained", digits.train, **once, generator=seeded()
+    )(x)
+    moved = E.train_embedding("InfoNCE", digits.train, **once, generator=seeded())(
+        x
+    )
     assert 0 < (start - moved).abs().max() < 0.2
 
 
@@ -113,7 +131,9 @@ def test_a_cross_entropy_step_trains_head_and_embedding() -> None:
     expected = F.cross_entropy(model.head(embedding(x) / E.TEMPERATURE), y)
     torch.testing.assert_close(E.LOSSES["cross-entropy"](model(x), y), expected)
     expected.backward()
-    assert all(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
+    assert all(
+        p.grad is not None and bool(p.grad.any()) for p in model.parameters()
+    )
 
 
 # --- The experiment
@@ -126,14 +146,24 @@ def small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     def clouds(seed: int) -> Dataset:
         y = torch.arange(60) % 10
         centres = torch.randn(10, 5, generator=seeded(7))
-        return Dataset(centres[y] + 0.3 * torch.randn(60, 5, generator=seeded(seed)), y)
+        return Dataset(
+            centres[y] + 0.3 * torch.randn(60, 5, generator=seeded(seed)), y
+        )
 
     splits = Splits(clouds(1), clouds(2), clouds(3))
     monkeypatch.setattr(E.data, "clouds", lambda: splits, raising=False)
 
 
 def test_experiment_stores_what_single_trainings_give(small_sets: None) -> None:
-    tiny = {"datasets": ["clouds"], "seeds": 2, "steps": 5, "width": 8, "dim": 4, "each": 2, "groups": 2}
+    tiny = {
+        "datasets": ["clouds"],
+        "seeds": 2,
+        "steps": 5,
+        "width": 8,
+        "dim": 4,
+        "each": 2,
+        "groups": 2,
+    }
     declared = replace(E.metric_learning, scales={"tiny": tiny})
     run = declared.prepare("tiny", torch.device("cpu"), seed=3)
     scores = run.execute()["scores"]
@@ -142,13 +172,21 @@ def test_experiment_stores_what_single_trainings_give(small_sets: None) -> None:
     for t, m, seed in ((0, 0, 0), (1, 3, 1), (0, 5, 1), (1, 2, 0)):
         draw = run.generator(f"clouds/{E.TASKS[t]}/{seed}")
         train, test = E.split_classes(E.data.clouds(), E.TASKS[t], draw)
-        sizes = {name: tiny[name] for name in ("steps", "width", "dim", "each", "groups")}
+        sizes = {
+            name: tiny[name] for name in ("steps", "width", "dim", "each", "groups")
+        }
         z = test.x
         if m:
-            z = E.train_embedding(E.METHODS[m], train, **sizes, generator=draw)(z).detach()
-        torch.testing.assert_close(torch.as_tensor(scores[0, t, m, seed]), E.retrieval(z, test.y))
+            z = E.train_embedding(E.METHODS[m], train, **sizes, generator=draw)(
+                z
+            ).detach()
+        torch.testing.assert_close(
+            torch.as_tensor(scores[0, t, m, seed]), E.retrieval(z, test.y)
+        )
 
 
 def test_unknown_method_is_named(digits: Splits) -> None:
-    with pytest.raises(ValueError, match=r"method must be one of untrained, .* got 'pixels'"):
+    with pytest.raises(
+        ValueError, match=r"method must be one of untrained, .* got 'pixels'"
+    ):
         E.train_embedding("pixels", digits.train, **SIZES, generator=seeded())

@@ -33,12 +33,32 @@ def randn(*shape: int, seed: int = 0, device: str = "cpu") -> Tensor:
 
 PAIRS = {
     "gradient descent": (G.gradient_descent, {}, partial(torch.optim.SGD)),
-    "heavy ball": (G.heavy_ball, {"beta": 0.9}, partial(torch.optim.SGD, momentum=0.9)),
-    "nesterov": (G.nesterov, {"beta": 0.9}, partial(torch.optim.SGD, momentum=0.9, nesterov=True)),
-    "rmsprop": (G.rmsprop, {"beta": 0.95, "eps": 1e-7}, partial(torch.optim.RMSprop, alpha=0.95, eps=1e-7)),
+    "heavy ball": (
+        G.heavy_ball,
+        {"beta": 0.9},
+        partial(torch.optim.SGD, momentum=0.9),
+    ),
+    "nesterov": (
+        G.nesterov,
+        {"beta": 0.9},
+        partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    ),
+    "rmsprop": (
+        G.rmsprop,
+        {"beta": 0.95, "eps": 1e-7},
+        partial(torch.optim.RMSprop, alpha=0.95, eps=1e-7),
+    ),
     "adam": (G.adam, {}, torch.optim.Adam),
-    "adam, other betas": (G.adam, {"betas": (0.5, 0.9)}, partial(torch.optim.Adam, betas=(0.5, 0.9))),
-    "adamw": (G.adamw, {"decay": 0.1}, partial(torch.optim.AdamW, weight_decay=0.1)),
+    "adam, other betas": (
+        G.adam,
+        {"betas": (0.5, 0.9)},
+        partial(torch.optim.Adam, betas=(0.5, 0.9)),
+    ),
+    "adamw": (
+        G.adamw,
+        {"decay": 0.1},
+        partial(torch.optim.AdamW, weight_decay=0.1),
+    ),
     "heavy ball with L2": (
         G.with_l2(G.heavy_ball, 0.1),
         {"beta": 0.9},
@@ -49,16 +69,24 @@ PAIRS = {
         {"beta": 0.99, "eps": 1e-8},
         partial(torch.optim.RMSprop, weight_decay=0.1),
     ),
-    "adam with L2": (G.with_l2(G.adam, 0.1), {}, partial(torch.optim.Adam, weight_decay=0.1)),
+    "adam with L2": (
+        G.with_l2(G.adam, 0.1),
+        {},
+        partial(torch.optim.Adam, weight_decay=0.1),
+    ),
 }
 
 
 def small_network(device: str) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).to(device, DOUBLE)
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).to(
+        device, DOUBLE
+    )
 
 
-def train_steps(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range, scheduler=None) -> None:
+def train_steps(
+    model: nn.Module, optimizer: torch.optim.Optimizer, steps: range, scheduler=None
+) -> None:
     for step in steps:
         x, y = randn(16, 5, seed=step), torch.arange(16) % 3
         x, y = (z.to(next(model.parameters()).device) for z in (x, y))
@@ -75,17 +103,25 @@ def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_fifty_steps_on_a_network_are_those_of_torch(name: str, device: str) -> None:
+def test_fifty_steps_on_a_network_are_those_of_torch(
+    name: str, device: str
+) -> None:
     rule, options, torch_optimizer = PAIRS[name]
     ours, theirs = small_network(device), small_network(device)
-    train_steps(ours, Optimizer(ours.parameters(), rule, lr=0.02, **options), range(50))
+    train_steps(
+        ours, Optimizer(ours.parameters(), rule, lr=0.02, **options), range(50)
+    )
     train_steps(theirs, torch_optimizer(theirs.parameters(), lr=0.02), range(50))
     assert_same_weights(ours, theirs)
-    assert (ours[0].weight - small_network(device)[0].weight).abs().max() > 1e-3  # they moved
+    assert (
+        ours[0].weight - small_network(device)[0].weight
+    ).abs().max() > 1e-3  # they moved
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_saved_and_restored_in_the_middle_is_the_same_path(name: str, device: str) -> None:
+def test_saved_and_restored_in_the_middle_is_the_same_path(
+    name: str, device: str
+) -> None:
     rule, options, torch_optimizer = PAIRS[name]
     ours, theirs = small_network(device), small_network(device)
     first = Optimizer(ours.parameters(), rule, lr=0.02, **options)
@@ -94,7 +130,9 @@ def test_saved_and_restored_in_the_middle_is_the_same_path(name: str, device: st
     torch.save(first.state_dict(), file)
     file.seek(0)
     again = copy.deepcopy(ours)
-    second = Optimizer(again.parameters(), rule, lr=1.0, **options)  # the saved rate replaces this one
+    second = Optimizer(
+        again.parameters(), rule, lr=1.0, **options
+    )  # the saved rate replaces this one
     second.load_state_dict(torch.load(file, weights_only=True))
     train_steps(again, second, range(25, 50))
     train_steps(theirs, torch_optimizer(theirs.parameters(), lr=0.02), range(50))
@@ -109,7 +147,9 @@ def test_torch_schedulers_drive_our_rules(name: str) -> None:
         (ours, Optimizer(ours.parameters(), rule, lr=0.05, **options)),
         (theirs, torch_optimizer(theirs.parameters(), lr=0.05)),
     ):
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 7)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+            optimizer, 7
+        )
         train_steps(model, optimizer, range(30), scheduler)
     assert_same_weights(ours, theirs)
 
@@ -118,7 +158,10 @@ def test_parameter_groups_and_frozen_parameters() -> None:
     ours, theirs = small_network("cpu"), small_network("cpu")
     ours[0].bias.requires_grad_(False)
     theirs[0].bias.requires_grad_(False)
-    groups = lambda m: [{"params": m[0].parameters()}, {"params": m[2].parameters(), "lr": 0.1}]  # noqa: E731
+    groups = lambda m: [
+        {"params": m[0].parameters()},
+        {"params": m[2].parameters(), "lr": 0.1},
+    ]
     train_steps(ours, Optimizer(groups(ours), G.adam, lr=0.01), range(20))
     train_steps(theirs, torch.optim.Adam(groups(theirs), lr=0.01), range(20))
     assert_same_weights(ours, theirs)
@@ -158,8 +201,14 @@ def test_adam_in_place_is_the_plain_rule(decay: float, device: str) -> None:
 def test_adam_in_place_moves_views_and_parameters() -> None:
     base = randn(6, 4)
     view, parameter = base[:, ::2], nn.Parameter(randn(3))
-    expected = [G.adam(w.detach(), torch.ones_like(w), lr=0.1)[0] for w in (view, parameter)]
-    G.adam_([view, parameter], [torch.ones_like(view), torch.ones_like(parameter)], lr=0.1)
+    expected = [
+        G.adam(w.detach(), torch.ones_like(w), lr=0.1)[0] for w in (view, parameter)
+    ]
+    G.adam_(
+        [view, parameter],
+        [torch.ones_like(view), torch.ones_like(parameter)],
+        lr=0.1,
+    )
     torch.testing.assert_close(base[:, ::2], expected[0], **CLOSE)
     torch.testing.assert_close(parameter.detach(), expected[1], **CLOSE)
 
@@ -173,7 +222,9 @@ def test_adam_forgets_the_scale_of_the_gradient(scale: float, seed: int) -> None
     for step in range(5):
         g = randn(4, seed=seed + step)
         w, state = G.adam(w, g, state, lr=0.1, eps=1e-300)
-        scaled, scaled_state = G.adam(scaled, scale * g, scaled_state, lr=0.1, eps=1e-300)
+        scaled, scaled_state = G.adam(
+            scaled, scale * g, scaled_state, lr=0.1, eps=1e-300
+        )
     torch.testing.assert_close(w, scaled, rtol=1e-9, atol=1e-9)
 
 
@@ -182,7 +233,9 @@ def test_first_step_of_adam_is_lr_times_the_sign() -> None:
     w, (m, v, t) = G.adam(torch.zeros(3, dtype=DOUBLE), gradient, lr=0.1)
     torch.testing.assert_close(w, -0.1 * gradient.sign(), rtol=0, atol=2e-6)
     assert t == 1
-    torch.testing.assert_close(v, 0.001 * gradient**2)  # uncentred: a constant gradient has variance 0
+    torch.testing.assert_close(
+        v, 0.001 * gradient**2
+    )  # uncentred: a constant gradient has variance 0
     torch.testing.assert_close(m, 0.1 * gradient)
 
 
@@ -196,7 +249,9 @@ def test_lookahead_and_torch_form_of_nesterov_are_one_path() -> None:
         torch.testing.assert_close(seen, w - lr * beta * v, **CLOSE)
 
 
-def test_polyak_form_of_the_heavy_ball_is_the_same_path_at_a_constant_rate() -> None:
+def test_polyak_form_of_the_heavy_ball_is_the_same_path_at_a_constant_rate() -> (
+    None
+):
     lr, beta, w, state, polyak, displacement = (
         0.05,
         0.8,
@@ -217,23 +272,31 @@ def test_without_momentum_it_is_gradient_descent(rule) -> None:
     w, g = randn(4), randn(4, seed=1)
     for state in (None, randn(4, seed=2)):
         torch.testing.assert_close(
-            rule(w, g, state, lr=0.3, beta=0.0)[0], G.gradient_descent(w, g, lr=0.3)[0]
+            rule(w, g, state, lr=0.3, beta=0.0)[0],
+            G.gradient_descent(w, g, lr=0.3)[0],
         )
 
 
 def test_gradient_descent_minimises_its_proximal_model() -> None:
     w, g, lr = randn(5), randn(5, seed=1), 0.3
-    model = lambda u: g @ (u - w) + (u - w).square().sum() / (2 * lr)  # noqa: E731
+    model = lambda u: g @ (u - w) + (u - w).square().sum() / (2 * lr)
     stepped, _ = G.gradient_descent(w, g, lr=lr)
-    torch.testing.assert_close(G.gradient_of(model, stepped), torch.zeros_like(w), **CLOSE)
+    torch.testing.assert_close(
+        G.gradient_of(model, stepped), torch.zeros_like(w), **CLOSE
+    )
 
 
 def test_l2_and_decoupled_decay_agree_for_descent_and_not_for_adam() -> None:
     w, g = randn(4), randn(4, seed=1)
     torch.testing.assert_close(
-        G.with_l2(G.gradient_descent, 0.5)(w, g, lr=0.1)[0], (1 - 0.05) * w - 0.1 * g, **CLOSE
+        G.with_l2(G.gradient_descent, 0.5)(w, g, lr=0.1)[0],
+        (1 - 0.05) * w - 0.1 * g,
+        **CLOSE,
     )
-    assert (G.with_l2(G.adam, 0.5)(w, g, lr=0.1)[0] - G.adamw(w, g, lr=0.1, decay=0.5)[0]).abs().max() > 1e-2
+    assert (
+        G.with_l2(G.adam, 0.5)(w, g, lr=0.1)[0]
+        - G.adamw(w, g, lr=0.1, decay=0.5)[0]
+    ).abs().max() > 1e-2
 
 
 def test_against_the_gradient_is_down_and_along_it_is_up() -> None:
@@ -245,7 +308,10 @@ def test_against_the_gradient_is_down_and_along_it_is_up() -> None:
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_dtype_is_kept(name: str, dtype: torch.dtype, device: str) -> None:
     rule, options, _ = PAIRS[name]
-    w, g = randn(6, device=device).to(dtype), randn(6, seed=1, device=device).to(dtype)
+    w, g = (
+        randn(6, device=device).to(dtype),
+        randn(6, seed=1, device=device).to(dtype),
+    )
     options = {**options, "eps": 1e-4} if "eps" in options else options
     moved, state = rule(w, g, None, lr=0.1, **options)
     moved, _ = rule(moved, g, state, lr=0.1, **options)
@@ -264,7 +330,9 @@ def test_steps_are_differentiable(name: str) -> None:
         return rule(moved, g * moved, state, lr=lr, **options)[0]
 
     inputs = [randn(3, seed=i).requires_grad_() for i in range(2)]
-    assert torch.autograd.gradcheck(two_steps, (*inputs, torch.tensor(0.1, dtype=DOUBLE, requires_grad=True)))
+    assert torch.autograd.gradcheck(
+        two_steps, (*inputs, torch.tensor(0.1, dtype=DOUBLE, requires_grad=True))
+    )
 
 
 def test_a_batch_of_rates_is_a_batch_of_descents(device: str) -> None:
@@ -285,9 +353,14 @@ def test_newton_solves_a_quadratic_at_once_and_falls_for_a_saddle() -> None:
     half = randn(4, 4)
     hessian, w = half @ half.T + torch.eye(4), randn(4, seed=1)
     path = G.newton_trajectory(G.newton, lambda u: u @ hessian @ u / 2, w, 1)
-    torch.testing.assert_close(path[-1], torch.zeros(4, dtype=DOUBLE), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        path[-1], torch.zeros(4, dtype=DOUBLE), rtol=0, atol=1e-12
+    )
     start = torch.tensor([1.0, 0.5], dtype=DOUBLE)
-    assert G.newton_trajectory(G.newton, G.saddle, start, 1)[-1].tolist() == [0.0, 0.0]
+    assert G.newton_trajectory(G.newton, G.saddle, start, 1)[-1].tolist() == [
+        0.0,
+        0.0,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +372,9 @@ def test_newton_solves_a_quadratic_at_once_and_falls_for_a_saddle() -> None:
     ],
 )
 def test_the_mended_newtons_leave_a_saddle(rule) -> None:
-    path = G.newton_trajectory(rule, G.saddle, torch.tensor([1.0, 0.5], dtype=DOUBLE), 12)
+    path = G.newton_trajectory(
+        rule, G.saddle, torch.tensor([1.0, 0.5], dtype=DOUBLE), 12
+    )
     assert G.saddle(path[-1]) < -1
     assert bool((G.saddle(path).diff() < 0).all())
 
@@ -307,7 +382,9 @@ def test_the_mended_newtons_leave_a_saddle(rule) -> None:
 def test_damping_goes_from_newton_to_gradient_descent() -> None:
     w, half = randn(3), randn(3, 3)
     g, h = randn(3, seed=1), half @ half.T + torch.eye(3)
-    torch.testing.assert_close(G.damped_newton(w, g, h, damping=0.0), w - torch.linalg.inv(h) @ g)
+    torch.testing.assert_close(
+        G.damped_newton(w, g, h, damping=0.0), w - torch.linalg.inv(h) @ g
+    )
     far = G.damped_newton(w, g, h, damping=1e9)
     torch.testing.assert_close((far - w) * 1e9, -g, rtol=1e-6, atol=1e-6)
 
@@ -328,17 +405,26 @@ def test_trust_region_is_scipys_solution(seed: int, radius: float) -> None:
     h, g = half + half.T, randn(4, seed=seed + 1)  # indefinite as a rule
     p = G.trust_region_newton(torch.zeros(4, dtype=DOUBLE), g, h, radius=radius)
     problem = IterativeSubproblem(
-        x=np.zeros(4), fun=lambda x: 0.0, jac=lambda x: g.numpy(), hess=lambda x: h.numpy(), k_easy=1e-10
+        x=np.zeros(4),
+        fun=lambda x: 0.0,
+        jac=lambda x: g.numpy(),
+        hess=lambda x: h.numpy(),
+        k_easy=1e-10,
     )
     theirs = torch.from_numpy(np.asarray(problem.solve(radius)[0]))
     assert p.norm() <= radius * (1 + 1e-9)
-    assert quadratic_gain(p, g, h) <= quadratic_gain(theirs, g, h) * (1 - 1e-6) + 1e-9
+    assert (
+        quadratic_gain(p, g, h) <= quadratic_gain(theirs, g, h) * (1 - 1e-6) + 1e-9
+    )
 
 
 @pytest.mark.parametrize(
     ("g", "h"),
     [
-        ([2.0, 0.0], [2.0, -2.0]),  # the ridge of the saddle: no slope along the negative curvature
+        (
+            [2.0, 0.0],
+            [2.0, -2.0],
+        ),  # the ridge of the saddle: no slope along the negative curvature
         ([0.0, 0.0], [2.0, -2.0]),  # the saddle itself
         ([0.0, 1e-14], [2.0, -2.0]),
         ([0.3, 0.0], [1.0, 0.0]),  # flat along one axis: Newton along the other
@@ -346,7 +432,9 @@ def test_trust_region_is_scipys_solution(seed: int, radius: float) -> None:
         ([3.0, 4.0], [-1.0, -1.0]),
     ],
 )
-def test_trust_region_in_the_hard_cases_is_the_best_of_a_fine_net(g: list, h: list) -> None:
+def test_trust_region_in_the_hard_cases_is_the_best_of_a_fine_net(
+    g: list, h: list
+) -> None:
     g, h = torch.tensor(g, dtype=DOUBLE), torch.diag(torch.tensor(h, dtype=DOUBLE))
     p = G.trust_region_newton(torch.zeros(2, dtype=DOUBLE), g, h, radius=1.0)
     angle, length = torch.meshgrid(
@@ -363,23 +451,34 @@ def test_second_order_rules_are_batched(device: str) -> None:
     w, g = randn(2, 3, 4, device=device), randn(2, 3, 4, seed=1, device=device)
     half = randn(2, 3, 4, 4, seed=2, device=device)
     h = half + half.mT
-    for rule in (G.newton, G.damped_newton, G.saddle_free_newton, G.trust_region_newton):
+    for rule in (
+        G.newton,
+        G.damped_newton,
+        G.saddle_free_newton,
+        G.trust_region_newton,
+    ):
         together = rule(w, g, h)
         for i in range(2):
             for j in range(3):
-                torch.testing.assert_close(together[i, j], rule(w[i, j], g[i, j], h[i, j]))
+                torch.testing.assert_close(
+                    together[i, j], rule(w[i, j], g[i, j], h[i, j])
+                )
 
 
 def test_gradient_and_hessian_of_rosenbrock() -> None:
     points = randn(5, 2)
     gradient, hessian = G.gradient_and_hessian(G.rosenbrock, points)
     x, y = points.unbind(-1)
-    by_hand = torch.stack([-2 * (1 - x) - 400 * x * (y - x**2), 200 * (y - x**2)], -1)
+    by_hand = torch.stack(
+        [-2 * (1 - x) - 400 * x * (y - x**2), 200 * (y - x**2)], -1
+    )
     torch.testing.assert_close(gradient, by_hand)
     torch.testing.assert_close(G.gradient_of(G.rosenbrock, points), by_hand)
     torch.testing.assert_close(hessian[:, 0, 0], 2 - 400 * (y - 3 * x**2))
     torch.testing.assert_close(hessian[:, 0, 1], -400 * x)
-    torch.testing.assert_close(hessian[:, 1, 1], torch.full((5,), 200.0, dtype=DOUBLE))
+    torch.testing.assert_close(
+        hessian[:, 1, 1], torch.full((5,), 200.0, dtype=DOUBLE)
+    )
 
 
 # --- Paths
@@ -396,7 +495,13 @@ def test_trajectory_is_detached_and_starts_at_the_start() -> None:
 
 def test_gradient_descent_on_a_square_by_formula() -> None:
     """f = x^2 at rate .1: x_30 = .8^30 x_0 = .001238 x_0."""
-    path = G.trajectory(G.gradient_descent, lambda w: w[0] ** 2, torch.ones(1, dtype=DOUBLE), 30, lr=0.1)
+    path = G.trajectory(
+        G.gradient_descent,
+        lambda w: w[0] ** 2,
+        torch.ones(1, dtype=DOUBLE),
+        30,
+        lr=0.1,
+    )
     torch.testing.assert_close(path[:, 0], 0.8 ** torch.arange(31, dtype=DOUBLE))
     assert path[-1].item() == pytest.approx(0.001238, abs=5e-7)
 
@@ -411,10 +516,14 @@ def test_minimize_keeps_the_best_point_and_not_the_last() -> None:
     assert len(values) == 6
 
 
-@pytest.mark.parametrize("rule", [partial(G.heavy_ball, lr=1e-3), partial(G.nesterov, lr=1e-3)])
+@pytest.mark.parametrize(
+    "rule", [partial(G.heavy_ball, lr=1e-3), partial(G.nesterov, lr=1e-3)]
+)
 def test_minimize_finds_the_minimum_of_rosenbrock(rule) -> None:
     start = torch.tensor([-0.5, 0.5], dtype=DOUBLE)
-    best, values = G.minimize(rule, G.rosenbrock, start, tolerance=1e-4, max_steps=30_000)
+    best, values = G.minimize(
+        rule, G.rosenbrock, start, tolerance=1e-4, max_steps=30_000
+    )
     torch.testing.assert_close(best, torch.ones(2, dtype=DOUBLE), atol=1e-3, rtol=0)
     assert len(values) < 30_001
     assert G.gradient_of(G.rosenbrock, best).norm() <= 1e-4
@@ -426,7 +535,9 @@ def test_minimize_finds_the_minimum_of_rosenbrock(rule) -> None:
 def measured_rate(rule, curvature: list[float], **options) -> float:
     """The factor by which the error shrinks per step, seen over the last 200 of 600."""
     h = torch.tensor(curvature, dtype=DOUBLE)
-    path = G.trajectory(rule, G.quadratic_bowl(h), torch.ones_like(h), 600, **options)
+    path = G.trajectory(
+        rule, G.quadratic_bowl(h), torch.ones_like(h), 600, **options
+    )
     sizes = path.norm(dim=-1)
     return float((sizes[600] / sizes[400]) ** (1 / 200))
 
@@ -449,7 +560,9 @@ def test_stability_limit_is_where_the_spectral_radius_crosses_one(
     limit = G.stability_limit(h, beta, lookahead=lookahead)
     curvature = torch.tensor(h, dtype=DOUBLE)
     for factor, stable in ((0.999, True), (1.001, False)):
-        matrix = G.iteration_matrix(curvature, factor * limit, beta, lookahead=lookahead)
+        matrix = G.iteration_matrix(
+            curvature, factor * limit, beta, lookahead=lookahead
+        )
         assert (G.spectral_radius(matrix) < 1) == stable
 
 
@@ -459,7 +572,9 @@ def test_iteration_matrix_is_one_step_of_the_rule(lookahead: bool) -> None:
     w, v = randn(2)
     rule = G.nesterov if lookahead else G.heavy_ball
     moved, velocity = rule(w, h * w, v, lr=lr, beta=beta)
-    stepped = G.iteration_matrix(h, lr, beta, lookahead=lookahead) @ torch.stack([w, v])
+    stepped = G.iteration_matrix(h, lr, beta, lookahead=lookahead) @ torch.stack(
+        [w, v]
+    )
     torch.testing.assert_close(stepped, torch.stack([moved, velocity]), **CLOSE)
 
 
@@ -469,18 +584,26 @@ def test_spectral_radius_is_the_measured_rate(rule, beta: float) -> None:
     h = torch.tensor([1.0, 4.0], dtype=DOUBLE)
     matrix = G.iteration_matrix(h, 0.2, beta, lookahead=rule is G.nesterov)
     predicted = float(G.spectral_radius(matrix).max())
-    assert measured_rate(rule, [1.0, 4.0], lr=0.2, beta=beta) == pytest.approx(predicted, rel=0.01)
+    assert measured_rate(rule, [1.0, 4.0], lr=0.2, beta=beta) == pytest.approx(
+        predicted, rel=0.01
+    )
 
 
 def test_best_constants_for_condition_number_100() -> None:
     """Rates .980 and .818; 691 and 69 steps for 1e-6."""
     lr, rate = G.best_rate(1.0, 100.0)
     assert rate == pytest.approx(99 / 101)
-    assert measured_rate(G.gradient_descent, [1.0, 100.0], lr=lr) == pytest.approx(rate, rel=1e-9)
+    assert measured_rate(G.gradient_descent, [1.0, 100.0], lr=lr) == pytest.approx(
+        rate, rel=1e-9
+    )
     lr, beta, fast = G.best_heavy_ball(1.0, 100.0)
     assert fast == pytest.approx(9 / 11)
-    radius = G.spectral_radius(G.iteration_matrix(torch.tensor([1.0, 100.0], dtype=DOUBLE), lr, beta))
-    torch.testing.assert_close(radius, torch.full((2,), fast, dtype=DOUBLE), rtol=1e-6, atol=0)
+    radius = G.spectral_radius(
+        G.iteration_matrix(torch.tensor([1.0, 100.0], dtype=DOUBLE), lr, beta)
+    )
+    torch.testing.assert_close(
+        radius, torch.full((2,), fast, dtype=DOUBLE), rtol=1e-6, atol=0
+    )
     assert G.steps_to(1e-6, rate) == pytest.approx(691, abs=1)
     assert G.steps_to(1e-6, fast) == pytest.approx(69, abs=1)
 
@@ -489,14 +612,27 @@ def test_best_constants_for_condition_number_100() -> None:
 def test_no_other_constants_do_better(m: float, kappa: float, off: float) -> None:
     spectrum = torch.linspace(m, m * kappa, 50, dtype=DOUBLE)
     lr, rate = G.best_rate(m, m * kappa)
-    assert G.spectral_radius(G.iteration_matrix(spectrum, off * lr)).max() >= rate - 1e-9
+    assert (
+        G.spectral_radius(G.iteration_matrix(spectrum, off * lr)).max()
+        >= rate - 1e-9
+    )
     lr, beta, rate = G.best_heavy_ball(m, m * kappa)
-    for lr_off, beta_off in ((off * lr, beta), (lr, min(off * beta, 0.999)), (off * lr, off * beta)):
-        assert G.spectral_radius(G.iteration_matrix(spectrum, lr_off, beta_off)).max() >= rate - 1e-6
+    for lr_off, beta_off in (
+        (off * lr, beta),
+        (lr, min(off * beta, 0.999)),
+        (off * lr, off * beta),
+    ):
+        assert (
+            G.spectral_radius(G.iteration_matrix(spectrum, lr_off, beta_off)).max()
+            >= rate - 1e-6
+        )
 
 
 def test_iteration_matrix_broadcasts_a_whole_map() -> None:
-    lr, beta = torch.linspace(0.1, 1, 5)[:, None, None], torch.linspace(0, 0.9, 4)[None, :, None]
+    lr, beta = (
+        torch.linspace(0.1, 1, 5)[:, None, None],
+        torch.linspace(0, 0.9, 4)[None, :, None],
+    )
     matrix = G.iteration_matrix(torch.tensor([1.0, 2.0, 3.0]), lr, beta)
     assert matrix.shape == (5, 4, 3, 2, 2)
     one = G.iteration_matrix(torch.tensor(2.0), float(lr[1]), float(beta[0, 2]))
@@ -515,7 +651,9 @@ def test_fgsm_is_the_exact_worst_case_of_a_linear_classifier(device: str) -> Non
     y = randn(20, seed=2, device=device).sign()
     gradient = G.gradient_of(lambda x: logistic(w, x, y), x)
     attacked = G.fgsm(x, gradient, 0.3)
-    torch.testing.assert_close(logistic(w, attacked, y), G.worst_logistic_loss(w, x, y, 0.3))
+    torch.testing.assert_close(
+        logistic(w, attacked, y), G.worst_logistic_loss(w, x, y, 0.3)
+    )
     assert (attacked - x).abs().max() <= 0.3 + 1e-12
 
 
@@ -524,7 +662,9 @@ def test_worst_case_is_reached_and_never_passed(p: float) -> None:
     w, x, y = randn(4), randn(4, seed=1), torch.tensor(1.0, dtype=DOUBLE)
     worst = G.worst_logistic_loss(w, x, y, 0.3, p=p)
     attacks = randn(20_000, 4, seed=2)
-    attacks = 0.3 * attacks / torch.linalg.vector_norm(attacks, p, dim=-1, keepdim=True)
+    attacks = (
+        0.3 * attacks / torch.linalg.vector_norm(attacks, p, dim=-1, keepdim=True)
+    )
     reached = logistic(w, x + attacks, y).max()
     assert reached <= worst + 1e-12
     assert reached > worst - 0.03 * w.norm()
@@ -534,36 +674,55 @@ def test_worst_case_in_numbers() -> None:
     """w = (3, -4), size .1: the margin falls by .7 in the box, by .5 in the ball."""
     w, x = torch.tensor([3.0, -4.0], dtype=DOUBLE), torch.zeros(2, dtype=DOUBLE)
     one = torch.tensor(1.0, dtype=DOUBLE)
-    assert G.worst_logistic_loss(w, x, one, 0.1).item() == pytest.approx(math.log1p(math.exp(0.7)))
-    assert G.worst_logistic_loss(w, x, one, 0.1, p=2).item() == pytest.approx(math.log1p(math.exp(0.5)))
+    assert G.worst_logistic_loss(w, x, one, 0.1).item() == pytest.approx(
+        math.log1p(math.exp(0.7))
+    )
+    assert G.worst_logistic_loss(w, x, one, 0.1, p=2).item() == pytest.approx(
+        math.log1p(math.exp(0.5))
+    )
 
 
 def test_gain_of_fgsm_is_the_l1_norm_of_the_gradient_to_first_order() -> None:
     w = randn(6, 6)
-    loss = lambda x: torch.tanh(x @ w).square().sum(-1)  # noqa: E731
+    loss = lambda x: torch.tanh(x @ w).square().sum(-1)
     x = randn(6, seed=1)
     gradient = G.gradient_of(loss, x)
-    gains = [(loss(G.fgsm(x, gradient, eps)) - loss(x)) / eps - gradient.abs().sum() for eps in (1e-3, 1e-4)]
+    gains = [
+        (loss(G.fgsm(x, gradient, eps)) - loss(x)) / eps - gradient.abs().sum()
+        for eps in (1e-3, 1e-4)
+    ]
     assert gains[1].abs() < 0.2 * gains[0].abs() < 0.2
 
 
 @given(seed=st.integers(0, 200))
 def test_lipschitz_bound_is_never_passed(seed: int) -> None:
-    weights = [randn(5, 3, seed=seed), randn(4, 5, seed=seed + 1), randn(1, 4, seed=seed + 2)]
+    weights = [
+        randn(5, 3, seed=seed),
+        randn(4, 5, seed=seed + 1),
+        randn(1, 4, seed=seed + 2),
+    ]
     a, b = randn(50, 3, seed=seed + 3), randn(50, 3, seed=seed + 4)
     for w in weights:
         a, b = torch.tanh(a @ w.T), torch.tanh(b @ w.T)
     start = (randn(50, 3, seed=seed + 3) - randn(50, 3, seed=seed + 4)).norm(dim=-1)
-    assert bool(((a - b).norm(dim=-1) <= G.lipschitz_bound(weights) * start + 1e-12).all())
+    assert bool(
+        ((a - b).norm(dim=-1) <= G.lipschitz_bound(weights) * start + 1e-12).all()
+    )
 
 
 def test_lipschitz_bound_is_met_by_aligned_linear_maps() -> None:
     u = torch.linalg.qr(randn(4, 4))[0]
     weights = [u @ torch.diag(torch.tensor([3.0, 1, 1, 1], dtype=DOUBLE)) @ u.T] * 2
-    torch.testing.assert_close(G.lipschitz_bound(weights), torch.tensor(9.0, dtype=DOUBLE))
-    torch.testing.assert_close((weights[1] @ weights[0] @ u[:, 0]).norm(), torch.tensor(9.0, dtype=DOUBLE))
+    torch.testing.assert_close(
+        G.lipschitz_bound(weights), torch.tensor(9.0, dtype=DOUBLE)
+    )
+    torch.testing.assert_close(
+        (weights[1] @ weights[0] @ u[:, 0]).norm(), torch.tensor(9.0, dtype=DOUBLE)
+    )
     batched = [torch.stack([w, 2 * w]) for w in weights]
-    torch.testing.assert_close(G.lipschitz_bound(batched), torch.tensor([9.0, 36.0], dtype=DOUBLE))
+    torch.testing.assert_close(
+        G.lipschitz_bound(batched), torch.tensor([9.0, 36.0], dtype=DOUBLE)
+    )
 
 
 # --- Bad input
@@ -572,35 +731,100 @@ def test_lipschitz_bound_is_met_by_aligned_linear_maps() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda w: G.gradient_descent(w, torch.ones(3), lr=0.1), r"gradient .* \(2,\), got \(3,\)"),
-        (lambda w: G.gradient_descent(w, w, lr=-0.1), "lr must be finite and >= 0, got -0.1"),
-        (lambda w: G.adam(w, w, lr=math.nan), "lr must be finite and >= 0, got nan"),
-        (lambda w: G.heavy_ball(w, w, lr=0.1, beta=1.0), r"beta must be in \[0, 1\), got 1.0"),
-        (lambda w: G.adam(w, w, betas=(0.9, 1.0)), r"beta2 must be in \[0, 1\), got 1.0"),
-        (lambda w: G.adamw(w, w, decay=-1.0), "decay must be finite and >= 0, got -1.0"),
-        (lambda w: G.with_l2(G.adam, -1.0), "decay must be finite and >= 0, got -1.0"),
-        (lambda w: G.adam_([w], [torch.ones(3)]), r"gradients must match weights"),
-        (lambda w: G.adam_([], []), r"gradients must match weights, at least one tensor"),
-        (lambda w: G.newton(w, w, torch.eye(3)), r"got shapes \(\(2,\), \(2,\), \(3, 3\)\)"),
-        (lambda w: G.damped_newton(w, w, torch.eye(2), damping=-1), "damping must be >= 0, got -1"),
-        (lambda w: G.saddle_free_newton(w, w, torch.eye(2), damping=-1), "damping must be >= 0, got -1"),
-        (lambda w: G.trust_region_newton(w, w, torch.eye(2), radius=0), "radius must be > 0, got 0"),
-        (lambda w: G.trajectory(G.adam, G.rosenbrock, w, -1), "steps must be >= 0, got -1"),
         (
-            lambda w: G.trajectory(G.gradient_descent, G.rosenbrock, w, 1, lr=torch.ones(3, 1)),
+            lambda w: G.gradient_descent(w, torch.ones(3), lr=0.1),
+            r"gradient .* \(2,\), got \(3,\)",
+        ),
+        (
+            lambda w: G.gradient_descent(w, w, lr=-0.1),
+            "lr must be finite and >= 0, got -0.1",
+        ),
+        (
+            lambda w: G.adam(w, w, lr=math.nan),
+            "lr must be finite and >= 0, got nan",
+        ),
+        (
+            lambda w: G.heavy_ball(w, w, lr=0.1, beta=1.0),
+            r"beta must be in \[0, 1\), got 1.0",
+        ),
+        (
+            lambda w: G.adam(w, w, betas=(0.9, 1.0)),
+            r"beta2 must be in \[0, 1\), got 1.0",
+        ),
+        (
+            lambda w: G.adamw(w, w, decay=-1.0),
+            "decay must be finite and >= 0, got -1.0",
+        ),
+        (
+            lambda w: G.with_l2(G.adam, -1.0),
+            "decay must be finite and >= 0, got -1.0",
+        ),
+        (lambda w: G.adam_([w], [torch.ones(3)]), r"gradients must match weights"),
+        (
+            lambda w: G.adam_([], []),
+            r"gradients must match weights, at least one tensor",
+        ),
+        (
+            lambda w: G.newton(w, w, torch.eye(3)),
+            r"got shapes \(\(2,\), \(2,\), \(3, 3\)\)",
+        ),
+        (
+            lambda w: G.damped_newton(w, w, torch.eye(2), damping=-1),
+            "damping must be >= 0, got -1",
+        ),
+        (
+            lambda w: G.saddle_free_newton(w, w, torch.eye(2), damping=-1),
+            "damping must be >= 0, got -1",
+        ),
+        (
+            lambda w: G.trust_region_newton(w, w, torch.eye(2), radius=0),
+            "radius must be > 0, got 0",
+        ),
+        (
+            lambda w: G.trajectory(G.adam, G.rosenbrock, w, -1),
+            "steps must be >= 0, got -1",
+        ),
+        (
+            lambda w: G.trajectory(
+                G.gradient_descent, G.rosenbrock, w, 1, lr=torch.ones(3, 1)
+            ),
             r"w0 must have the batch shape \(3, 2\) of the rates, got \(2,\)",
         ),
-        (lambda w: G.best_rate(2.0, 1.0), "need 0 < smallest <= largest, got 2.0 and 1.0"),
-        (lambda w: G.best_heavy_ball(0.0, 1.0), "need 0 < smallest <= largest, got 0.0 and 1.0"),
+        (
+            lambda w: G.best_rate(2.0, 1.0),
+            "need 0 < smallest <= largest, got 2.0 and 1.0",
+        ),
+        (
+            lambda w: G.best_heavy_ball(0.0, 1.0),
+            "need 0 < smallest <= largest, got 0.0 and 1.0",
+        ),
         (lambda w: G.steps_to(1e-6, 1.0), r"error and rate must be in \(0, 1\)"),
-        (lambda w: G.stability_limit(1.0, 1.0), r"beta must be in \[0, 1\), got 1.0"),
-        (lambda w: G.spectral_radius(torch.ones(2, 3)), r"matrix must be \(..., n, n\), got shape \(2, 3\)"),
-        (lambda w: G.rosenbrock(torch.ones(3)), r"w must be \(..., 2\), got shape \(3,\)"),
+        (
+            lambda w: G.stability_limit(1.0, 1.0),
+            r"beta must be in \[0, 1\), got 1.0",
+        ),
+        (
+            lambda w: G.spectral_radius(torch.ones(2, 3)),
+            r"matrix must be \(..., n, n\), got shape \(2, 3\)",
+        ),
+        (
+            lambda w: G.rosenbrock(torch.ones(3)),
+            r"w must be \(..., 2\), got shape \(3,\)",
+        ),
         (lambda w: G.fgsm(w, w, -0.1), "eps must be >= 0, got -0.1"),
-        (lambda w: G.worst_logistic_loss(w, w, w[0], 0.1, p=0.5), r"p must be in \[1, inf\], got 0.5"),
-        (lambda w: G.worst_logistic_loss(w, torch.ones(3), w[0], 0.1), "must share the last dimension"),
+        (
+            lambda w: G.worst_logistic_loss(w, w, w[0], 0.1, p=0.5),
+            r"p must be in \[1, inf\], got 0.5",
+        ),
+        (
+            lambda w: G.worst_logistic_loss(w, torch.ones(3), w[0], 0.1),
+            "must share the last dimension",
+        ),
         (lambda w: G.lipschitz_bound([]), "weights must be matrices, at least one"),
-        (lambda w: G.lipschitz_bound([w]), r"weights must be matrices, .* \[\(2,\)\]"),
+        (
+            lambda w: G.lipschitz_bound([w]),
+            r"weights must be matrices, .* \[\(2,\)\]",
+        ),
         (lambda w: Optimizer([w], G.adam, lr=-1.0), "lr must be >= 0, got -1.0"),
     ],
 )
@@ -618,7 +842,9 @@ def test_bad_input_is_named(call, message: str) -> None:
     ],
 )
 def test_integers_are_refused(call) -> None:
-    with pytest.raises(TypeError, match=r"must be a floating tensor, got torch\.int64"):
+    with pytest.raises(
+        TypeError, match=r"must be a floating tensor, got torch\.int64"
+    ):
         call()
 
 
@@ -626,9 +852,15 @@ def test_empty_tensors_and_non_finite_gradients_pass_through() -> None:
     empty, _ = G.adam(torch.empty(0), torch.empty(0))
     assert empty.shape == (0,)
     w, _ = G.adam(torch.zeros(3), torch.tensor([1.0, math.nan, 2.0]), lr=0.1)
-    assert w.isnan().tolist() == [False, True, False]  # what breaks one weight leaves the others alone
+    assert w.isnan().tolist() == [
+        False,
+        True,
+        False,
+    ]  # what breaks one weight leaves the others alone
 
 
 def test_rules_compile_to_one_graph() -> None:
-    explain = torch._dynamo.explain(lambda w, g: G.adam(w, g, lr=0.1)[0])(randn(3), randn(3, seed=1))
+    explain = torch._dynamo.explain(lambda w, g: G.adam(w, g, lr=0.1)[0])(
+        randn(3), randn(3, seed=1)
+    )
     assert explain.graph_break_count == 0

@@ -25,8 +25,12 @@ TALL, WIDE = (12, 5, 2), (5, 12, 2)  # n, K, m
 STRENGTHS = torch.tensor([0.01, 0.5, 30.0], dtype=DOUBLE)
 
 
-def randn(*shape: int, seed: int = 0, device: str = "cpu", dtype: torch.dtype = DOUBLE) -> Tensor:
-    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+def randn(
+    *shape: int, seed: int = 0, device: str = "cpu", dtype: torch.dtype = DOUBLE
+) -> Tensor:
+    drawn = torch.randn(
+        shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE
+    )
     return drawn.to(device, dtype)
 
 
@@ -34,7 +38,9 @@ def problem(
     shape: tuple[int, int, int], *batch: int, seed: int = 0, device: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     n, K, m = shape
-    return randn(*batch, n, K, seed=seed, device=device), randn(*batch, n, m, seed=seed + 1, device=device)
+    return randn(*batch, n, K, seed=seed, device=device), randn(
+        *batch, n, m, seed=seed + 1, device=device
+    )
 
 
 def close(a: Tensor, b: Tensor, tolerance: float = 1e-10) -> None:
@@ -48,14 +54,23 @@ def test_monomials_are_powers_and_keep_their_gradient_at_zero(device: str) -> No
     x = torch.tensor([-0.5, 0.0, 2.0], dtype=DOUBLE, device=device)
     expected = torch.tensor(np.vander(x.cpu(), 4, increasing=True), device=device)
     close(L.monomial_basis(x, 4), expected)
-    assert torch.autograd.gradcheck(lambda z: L.monomial_basis(z, 4), x.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda z: L.monomial_basis(z, 4), x.requires_grad_()
+    )
 
 
 @given(count=st.integers(1, 12), seed=st.integers(0, 50))
-def test_chebyshev_polynomials_are_scipys_and_span_what_monomials_span(count: int, seed: int) -> None:
+def test_chebyshev_polynomials_are_scipys_and_span_what_monomials_span(
+    count: int, seed: int
+) -> None:
     x = randn(20, seed=seed).tanh()
     found = L.chebyshev_basis(x, count)
-    close(found, torch.tensor(np.stack([eval_chebyt(k, x.numpy()) for k in range(count)], -1)))
+    close(
+        found,
+        torch.tensor(
+            np.stack([eval_chebyt(k, x.numpy()) for k in range(count)], -1)
+        ),
+    )
     powers = L.monomial_basis(x, count)
     close(found @ torch.linalg.lstsq(found, powers).solution, powers, 1e-8)
 
@@ -80,44 +95,78 @@ def test_polynomial_bases_batched_and_in_half_precision(basis: Callable) -> None
 def test_gaussian_basis_by_its_definition(device: str) -> None:
     x, centres = randn(2, 7, 3, device=device), randn(4, 3, seed=1, device=device)
     found = L.gaussian_basis(x, centres, 0.7)
-    expected = torch.exp(-(torch.cdist(x, centres.expand(2, -1, -1)) ** 2) / (2 * 0.7**2))
+    expected = torch.exp(
+        -(torch.cdist(x, centres.expand(2, -1, -1)) ** 2) / (2 * 0.7**2)
+    )
     assert found.shape == (2, 7, 4)
     close(found, expected)
     widths = torch.tensor([0.1, 0.5, 1.0, 2.0], dtype=DOUBLE, device=device)
-    close(L.gaussian_basis(x, centres, widths)[..., 2], L.gaussian_basis(x, centres, 1.0)[..., 2])
+    close(
+        L.gaussian_basis(x, centres, widths)[..., 2],
+        L.gaussian_basis(x, centres, 1.0)[..., 2],
+    )
     assert torch.equal(
-        L.gaussian_basis(centres, centres, 0.3).diagonal(), torch.ones(4, dtype=DOUBLE, device=device)
+        L.gaussian_basis(centres, centres, 0.3).diagonal(),
+        torch.ones(4, dtype=DOUBLE, device=device),
     )
 
 
 def test_relu_basis_is_a_linear_layer_and_a_relu(device: str) -> None:
     x = randn(3, 6, 4, device=device)
-    directions, thresholds = randn(4, 9, seed=1, device=device), randn(9, seed=2, device=device)
-    close(L.relu_basis(x, directions, thresholds), F.linear(x, directions.T, -thresholds).relu())
+    directions, thresholds = (
+        randn(4, 9, seed=1, device=device),
+        randn(9, seed=2, device=device),
+    )
+    close(
+        L.relu_basis(x, directions, thresholds),
+        F.linear(x, directions.T, -thresholds).relu(),
+    )
 
 
 def test_random_units_are_on_the_sphere_with_uniform_thresholds() -> None:
-    draw = lambda: L.random_relu_units(3, 20_000, torch.Generator().manual_seed(4), DOUBLE)  # noqa: E731
+    draw = lambda: L.random_relu_units(
+        3, 20_000, torch.Generator().manual_seed(4), DOUBLE
+    )
     directions, thresholds = draw()
     close(directions.norm(dim=0), torch.ones(20_000, dtype=DOUBLE))
     # on the sphere in three dimensions every coordinate is uniform (Archimedes)
     for sample in (*directions, thresholds):
-        assert scipy.stats.kstest(sample.numpy(), scipy.stats.uniform(-1, 2).cdf).pvalue > 1e-3
-    assert all(torch.equal(a, b) for a, b in zip(draw(), (directions, thresholds), strict=True))
+        assert (
+            scipy.stats.kstest(
+                sample.numpy(), scipy.stats.uniform(-1, 2).cdf
+            ).pvalue
+            > 1e-3
+        )
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(draw(), (directions, thresholds), strict=True)
+    )
 
 
 @pytest.mark.parametrize("d", [1, 3])
 def test_kernel_density_is_scikit_learns(d: int, device: str) -> None:
     x, examples = randn(50, d, device=device), randn(30, d, seed=1, device=device)
-    peer = KernelDensity(bandwidth=0.4, rtol=1e-12).fit(examples.cpu()).score_samples(x.cpu())
-    close(L.kernel_log_density(x, examples, 0.4), torch.tensor(peer, device=device), 1e-8)
+    peer = (
+        KernelDensity(bandwidth=0.4, rtol=1e-12)
+        .fit(examples.cpu())
+        .score_samples(x.cpu())
+    )
+    close(
+        L.kernel_log_density(x, examples, 0.4),
+        torch.tensor(peer, device=device),
+        1e-8,
+    )
 
 
 def test_kernel_density_integrates_to_one_and_is_finite_far_away() -> None:
     x = torch.linspace(-12, 12, 4001, dtype=DOUBLE).unsqueeze(-1)
     density = L.kernel_log_density(x, randn(20, 1), 0.3).exp()
     assert torch.trapezoid(density, x[:, 0]).item() == pytest.approx(1, abs=1e-9)
-    assert L.kernel_log_density(torch.full((1, 1), 1e6), torch.zeros(3, 1), 0.1).isfinite().all()
+    assert (
+        L.kernel_log_density(torch.full((1, 1), 1e6), torch.zeros(3, 1), 0.1)
+        .isfinite()
+        .all()
+    )
 
 
 # --- Risk
@@ -130,17 +179,25 @@ def test_empirical_risk_is_the_mean_loss() -> None:
     close(found, F.mse_loss(model(x), y))
     classes = torch.arange(30) % 3
     risk = L.empirical_risk(
-        lambda p, t: F.cross_entropy(p, t, reduction="none"), lambda z: z[:, :3], x, classes
+        lambda p, t: F.cross_entropy(p, t, reduction="none"),
+        lambda z: z[:, :3],
+        x,
+        classes,
     )
     close(risk, F.cross_entropy(x[:, :3], classes))
 
 
 def test_error_rate_is_scikit_learns_and_batched(device: str) -> None:
-    scores, classes = randn(3, 40, 5, device=device), torch.arange(40, device=device) % 5
+    scores, classes = (
+        randn(3, 40, 5, device=device),
+        torch.arange(40, device=device) % 5,
+    )
     found = L.error_rate(scores, classes)
     expected = [zero_one_loss(classes.cpu(), s.argmax(-1).cpu()) for s in scores]
     assert found.tolist() == pytest.approx(expected, abs=1e-6)
-    assert L.error_rate(torch.zeros(2, 3), torch.tensor([0, 1])) == 0.5  # a tie goes to the first
+    assert (
+        L.error_rate(torch.zeros(2, 3), torch.tensor([0, 1])) == 0.5
+    )  # a tie goes to the first
 
 
 def test_error_rate_does_not_feel_a_small_step() -> None:
@@ -154,28 +211,41 @@ def test_error_rate_does_not_feel_a_small_step() -> None:
 
 
 @pytest.mark.parametrize("shape", [TALL, WIDE, (6, 6, 1), (1, 1, 1), (1, 4, 2)])
-def test_least_squares_is_numpys_and_lapacks(shape: tuple[int, int, int], device: str) -> None:
+def test_least_squares_is_numpys_and_lapacks(
+    shape: tuple[int, int, int], device: str
+) -> None:
     features, y = problem(shape, device=device)
     found = L.least_squares(features, y)
     close(
         found,
-        torch.tensor(np.linalg.lstsq(features.cpu().numpy(), y.cpu().numpy(), rcond=None)[0], device=device),
+        torch.tensor(
+            np.linalg.lstsq(features.cpu().numpy(), y.cpu().numpy(), rcond=None)[0],
+            device=device,
+        ),
         1e-9,
     )
     close(
         found,
-        torch.tensor(scipy.linalg.lstsq(features.cpu().numpy(), y.cpu().numpy())[0], device=device),
+        torch.tensor(
+            scipy.linalg.lstsq(features.cpu().numpy(), y.cpu().numpy())[0],
+            device=device,
+        ),
         1e-9,
     )
 
 
 def test_least_squares_with_equal_columns_shares_the_weight() -> None:
     column = randn(8, 1)
-    close(L.least_squares(column.expand(8, 4), 3 * column), torch.full((4, 1), 0.75, dtype=DOUBLE))
+    close(
+        L.least_squares(column.expand(8, 4), 3 * column),
+        torch.full((4, 1), 0.75, dtype=DOUBLE),
+    )
 
 
 @given(seed=st.integers(0, 200), n=st.integers(2, 8), extra=st.integers(1, 8))
-def test_past_the_threshold_no_interpolating_solution_is_shorter(seed: int, n: int, extra: int) -> None:
+def test_past_the_threshold_no_interpolating_solution_is_shorter(
+    seed: int, n: int, extra: int
+) -> None:
     features, y = problem((n, n + extra, 1), seed=seed)
     found = L.least_squares(features, y)
     close(features @ found, y, 1e-6)
@@ -189,20 +259,32 @@ SOLVERS = {
     "normal": L.ridge_normal,
     "qr": L.ridge,
     "dual": L.ridge_dual,
-    "svd": lambda f, y, s: L.ridge_path(f, y, torch.tensor([s], dtype=DOUBLE, device=f.device)).squeeze(-3),
-    "gram": lambda f, y, s: L.fast_ridge_path(f, y, torch.tensor([s], dtype=DOUBLE, device=f.device)).squeeze(
-        -3
-    ),
+    "svd": lambda f, y, s: L.ridge_path(
+        f, y, torch.tensor([s], dtype=DOUBLE, device=f.device)
+    ).squeeze(-3),
+    "gram": lambda f, y, s: L.fast_ridge_path(
+        f, y, torch.tensor([s], dtype=DOUBLE, device=f.device)
+    ).squeeze(-3),
 }
 
 
-@pytest.mark.parametrize("shape", [TALL, WIDE, (6, 6, 1), (1, 1, 1), (1, 3, 2), (3, 1, 2)])
+@pytest.mark.parametrize(
+    "shape", [TALL, WIDE, (6, 6, 1), (1, 1, 1), (1, 3, 2), (3, 1, 2)]
+)
 @pytest.mark.parametrize("name", SOLVERS)
-def test_every_ridge_is_scikit_learns(name: str, shape: tuple[int, int, int], device: str) -> None:
+def test_every_ridge_is_scikit_learns(
+    name: str, shape: tuple[int, int, int], device: str
+) -> None:
     features, y = problem(shape, device=device)
     for strength in STRENGTHS.tolist():
-        peer = Ridge(alpha=strength, fit_intercept=False, solver="svd").fit(features.cpu(), y.cpu()).coef_
-        expected = torch.tensor(peer.reshape(shape[2], shape[1]).T.copy(), device=device)
+        peer = (
+            Ridge(alpha=strength, fit_intercept=False, solver="svd")
+            .fit(features.cpu(), y.cpu())
+            .coef_
+        )
+        expected = torch.tensor(
+            peer.reshape(shape[2], shape[1]).T.copy(), device=device
+        )
         close(SOLVERS[name](features, y, strength), expected, 1e-9)
 
 
@@ -223,7 +305,9 @@ def test_ridge_batched_not_contiguous_and_in_half_precision(name: str) -> None:
 
 
 @pytest.mark.parametrize("solve", [L.ridge_normal, L.ridge, L.ridge_dual])
-def test_each_problem_of_a_batch_may_have_its_own_strength(solve: Callable, device: str) -> None:
+def test_each_problem_of_a_batch_may_have_its_own_strength(
+    solve: Callable, device: str
+) -> None:
     features, y = problem(WIDE, 3, device=device)
     found = solve(features, y, STRENGTHS.to(device))
     for i, strength in enumerate(STRENGTHS.tolist()):
@@ -234,19 +318,27 @@ def test_each_problem_of_a_batch_may_have_its_own_strength(solve: Callable, devi
 @pytest.mark.parametrize("shape", [(7, 3, 2), (3, 5, 1)])
 def test_ridge_gradients(name: str, shape: tuple[int, int, int]) -> None:
     features, y = (z.requires_grad_() for z in problem(shape))
-    assert torch.autograd.gradcheck(lambda f, t: SOLVERS[name](f, t, 0.4), (features, y))
+    assert torch.autograd.gradcheck(
+        lambda f, t: SOLVERS[name](f, t, 0.4), (features, y)
+    )
 
 
 def test_gradients_of_least_squares_and_of_the_strength() -> None:
     for shape in ((7, 3, 2), (3, 5, 1)):
-        assert torch.autograd.gradcheck(L.least_squares, tuple(z.requires_grad_() for z in problem(shape)))
+        assert torch.autograd.gradcheck(
+            L.least_squares, tuple(z.requires_grad_() for z in problem(shape))
+        )
     features, y = problem((6, 3, 1))
     for solve in (L.ridge_normal, L.ridge, L.ridge_dual):
         strength = torch.tensor(0.7, dtype=DOUBLE, requires_grad=True)
-        assert torch.autograd.gradcheck(lambda s, solve=solve: solve(features, y, s), strength)
+        assert torch.autograd.gradcheck(
+            lambda s, solve=solve: solve(features, y, s), strength
+        )
     for solve in (L.ridge_path, L.fast_ridge_path, L.fast_leave_one_out):
         strengths = torch.tensor([0.3, 2.0], dtype=DOUBLE, requires_grad=True)
-        assert torch.autograd.gradcheck(lambda s, solve=solve: solve(features, y, s), strengths)
+        assert torch.autograd.gradcheck(
+            lambda s, solve=solve: solve(features, y, s), strengths
+        )
 
 
 def test_solving_without_squaring_keeps_the_digits() -> None:
@@ -264,16 +356,23 @@ def test_solving_without_squaring_keeps_the_digits() -> None:
 
 
 @pytest.mark.parametrize("shape", [TALL, WIDE])
-def test_fast_ridge_path_is_the_plain_one(shape: tuple[int, int, int], device: str) -> None:
+def test_fast_ridge_path_is_the_plain_one(
+    shape: tuple[int, int, int], device: str
+) -> None:
     features, y = problem(shape, 2, device=device)
     strengths = STRENGTHS.to(device)
-    plain, fast = L.ridge_path(features, y, strengths), L.fast_ridge_path(features, y, strengths)
+    plain, fast = (
+        L.ridge_path(features, y, strengths),
+        L.fast_ridge_path(features, y, strengths),
+    )
     assert plain.shape == fast.shape == (2, 3, shape[1], 2)
     close(fast, plain, 1e-9)
 
 
 @pytest.mark.parametrize("shape", [TALL, WIDE])
-def test_the_path_goes_from_least_squares_to_nothing(shape: tuple[int, int, int]) -> None:
+def test_the_path_goes_from_least_squares_to_nothing(
+    shape: tuple[int, int, int],
+) -> None:
     features, y = problem(shape)
     path = L.ridge_path(features, y, torch.tensor([0.0, 1e-9, 1e12], dtype=DOUBLE))
     close(path[0], L.least_squares(features, y), 1e-9)
@@ -282,7 +381,9 @@ def test_the_path_goes_from_least_squares_to_nothing(shape: tuple[int, int, int]
 
 
 @given(seed=st.integers(0, 100))
-def test_stronger_ridge_gives_shorter_weights_and_a_larger_residual(seed: int) -> None:
+def test_stronger_ridge_gives_shorter_weights_and_a_larger_residual(
+    seed: int,
+) -> None:
     features, y = problem(TALL, seed=seed)
     path = L.ridge_path(features, y, torch.logspace(-3, 3, 13, dtype=DOUBLE))
     lengths = path.flatten(1).norm(dim=-1)
@@ -292,11 +393,19 @@ def test_stronger_ridge_gives_shorter_weights_and_a_larger_residual(seed: int) -
 
 
 def test_rank_deficient_features_at_strength_zero() -> None:
-    features = torch.cat([randn(9, 2), torch.zeros(9, 1, dtype=DOUBLE), randn(9, 2)], dim=-1)
+    features = torch.cat(
+        [randn(9, 2), torch.zeros(9, 1, dtype=DOUBLE), randn(9, 2)], dim=-1
+    )
     y = randn(9, 1, seed=3)
     found = L.ridge_path(features, y, torch.zeros(1, dtype=DOUBLE))[0]
-    close(found, torch.tensor(np.linalg.lstsq(features.numpy(), y.numpy(), rcond=None)[0]), 1e-9)
-    assert not L.ridge_path(torch.zeros(4, 3), torch.ones(4, 1), torch.zeros(1)).any()
+    close(
+        found,
+        torch.tensor(np.linalg.lstsq(features.numpy(), y.numpy(), rcond=None)[0]),
+        1e-9,
+    )
+    assert not L.ridge_path(
+        torch.zeros(4, 3), torch.ones(4, 1), torch.zeros(1)
+    ).any()
 
 
 def descend(features: Tensor, y: Tensor, lr: float, steps: int) -> Tensor:
@@ -310,20 +419,28 @@ def descend(features: Tensor, y: Tensor, lr: float, steps: int) -> Tensor:
 
 
 @pytest.mark.parametrize("shape", [TALL, WIDE])
-def test_early_stopped_path_is_gradient_descent(shape: tuple[int, int, int]) -> None:
+def test_early_stopped_path_is_gradient_descent(
+    shape: tuple[int, int, int],
+) -> None:
     features, y = problem(shape)
     lr = float(1.5 / torch.linalg.matrix_norm(features, 2) ** 2)
     steps = torch.tensor([0, 1, 7, 40])
     found = L.early_stopped_path(features, y, lr, steps)
     for t, w in zip(steps.tolist(), found, strict=True):
         close(w, descend(features, y, lr, t))
-    close(L.early_stopped_path(features, y, lr, torch.tensor([10**6]))[0], L.least_squares(features, y), 1e-7)
+    close(
+        L.early_stopped_path(features, y, lr, torch.tensor([10**6]))[0],
+        L.least_squares(features, y),
+        1e-7,
+    )
 
 
 def test_a_path_compiles() -> None:
     features, y = problem(TALL)
     compiled = torch.compile(L.fast_ridge_path, backend="aot_eager")
-    close(compiled(features, y, STRENGTHS), L.fast_ridge_path(features, y, STRENGTHS))
+    close(
+        compiled(features, y, STRENGTHS), L.fast_ridge_path(features, y, STRENGTHS)
+    )
 
 
 # --- Leverage and leave-one-out
@@ -340,39 +457,64 @@ def test_hat_matrix_gives_the_fitted_values_and_its_trace_the_effective_paramete
         close(hat, hat.T)
         leverages = hat.diagonal()
         assert ((leverages > 0) & (leverages < 1)).all()
-        close(leverages.sum(), L.effective_parameters(features, STRENGTHS.to(device))[i])
+        close(
+            leverages.sum(),
+            L.effective_parameters(features, STRENGTHS.to(device))[i],
+        )
 
 
 def test_effective_parameters_count_the_rank_at_strength_zero() -> None:
     features = randn(9, 4) @ randn(4, 7, seed=1)
-    found = L.effective_parameters(features, torch.tensor([0.0, 1e12], dtype=DOUBLE))
+    found = L.effective_parameters(
+        features, torch.tensor([0.0, 1e12], dtype=DOUBLE)
+    )
     assert found.tolist() == pytest.approx([4, 0], abs=1e-9)
 
 
 @pytest.mark.parametrize("shape", [TALL, WIDE, (6, 6, 1), (2, 1, 1), (2, 5, 1)])
-def test_leave_one_out_without_refitting(shape: tuple[int, int, int], device: str) -> None:
+def test_leave_one_out_without_refitting(
+    shape: tuple[int, int, int], device: str
+) -> None:
     features, y = problem(shape, 2, device=device)
     strengths = STRENGTHS.to(device)
-    plain, fast = L.leave_one_out(features, y, strengths), L.fast_leave_one_out(features, y, strengths)
+    plain, fast = (
+        L.leave_one_out(features, y, strengths),
+        L.fast_leave_one_out(features, y, strengths),
+    )
     assert plain.shape == fast.shape == (2, 3, shape[0], shape[2])
     close(fast, plain, 1e-8)
 
 
 def test_leave_one_out_is_scikit_learns() -> None:
     features, y = problem((15, 4, 1))
-    for strength, errors in zip(STRENGTHS, L.fast_leave_one_out(features, y, STRENGTHS), strict=True):
+    for strength, errors in zip(
+        STRENGTHS, L.fast_leave_one_out(features, y, STRENGTHS), strict=True
+    ):
         model = Ridge(alpha=float(strength), fit_intercept=False)
-        peer = cross_val_predict(model, features.numpy(), y[:, 0].numpy(), cv=LeaveOneOut())
+        peer = cross_val_predict(
+            model, features.numpy(), y[:, 0].numpy(), cv=LeaveOneOut()
+        )
         close(errors[:, 0], y[:, 0] - torch.tensor(peer), 1e-9)
-    peer = RidgeCV(alphas=STRENGTHS.numpy(), fit_intercept=False).fit(features.numpy(), y[:, 0].numpy())
-    best = L.fast_leave_one_out(features, y, STRENGTHS).square().mean((-2, -1)).argmin()
+    peer = RidgeCV(alphas=STRENGTHS.numpy(), fit_intercept=False).fit(
+        features.numpy(), y[:, 0].numpy()
+    )
+    best = (
+        L.fast_leave_one_out(features, y, STRENGTHS)
+        .square()
+        .mean((-2, -1))
+        .argmin()
+    )
     assert STRENGTHS[best].item() == pytest.approx(float(peer.alpha_))
 
 
 @pytest.mark.parametrize("shape", [(7, 3, 2), (3, 5, 1)])
-def test_gradients_of_leave_one_out_and_of_the_hat(shape: tuple[int, int, int]) -> None:
+def test_gradients_of_leave_one_out_and_of_the_hat(
+    shape: tuple[int, int, int],
+) -> None:
     features, y = (z.requires_grad_() for z in problem(shape))
-    assert torch.autograd.gradcheck(lambda f, t: L.fast_leave_one_out(f, t, STRENGTHS), (features, y))
+    assert torch.autograd.gradcheck(
+        lambda f, t: L.fast_leave_one_out(f, t, STRENGTHS), (features, y)
+    )
     assert torch.autograd.gradcheck(lambda f: L.hat_matrix(f, 0.5), features)
 
 
@@ -383,7 +525,9 @@ def test_gradients_of_leave_one_out_and_of_the_hat(shape: tuple[int, int, int]) 
 def test_bias_and_variance_add_up(seed: int, fits: int) -> None:
     predictions, truth = randn(fits, 3, 8, seed=seed), randn(3, 8, seed=seed + 1)
     parts = L.bias_variance(predictions, truth)
-    close(parts.bias_squared + parts.variance, (predictions - truth).square().mean(0))
+    close(
+        parts.bias_squared + parts.variance, (predictions - truth).square().mean(0)
+    )
     close(parts.variance, predictions.var(0, correction=0))
     close(parts.bias_squared, (predictions.mean(0) - truth).square())
 
@@ -391,7 +535,9 @@ def test_bias_and_variance_add_up(seed: int, fits: int) -> None:
 def test_bias_and_variance_of_a_shrunk_mean_have_formulas() -> None:
     """f = a mean of 10 normal(3, 2^2): bias 3 (a - 1), variance a^2 4 / 10."""
     samples = 3 + 2 * randn(200_000, 10)
-    parts = L.bias_variance(0.8 * samples.mean(-1, keepdim=True), torch.tensor([3.0], dtype=DOUBLE))
+    parts = L.bias_variance(
+        0.8 * samples.mean(-1, keepdim=True), torch.tensor([3.0], dtype=DOUBLE)
+    )
     assert parts.bias_squared.item() == pytest.approx(0.36, rel=0.02)
     assert parts.variance.item() == pytest.approx(0.256, rel=0.02)
 
@@ -406,13 +552,20 @@ def test_isotropic_risk_by_simulation() -> None:
         if p:
             w[:, :p] = L.least_squares(x[..., :p], y.unsqueeze(-1)).squeeze(-1)
         measured = (w - b).square().sum(-1) + noise**2  # the exact risk of each fit
-        formula = L.isotropic_risk(torch.tensor(p), n, b[:p].square().sum(), b[p:].square().sum() + noise**2)
+        formula = L.isotropic_risk(
+            torch.tensor(p),
+            n,
+            b[:p].square().sum(),
+            b[p:].square().sum() + noise**2,
+        )
         error = measured.std() / math.sqrt(fits)
         assert abs(measured.mean() - formula) < 4 * error + 1e-12
 
 
 def test_isotropic_risk_at_the_threshold_and_far_beyond() -> None:
-    found = L.isotropic_risk(torch.tensor([0, 8, 9, 10, 11, 12, 10**6]), 10, 1.0, 0.3)
+    found = L.isotropic_risk(
+        torch.tensor([0, 8, 9, 10, 11, 12, 10**6]), 10, 1.0, 0.3
+    )
     assert found.dtype == DOUBLE
     assert found[0] == 0.3
     assert found[1].isfinite() and found[5].isfinite()
@@ -438,7 +591,9 @@ def test_folds_hold_every_row_out_once(n: int, k: int, seed: int) -> None:
 
 @pytest.mark.parametrize(("n", "k"), [(10, 3), (12, 4), (7, 7)])
 def test_folds_in_order_are_scikit_learns(n: int, k: int) -> None:
-    for (fit, out), (fit_peer, out_peer) in zip(L.k_folds(n, k), KFold(k).split(np.zeros(n)), strict=True):
+    for (fit, out), (fit_peer, out_peer) in zip(
+        L.k_folds(n, k), KFold(k).split(np.zeros(n)), strict=True
+    ):
         assert fit.tolist() == fit_peer.tolist()
         assert out.tolist() == out_peer.tolist()
 
@@ -448,7 +603,9 @@ def test_wilson_interval_is_scipys(confidence: float, device: str) -> None:
     n = 37
     low, high = L.wilson_interval(torch.arange(n + 1, device=device), n, confidence)
     for hits in range(n + 1):
-        peer = scipy.stats.binomtest(hits, n).proportion_ci(confidence, method="wilson")
+        peer = scipy.stats.binomtest(hits, n).proportion_ci(
+            confidence, method="wilson"
+        )
         assert low[hits].item() == pytest.approx(peer.low, abs=1e-12)
         assert high[hits].item() == pytest.approx(peer.high, abs=1e-12)
 
@@ -465,12 +622,16 @@ def test_wilson_interval_covers_as_often_as_it_says() -> None:
 
 
 CURVES = st.lists(
-    st.one_of(st.integers(0, 6).map(float), st.just(math.nan), st.just(math.inf)), min_size=1, max_size=15
+    st.one_of(st.integers(0, 6).map(float), st.just(math.nan), st.just(math.inf)),
+    min_size=1,
+    max_size=15,
 )
 
 
 @given(losses=CURVES, patience=st.integers(1, 6))
-def test_stopping_time_is_the_rule_asked_after_every_epoch(losses: list[float], patience: int) -> None:
+def test_stopping_time_is_the_rule_asked_after_every_epoch(
+    losses: list[float], patience: int
+) -> None:
     asked = [L.should_stop(losses[: t + 1], patience) for t in range(len(losses))]
     expected = asked.index(True) if True in asked else len(losses) - 1
     best, stop = L.stopping_time(torch.tensor(losses), patience)
@@ -481,7 +642,9 @@ def test_stopping_time_is_the_rule_asked_after_every_epoch(losses: list[float], 
 
 def test_stopping_time_of_many_curves(device: str) -> None:
     curves = torch.tensor(
-        [[5, 4, 3, 4, 4, 1], [1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]], dtype=DOUBLE, device=device
+        [[5, 4, 3, 4, 4, 1], [1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]],
+        dtype=DOUBLE,
+        device=device,
     )
     best, stop = L.stopping_time(curves, 2)
     assert best.tolist() == [2, 0, 5]
@@ -503,12 +666,19 @@ def test_shift_moves_every_pixel(down: int, right: int) -> None:
             assert found[:, i, j].tolist() == expected.tolist()
 
 
-def trained(value: float | None, activation: nn.Module, device: str) -> nn.Sequential:
+def trained(
+    value: float | None, activation: nn.Module, device: str
+) -> nn.Sequential:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8), activation, nn.Linear(8, 3)).to(device, DOUBLE)
+    model = nn.Sequential(nn.Linear(6, 8), activation, nn.Linear(8, 3)).to(
+        device, DOUBLE
+    )
     if value is not None:
         L.fill_(model, value)
-    x, classes = randn(90, 6, seed=3, device=device), (torch.arange(90, device=device) % 4).clamp(max=2)
+    x, classes = (
+        randn(90, 6, seed=3, device=device),
+        (torch.arange(90, device=device) % 4).clamp(max=2),
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
     for _ in range(200):
         optimizer.zero_grad()
@@ -518,14 +688,18 @@ def trained(value: float | None, activation: nn.Module, device: str) -> nn.Seque
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh(), nn.ReLU()])
-def test_from_zero_only_the_output_bias_moves(activation: nn.Module, device: str) -> None:
+def test_from_zero_only_the_output_bias_moves(
+    activation: nn.Module, device: str
+) -> None:
     model = trained(0.0, activation, device)
     for name, weights in model.named_parameters():
         assert bool(weights.any()) == (name == "2.bias")
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh(), nn.ReLU()])
-def test_from_a_constant_all_units_stay_one(activation: nn.Module, device: str) -> None:
+def test_from_a_constant_all_units_stay_one(
+    activation: nn.Module, device: str
+) -> None:
     model = trained(0.1, activation, device)
     assert (model[0].weight - 0.1).abs().max() > 0.01  # it moved
     assert L.row_spread(model[0].weight) < 1e-12
@@ -591,6 +765,8 @@ BAD = [
 
 
 @pytest.mark.parametrize(("call", "kind", "message"), BAD)
-def test_bad_input_is_named(call: Callable, kind: type[Exception], message: str) -> None:
+def test_bad_input_is_named(
+    call: Callable, kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         call()

@@ -15,10 +15,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lbdl.foundations import losses as L
-from lbdl.foundations.gradient_descent import adam, adamw, gradient_descent, trajectory, with_l2
+from lbdl.foundations.gradient_descent import (
+    adam,
+    adamw,
+    gradient_descent,
+    trajectory,
+    with_l2,
+)
 
 DOUBLE = torch.float64
-TOLERANCE = {DOUBLE: {"rtol": 1e-12, "atol": 1e-12}, torch.float32: {"rtol": 1e-6, "atol": 1e-6}}
+TOLERANCE = {
+    DOUBLE: {"rtol": 1e-12, "atol": 1e-12},
+    torch.float32: {"rtol": 1e-6, "atol": 1e-6},
+}
 REDUCTIONS = ["none", "mean", "sum"]
 
 
@@ -26,22 +35,32 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def randn(*shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE, device: str = "cpu") -> Tensor:
-    return torch.randn(shape, generator=seeded(seed), dtype=DOUBLE).to(dtype).to(device)
+def randn(
+    *shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE, device: str = "cpu"
+) -> Tensor:
+    return (
+        torch.randn(shape, generator=seeded(seed), dtype=DOUBLE)
+        .to(dtype)
+        .to(device)
+    )
 
 
 def classes(*shape: int, k: int, seed: int = 1, device: str = "cpu") -> Tensor:
     return torch.randint(k, shape, generator=seeded(seed)).to(device)
 
 
-def bits(*shape: int, seed: int = 1, dtype: torch.dtype = DOUBLE, device: str = "cpu") -> Tensor:
+def bits(
+    *shape: int, seed: int = 1, dtype: torch.dtype = DOUBLE, device: str = "cpu"
+) -> Tensor:
     return torch.randint(2, shape, generator=seeded(seed)).to(dtype).to(device)
 
 
 # --- Every loss is torch's: values and gradients, three reductions, two dtypes
 
 
-def torchvision_focal(inputs: Tensor, targets: Tensor, alpha=0.25, gamma=2.0, reduction="none") -> Tensor:
+def torchvision_focal(
+    inputs: Tensor, targets: Tensor, alpha=0.25, gamma=2.0, reduction="none"
+) -> Tensor:
     """`torchvision.ops.sigmoid_focal_loss`, transcribed."""
     p = torch.sigmoid(inputs)
     ce_loss = F.binary_cross_entropy_with_logits(inputs, targets, reduction="none")
@@ -75,25 +94,50 @@ def nt_xent_by_loop(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     views, n = torch.cat([a, b]), len(a)
     losses = []
     for i in range(2 * n):
-        s = torch.stack([F.cosine_similarity(views[i], views[j], dim=0) for j in range(2 * n)]) / temperature
+        s = (
+            torch.stack(
+                [
+                    F.cosine_similarity(views[i], views[j], dim=0)
+                    for j in range(2 * n)
+                ]
+            )
+            / temperature
+        )
         others = torch.stack([s[j] for j in range(2 * n) if j != i])
         losses.append(-s[(i + n) % (2 * n)] + others.exp().sum().log())
     return torch.stack(losses)
 
 
-def info_nce_by_torch(q: Tensor, k: Tensor, temperature: float, reduction: str) -> Tensor:
+def info_nce_by_torch(
+    q: Tensor, k: Tensor, temperature: float, reduction: str
+) -> Tensor:
     s = F.cosine_similarity(q[:, None], k[None], dim=-1) / temperature
-    return F.cross_entropy(s, torch.arange(len(q), device=q.device), reduction=reduction)
+    return F.cross_entropy(
+        s, torch.arange(len(q), device=q.device), reduction=reduction
+    )
 
 
 class Case:
     """A loss, its reference, what both are differentiated by, and what else they take."""
 
-    def __init__(self, ours, theirs, inputs, extra=lambda dtype, device: (), shape=(7, 5)):
-        self.ours, self.theirs, self.inputs, self.extra, self.shape = ours, theirs, inputs, extra, shape
+    def __init__(
+        self, ours, theirs, inputs, extra=lambda dtype, device: (), shape=(7, 5)
+    ):
+        self.ours, self.theirs, self.inputs, self.extra, self.shape = (
+            ours,
+            theirs,
+            inputs,
+            extra,
+            shape,
+        )
 
-    def points(self, dtype: torch.dtype, device: str, spread: float = 2.0) -> list[Tensor]:
-        return [spread * randn(*self.shape, seed=s, dtype=dtype, device=device) for s in range(self.inputs)]
+    def points(
+        self, dtype: torch.dtype, device: str, spread: float = 2.0
+    ) -> list[Tensor]:
+        return [
+            spread * randn(*self.shape, seed=s, dtype=dtype, device=device)
+            for s in range(self.inputs)
+        ]
 
     def rest(self, dtype: torch.dtype, device: str) -> tuple:
         return self.extra(dtype, device)
@@ -122,7 +166,9 @@ CASES = {
     "squared error": Case(L.squared_error, F.mse_loss, 2),
     "absolute error": Case(L.absolute_error, F.l1_loss, 2),
     "pinball, the median": Case(
-        L.pinball, lambda f, y, reduction: F.l1_loss(f, y, reduction=reduction) / 2, 2
+        L.pinball,
+        lambda f, y, reduction: F.l1_loss(f, y, reduction=reduction) / 2,
+        2,
     ),
     "pinball, q = 0.9": Case(
         partial(L.pinball, quantile=0.9),
@@ -130,23 +176,37 @@ CASES = {
         2,
     ),
     "Gaussian": Case(
-        lambda m, y, v, reduction: L.gaussian_nll(m, y, v.exp(), reduction=reduction),
+        lambda m, y, v, reduction: L.gaussian_nll(
+            m, y, v.exp(), reduction=reduction
+        ),
         lambda m, y, v, reduction: F.gaussian_nll_loss(
-            m, y, v.exp(), full=True, eps=1e-300 if m.dtype == DOUBLE else 1e-30, reduction=reduction
+            m,
+            y,
+            v.exp(),
+            full=True,
+            eps=1e-300 if m.dtype == DOUBLE else 1e-30,
+            reduction=reduction,
         ),
         3,
     ),
     "Gaussian, by torch's distribution": Case(
-        L.gaussian_nll, by_formula(lambda m, y: -torch.distributions.Normal(m, 1.0).log_prob(y)), 2
+        L.gaussian_nll,
+        by_formula(lambda m, y: -torch.distributions.Normal(m, 1.0).log_prob(y)),
+        2,
     ),
     "binary cross-entropy": Case(
-        L.binary_cross_entropy, F.binary_cross_entropy_with_logits, 1, extra=some_bits
+        L.binary_cross_entropy,
+        F.binary_cross_entropy_with_logits,
+        1,
+        extra=some_bits,
     ),
     "binary cross-entropy, soft": Case(
         L.binary_cross_entropy,
         F.binary_cross_entropy_with_logits,
         1,
-        extra=lambda dtype, device: (randn(7, 5, seed=3, dtype=dtype, device=device).sigmoid(),),
+        extra=lambda dtype, device: (
+            randn(7, 5, seed=3, dtype=dtype, device=device).sigmoid(),
+        ),
     ),
     "binary cross-entropy, weighted": Case(
         partial(L.binary_cross_entropy, weight=3.0),
@@ -158,7 +218,10 @@ CASES = {
     ),
     "focal": Case(L.focal, torchvision_focal, 1, extra=some_bits),
     "focal, alpha 0.3": Case(
-        partial(L.focal, alpha=0.3), partial(torchvision_focal, alpha=0.3), 1, extra=some_bits
+        partial(L.focal, alpha=0.3),
+        partial(torchvision_focal, alpha=0.3),
+        1,
+        extra=some_bits,
     ),
     "focal, no alpha, gamma 3.5": Case(
         partial(L.focal, gamma=3.5, alpha=None),
@@ -188,7 +251,9 @@ CASES = {
         1,
         extra=some_classes,
     ),
-    "cross-entropy, fast": Case(L.fast_cross_entropy, F.cross_entropy, 1, extra=some_classes),
+    "cross-entropy, fast": Case(
+        L.fast_cross_entropy, F.cross_entropy, 1, extra=some_classes
+    ),
     "cross-entropy, fast and smoothed": Case(
         partial(L.fast_cross_entropy, smoothing=0.1),
         partial(F.cross_entropy, label_smoothing=0.1),
@@ -199,7 +264,9 @@ CASES = {
         L.soft_cross_entropy,
         F.cross_entropy,
         1,
-        extra=lambda dtype, device: (randn(7, 5, seed=3, dtype=dtype, device=device).softmax(-1),),
+        extra=lambda dtype, device: (
+            randn(7, 5, seed=3, dtype=dtype, device=device).softmax(-1),
+        ),
     ),
     "focal, many classes": Case(
         partial(L.multiclass_focal, gamma=2.0),
@@ -208,9 +275,14 @@ CASES = {
         extra=some_classes,
     ),
     "focal, many classes, gamma 0": Case(
-        partial(L.multiclass_focal, gamma=0.0), F.cross_entropy, 1, extra=some_classes
+        partial(L.multiclass_focal, gamma=0.0),
+        F.cross_entropy,
+        1,
+        extra=some_classes,
     ),
-    "hinge, many classes": Case(L.multiclass_hinge, F.multi_margin_loss, 1, extra=some_classes),
+    "hinge, many classes": Case(
+        L.multiclass_hinge, F.multi_margin_loss, 1, extra=some_classes
+    ),
     "hinge, many classes, margin 0.3": Case(
         partial(L.multiclass_hinge, margin=0.3),
         partial(F.multi_margin_loss, margin=0.3),
@@ -222,7 +294,8 @@ CASES = {
         by_formula(
             lambda a, b, y: (
                 y * F.pairwise_distance(a, b, eps=0) ** 2
-                + (1 - y) * (6.0 - F.pairwise_distance(a, b, eps=0)).clamp(min=0) ** 2
+                + (1 - y)
+                * (6.0 - F.pairwise_distance(a, b, eps=0)).clamp(min=0) ** 2
             )
         ),
         2,
@@ -230,29 +303,42 @@ CASES = {
     ),
     "triplet": Case(L.triplet, partial(F.triplet_margin_loss, eps=0), 3),
     "triplet, margin 0.2": Case(
-        partial(L.triplet, margin=0.2), partial(F.triplet_margin_loss, margin=0.2, eps=0), 3
+        partial(L.triplet, margin=0.2),
+        partial(F.triplet_margin_loss, margin=0.2, eps=0),
+        3,
     ),
     "InfoNCE": Case(
-        partial(L.info_nce, temperature=0.2), partial(info_nce_by_torch, temperature=0.2), 2, shape=(6, 4)
+        partial(L.info_nce, temperature=0.2),
+        partial(info_nce_by_torch, temperature=0.2),
+        2,
+        shape=(6, 4),
     ),
     "NT-Xent": Case(
-        partial(L.nt_xent, temperature=0.5), by_formula(partial(nt_xent_by_loop, temperature=0.5)), 2
+        partial(L.nt_xent, temperature=0.5),
+        by_formula(partial(nt_xent_by_loop, temperature=0.5)),
+        2,
     ),
 }
 
 
-def value_and_gradients(loss, points: list[Tensor], rest: tuple, **options) -> tuple[Tensor, ...]:
+def value_and_gradients(
+    loss, points: list[Tensor], rest: tuple, **options
+) -> tuple[Tensor, ...]:
     points = [x.detach().clone().requires_grad_() for x in points]
     value = loss(*points, *rest, **options)
     # unequal weights, so that "none" shows a wrong order
-    total = (value * torch.linspace(1, 2, value.numel()).to(value).view(value.shape)).sum()
+    total = (
+        value * torch.linspace(1, 2, value.numel()).to(value).view(value.shape)
+    ).sum()
     return value, *torch.autograd.grad(total, points)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", CASES)
-def test_a_loss_is_its_reference(name: str, dtype: torch.dtype, reduction: str, device: str) -> None:
+def test_a_loss_is_its_reference(
+    name: str, dtype: torch.dtype, reduction: str, device: str
+) -> None:
     case = CASES[name]
     points, rest = case.points(dtype, device), case.rest(dtype, device)
     ours = value_and_gradients(case.ours, points, rest, reduction=reduction)
@@ -261,12 +347,17 @@ def test_a_loss_is_its_reference(name: str, dtype: torch.dtype, reduction: str, 
     else:  # the true values, so that the reference's own rounding is not counted
         exact = (
             [x.double() for x in points],
-            tuple(r.double() if r.is_floating_point() else r for r in case.rest(dtype, device)),
+            tuple(
+                r.double() if r.is_floating_point() else r
+                for r in case.rest(dtype, device)
+            ),
         )
         theirs = value_and_gradients(case.theirs, *exact, reduction=reduction)
     for found, expected in zip(ours, theirs, strict=True):
         assert found.dtype == dtype
-        torch.testing.assert_close(found.double(), expected.double(), **TOLERANCE[dtype])
+        torch.testing.assert_close(
+            found.double(), expected.double(), **TOLERANCE[dtype]
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -274,7 +365,9 @@ def test_gradcheck(name: str) -> None:
     case = CASES[name]
     points = [x.requires_grad_() for x in case.points(DOUBLE, "cpu")]
     rest = case.rest(DOUBLE, "cpu")
-    assert torch.autograd.gradcheck(lambda *p: case.ours(*p, *rest, reduction="none"), points)
+    assert torch.autograd.gradcheck(
+        lambda *p: case.ours(*p, *rest, reduction="none"), points
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -284,7 +377,9 @@ def test_half_precision_stays_near(name: str, dtype: torch.dtype) -> None:
     points, rest = case.points(dtype, "cpu", spread=1.0), case.rest(dtype, "cpu")
     ours = value_and_gradients(case.ours, points, rest, reduction="mean")
     rest = tuple(r.double() if r.is_floating_point() else r for r in rest)
-    theirs = value_and_gradients(case.ours, [x.double() for x in points], rest, reduction="mean")
+    theirs = value_and_gradients(
+        case.ours, [x.double() for x in points], rest, reduction="mean"
+    )
     for found, expected in zip(ours, theirs, strict=True):
         assert found.dtype == dtype
         scale = 20 * torch.finfo(dtype).eps
@@ -308,10 +403,17 @@ def test_memory_layout_does_not_matter(name: str) -> None:
 def test_focal_is_the_real_torchvision() -> None:
     try:
         from torchvision.ops import sigmoid_focal_loss
-    except (ImportError, RuntimeError) as problem:  # RuntimeError: built against another torch
+    except (
+        ImportError,
+        RuntimeError,
+    ) as problem:  # RuntimeError: built against another torch
         pytest.skip(f"torchvision: {problem}")
     x, y = randn(50), bits(50)
-    torch.testing.assert_close(L.focal(x, y, reduction="none"), sigmoid_focal_loss(x, y), **TOLERANCE[DOUBLE])
+    torch.testing.assert_close(
+        L.focal(x, y, reduction="none"),
+        sigmoid_focal_loss(x, y),
+        **TOLERANCE[DOUBLE],
+    )
     torch.testing.assert_close(
         L.focal(x, y, alpha=None, reduction="none"),
         sigmoid_focal_loss(x, y, alpha=-1),
@@ -340,7 +442,10 @@ def test_losses_of_numbers_are_those_of_scipy_and_sklearn() -> None:
     ("ours", "theirs"),
     [
         (L.cross_entropy, F.cross_entropy),
-        (partial(L.cross_entropy, smoothing=0.1), partial(F.cross_entropy, label_smoothing=0.1)),
+        (
+            partial(L.cross_entropy, smoothing=0.1),
+            partial(F.cross_entropy, label_smoothing=0.1),
+        ),
         (weighted(L.cross_entropy), weighted(F.cross_entropy)),
     ],
 )
@@ -350,30 +455,39 @@ def test_classes_along_any_dimension(ours, theirs, dim: int) -> None:
     x, t = randn(2, 5, 3, 4), classes(2, 3, 4, k=5)
     for reduction in REDUCTIONS:
         torch.testing.assert_close(
-            ours(x, t, dim=dim, reduction=reduction), theirs(x, t, reduction=reduction), **TOLERANCE[DOUBLE]
+            ours(x, t, dim=dim, reduction=reduction),
+            theirs(x, t, reduction=reduction),
+            **TOLERANCE[DOUBLE],
         )
 
 
-@pytest.mark.parametrize("loss", [L.multiclass_focal, L.multiclass_hinge, L.zero_one, L.cross_entropy])
+@pytest.mark.parametrize(
+    "loss", [L.multiclass_focal, L.multiclass_hinge, L.zero_one, L.cross_entropy]
+)
 def test_a_moved_dimension_moves_nothing_else(loss) -> None:
     x, t = randn(2, 3, 5), classes(2, 3, k=5)
     torch.testing.assert_close(loss(x.movedim(-1, 0), t, dim=0), loss(x, t))
     torch.testing.assert_close(
-        loss(x.movedim(-1, 1), t, dim=-2, reduction="none")[0, 1], loss(x[0, 1], t[0, 1])
+        loss(x.movedim(-1, 1), t, dim=-2, reduction="none")[0, 1],
+        loss(x[0, 1], t[0, 1]),
     )
 
 
 def test_log_softmax_is_torchs_along_any_dimension() -> None:
     x = 10 * randn(3, 4, 5)
     for dim in (0, 1, -1, -3):
-        torch.testing.assert_close(L.log_softmax(x, dim), torch.log_softmax(x, dim), **TOLERANCE[DOUBLE])
+        torch.testing.assert_close(
+            L.log_softmax(x, dim), torch.log_softmax(x, dim), **TOLERANCE[DOUBLE]
+        )
 
 
 def test_single_elements() -> None:
     one = torch.tensor([0.7], dtype=DOUBLE)
     assert L.cross_entropy(one, torch.tensor(0)).item() == 0  # one class: no doubt
     assert L.squared_error(one, 0 * one).item() == pytest.approx(0.49)
-    assert L.info_nce(randn(1, 3), randn(1, 3)).item() == pytest.approx(0, abs=1e-15)
+    assert L.info_nce(randn(1, 3), randn(1, 3)).item() == pytest.approx(
+        0, abs=1e-15
+    )
     assert L.log_softmax(one).item() == 0
 
 
@@ -382,22 +496,34 @@ def test_single_elements() -> None:
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_binary_losses_at_extreme_logits(dtype: torch.dtype, gamma: float, device: str) -> None:
+def test_binary_losses_at_extreme_logits(
+    dtype: torch.dtype, gamma: float, device: str
+) -> None:
     x = torch.tensor([1e4, -1e4, 1e4, -1e4, 88.7, 0.0], dtype=dtype, device=device)
     y = torch.tensor([1.0, 0, 0, 1, 1, 1], dtype=dtype, device=device)
-    wrong = torch.tensor([0, 0, 1e4, 1e4, 0, math.log(2)], dtype=dtype, device=device)
+    wrong = torch.tensor(
+        [0, 0, 1e4, 1e4, 0, math.log(2)], dtype=dtype, device=device
+    )
     slope = torch.tensor([0, 0, 1, -1, 0, -0.5], dtype=dtype, device=device)
-    value, gradient = value_and_gradients(lambda x: L.binary_cross_entropy(x, y, reduction="none"), [x], ())
+    value, gradient = value_and_gradients(
+        lambda x: L.binary_cross_entropy(x, y, reduction="none"), [x], ()
+    )
     torch.testing.assert_close(value, wrong, rtol=1e-6, atol=1e-12)
-    torch.testing.assert_close(gradient, slope * torch.linspace(1, 2, 6).to(x), rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(
+        gradient, slope * torch.linspace(1, 2, 6).to(x), rtol=1e-6, atol=1e-12
+    )
     for loss in (
         partial(L.focal, gamma=gamma),
         partial(L.binary_cross_entropy, weight=3.0),
         L.hinge,
     ):
-        for each in value_and_gradients(lambda x, f=loss: f(x, y, reduction="none"), [x], ()):
+        for each in value_and_gradients(
+            lambda x, f=loss: f(x, y, reduction="none"), [x], ()
+        ):
             assert bool(each.isfinite().all())
-    confident_and_wrong = L.focal(x, y, gamma=gamma, alpha=None, reduction="none")[2:4]
+    confident_and_wrong = L.focal(x, y, gamma=gamma, alpha=None, reduction="none")[
+        2:4
+    ]
     torch.testing.assert_close(confident_and_wrong, wrong[2:4])
 
 
@@ -414,9 +540,18 @@ def test_binary_losses_at_extreme_logits(dtype: torch.dtype, gamma: float, devic
         L.multiclass_hinge,
     ],
 )
-def test_losses_of_classes_at_extreme_logits(loss, dtype: torch.dtype, device: str) -> None:
-    x = torch.tensor([[1e4, 0, -1e4], [-1e4, 1e4, 0], [1e4, 1e4, 1e4]], dtype=dtype, device=device)
-    for t in (torch.tensor([0, 1, 2], device=device), torch.tensor([2, 0, 1], device=device)):
+def test_losses_of_classes_at_extreme_logits(
+    loss, dtype: torch.dtype, device: str
+) -> None:
+    x = torch.tensor(
+        [[1e4, 0, -1e4], [-1e4, 1e4, 0], [1e4, 1e4, 1e4]],
+        dtype=dtype,
+        device=device,
+    )
+    for t in (
+        torch.tensor([0, 1, 2], device=device),
+        torch.tensor([2, 0, 1], device=device),
+    ):
         for each in value_and_gradients(loss, [x], (t,), reduction="none"):
             assert bool(each.isfinite().all())
 
@@ -440,39 +575,60 @@ def test_masked_classes_have_no_probability() -> None:
         assert gradient[0, 1] == 0 and bool(gradient.isfinite().all())
         assert loss(x, torch.tensor([1])) == math.inf
     q = torch.tensor([[0.5, 0.0, 0.5]], dtype=DOUBLE)
-    torch.testing.assert_close(L.soft_cross_entropy(x, q), L.soft_cross_entropy(kept, q[:, [0, 2]]))
+    torch.testing.assert_close(
+        L.soft_cross_entropy(x, q), L.soft_cross_entropy(kept, q[:, [0, 2]])
+    )
 
 
 def test_not_a_number_stays_in_its_row() -> None:
     x = torch.tensor([[math.nan, 0.0], [1.0, 0.0]])
     found = L.cross_entropy(x, torch.tensor([0, 0]), reduction="none")
     assert found.isnan().tolist() == [True, False]
-    assert L.squared_error(x, torch.zeros(2, 2), reduction="none").isnan().sum() == 1
+    assert (
+        L.squared_error(x, torch.zeros(2, 2), reduction="none").isnan().sum() == 1
+    )
 
 
 # --- What the losses say
 
 
 @given(seed=st.integers(0, 200), k=st.integers(2, 6))
-def test_gradient_of_cross_entropy_is_prediction_minus_target(seed: int, k: int) -> None:
+def test_gradient_of_cross_entropy_is_prediction_minus_target(
+    seed: int, k: int
+) -> None:
     x, t = 3 * randn(8, k, seed=seed), classes(8, k=k, seed=seed)
     p = torch.softmax(x, -1)
     for eps in (0.0, 0.3):
         q = (1 - eps) * F.one_hot(t, k).to(DOUBLE) + eps / k
         for loss in (L.cross_entropy, L.fast_cross_entropy):
             _, gradient = value_and_gradients(
-                lambda x, f=loss, e=eps: f(x, t, smoothing=e, reduction="sum"), [x], ()
+                lambda x, f=loss, e=eps: f(x, t, smoothing=e, reduction="sum"),
+                [x],
+                (),
             )
             torch.testing.assert_close(gradient, p - q, **TOLERANCE[DOUBLE])
-            torch.testing.assert_close(gradient.sum(-1), torch.zeros(8, dtype=DOUBLE), rtol=0, atol=1e-12)
-        torch.testing.assert_close(L.soft_cross_entropy(x, q), L.cross_entropy(x, t, smoothing=eps))
+            torch.testing.assert_close(
+                gradient.sum(-1), torch.zeros(8, dtype=DOUBLE), rtol=0, atol=1e-12
+            )
+        torch.testing.assert_close(
+            L.soft_cross_entropy(x, q), L.cross_entropy(x, t, smoothing=eps)
+        )
 
 
 @given(seed=st.integers(0, 200), shift=st.floats(-1e3, 1e3))
-def test_losses_of_classes_do_not_see_a_common_shift(seed: int, shift: float) -> None:
+def test_losses_of_classes_do_not_see_a_common_shift(
+    seed: int, shift: float
+) -> None:
     x, t = randn(6, 4, seed=seed), classes(6, k=4, seed=seed)
-    for loss in (L.cross_entropy, L.fast_cross_entropy, L.multiclass_focal, L.multiclass_hinge):
-        torch.testing.assert_close(loss(x + shift, t), loss(x, t), rtol=1e-9, atol=1e-11)
+    for loss in (
+        L.cross_entropy,
+        L.fast_cross_entropy,
+        L.multiclass_focal,
+        L.multiclass_hinge,
+    ):
+        torch.testing.assert_close(
+            loss(x + shift, t), loss(x, t), rtol=1e-9, atol=1e-11
+        )
 
 
 @given(seed=st.integers(0, 200))
@@ -484,13 +640,18 @@ def test_two_classes_are_one_logit(seed: int) -> None:
         (L.binary_cross_entropy, L.cross_entropy),
         (partial(L.focal, alpha=None), L.multiclass_focal),
     ):
-        torch.testing.assert_close(one(x, y), two(pair, y.long()), **TOLERANCE[DOUBLE])
+        torch.testing.assert_close(
+            one(x, y), two(pair, y.long()), **TOLERANCE[DOUBLE]
+        )
 
 
 def test_focal_numbers_of_the_paper() -> None:
     """gamma 2: p = .9 weighs 100 times less, .968 about 1000 times; p = .5 four times."""
     for p, factor in ((0.9, 100), (0.968, 977), (0.5, 4)):
-        x, one = torch.logit(torch.tensor([p], dtype=DOUBLE)), torch.ones(1, dtype=DOUBLE)
+        x, one = (
+            torch.logit(torch.tensor([p], dtype=DOUBLE)),
+            torch.ones(1, dtype=DOUBLE),
+        )
         ratio = L.binary_cross_entropy(x, one) / L.focal(x, one, alpha=None)
         assert ratio.item() == pytest.approx(factor, rel=1e-3)
 
@@ -500,19 +661,30 @@ def test_smoothing_numbers() -> None:
     assert right == pytest.approx(0.925)
     assert lead == pytest.approx(3.611, abs=1e-3)
     assert L.smoothed_optimum(10, 0.1)[2] == pytest.approx(0.5003, abs=5e-5)
-    assert L.smoothed_optimum(5, 1.0)[:2] == (pytest.approx(0.2), pytest.approx(0.0))
-    assert L.smoothed_optimum(10, 0.2)[:2] == (pytest.approx(0.82), pytest.approx(3.714, abs=1e-3))
+    assert L.smoothed_optimum(5, 1.0)[:2] == (
+        pytest.approx(0.2),
+        pytest.approx(0.0),
+    )
+    assert L.smoothed_optimum(10, 0.2)[:2] == (
+        pytest.approx(0.82),
+        pytest.approx(3.714, abs=1e-3),
+    )
 
 
 @pytest.mark.parametrize("loss", [L.cross_entropy, L.fast_cross_entropy])
 def test_the_smoothed_loss_has_no_slope_at_its_optimum(loss) -> None:
     x = torch.tensor([L.smoothed_optimum(10, 0.1)[1]] + [0.0] * 9, dtype=DOUBLE)
-    value, gradient = value_and_gradients(partial(loss, smoothing=0.1), [x], (torch.tensor(0),))
+    value, gradient = value_and_gradients(
+        partial(loss, smoothing=0.1), [x], (torch.tensor(0),)
+    )
     torch.testing.assert_close(gradient, torch.zeros_like(x), rtol=0, atol=1e-12)
     assert value.item() == pytest.approx(0.5003, abs=1e-4)
 
 
-@given(row=st.lists(st.floats(-50, 50, width=32), min_size=6, max_size=6), target=st.integers(0, 5))
+@given(
+    row=st.lists(st.floats(-50, 50, width=32), min_size=6, max_size=6),
+    target=st.integers(0, 5),
+)
 def test_cross_entropy_is_never_negative(row: list[float], target: int) -> None:
     x, t = torch.tensor(row, dtype=DOUBLE), torch.tensor(target)
     assert L.cross_entropy(x, t) >= -1e-12
@@ -526,7 +698,9 @@ def test_smoothed_optimum_is_the_minimum(k: int, eps: float) -> None:
         x[0, 0] = lead
         return L.cross_entropy(x, torch.tensor([0]), smoothing=eps).item()
 
-    found = minimize_scalar(loss, bounds=(-5, 20), method="bounded", options={"xatol": 1e-10})
+    found = minimize_scalar(
+        loss, bounds=(-5, 20), method="bounded", options={"xatol": 1e-10}
+    )
     _, lead, least = L.smoothed_optimum(k, eps)
     assert found.x == pytest.approx(lead, abs=1e-4)
     assert found.fun == pytest.approx(least, rel=1e-10)
@@ -547,20 +721,27 @@ def test_best_constants_are_mean_median_and_quantile(seed: int, q: float) -> Non
     assert best(L.absolute_error) == pytest.approx(y.median().item(), abs=1e-6)
     near = L.pinball(y.quantile(q, interpolation="lower").expand(101), y, q)
     far = L.pinball(y.quantile(q, interpolation="higher").expand(101), y, q)
-    assert L.pinball(torch.full_like(y, best(partial(L.pinball, quantile=q))), y, q) >= min(near, far) - 1e-12
+    assert (
+        L.pinball(torch.full_like(y, best(partial(L.pinball, quantile=q))), y, q)
+        >= min(near, far) - 1e-12
+    )
 
 
 def test_proxies_are_above_the_error_they_stand_for() -> None:
     x, t = 3 * randn(500, 4), classes(500, k=4)
     error = L.zero_one(x, t, reduction="none")
-    assert bool((L.cross_entropy(x, t, reduction="none") / math.log(2) >= error).all())
+    assert bool(
+        (L.cross_entropy(x, t, reduction="none") / math.log(2) >= error).all()
+    )
     assert bool((4 * L.multiclass_hinge(x, t, reduction="none") >= error).all())
 
 
 def test_zero_one_is_one_minus_accuracy_and_has_no_slope() -> None:
     x, t = randn(300, 4).requires_grad_(), classes(300, k=4)
     error = L.zero_one(x, t)
-    assert error.item() == pytest.approx(1 - metrics.accuracy_score(t, x.detach().argmax(-1)))
+    assert error.item() == pytest.approx(
+        1 - metrics.accuracy_score(t, x.detach().argmax(-1))
+    )
     assert not error.requires_grad
     assert L.zero_one(x + 1e-6 * randn(300, 4, seed=2), t) == error
 
@@ -580,10 +761,14 @@ def test_gradients_at_distance_zero(dtype: torch.dtype, device: str) -> None:
     a, b = randn(2, 4, 3, dtype=dtype, device=device).unbind(0)
     zero, one = torch.zeros(4, device=device), torch.ones(4, device=device)
     for same in (zero, one):
-        value, da, db = value_and_gradients(L.pair_contrastive, [a, a], (same,), margin=2.0, reduction="none")
+        value, da, db = value_and_gradients(
+            L.pair_contrastive, [a, a], (same,), margin=2.0, reduction="none"
+        )
         torch.testing.assert_close(value, 4 * (1 - same).to(dtype))
         assert not da.any() and not db.any()
-    _, da, dp, dn = value_and_gradients(L.triplet, [a, a, b], (), margin=100.0, reduction="sum")
+    _, da, dp, dn = value_and_gradients(
+        L.triplet, [a, a, b], (), margin=100.0, reduction="sum"
+    )
     away = F.normalize(a - b, dim=-1)
     torch.testing.assert_close(da, -away, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(dn, away, rtol=1e-5, atol=1e-6)
@@ -637,8 +822,14 @@ def semi_hard_by_loops(x: Tensor, labels: Tensor, margin: float) -> list[float]:
         for p in range(len(x)):
             if p == a or labels[p] != labels[a]:
                 continue
-            beyond = [d[a, n] for n in range(len(x)) if labels[n] != labels[a] and d[a, n] > d[a, p]]
-            losses.append(max(0.0, d[a, p] - min(beyond) + margin) if beyond else None)
+            beyond = [
+                d[a, n]
+                for n in range(len(x))
+                if labels[n] != labels[a] and d[a, n] > d[a, p]
+            ]
+            losses.append(
+                max(0.0, d[a, p] - min(beyond) + margin) if beyond else None
+            )
     return losses
 
 
@@ -646,26 +837,39 @@ def semi_hard_by_loops(x: Tensor, labels: Tensor, margin: float) -> list[float]:
 @given(seed=st.integers(0, 100), kinds=st.integers(1, 6))
 def test_mining_by_brute_force(plain: int, seed: int, kinds: int) -> None:
     x, labels = randn(12, 3, seed=seed), classes(12, k=kinds, seed=seed)
-    for twins, loops in zip(TWINS, (hard_by_loops, semi_hard_by_loops), strict=True):
+    for twins, loops in zip(
+        TWINS, (hard_by_loops, semi_hard_by_loops), strict=True
+    ):
         expected = [value for value in loops(x, labels, 0.5) if value is not None]
         mean = sum(expected) / len(expected) if expected else 0.0
-        assert twins[plain](x, labels, margin=0.5).item() == pytest.approx(mean, abs=1e-12)
-        assert twins[plain](x, labels, margin=0.5, reduction="sum").item() == pytest.approx(
-            sum(expected), abs=1e-12
+        assert twins[plain](x, labels, margin=0.5).item() == pytest.approx(
+            mean, abs=1e-12
         )
+        assert twins[plain](
+            x, labels, margin=0.5, reduction="sum"
+        ).item() == pytest.approx(sum(expected), abs=1e-12)
 
 
 @pytest.mark.parametrize(("plain", "fast"), TWINS)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-def test_fast_mining_is_the_plain_one(plain, fast, dtype: torch.dtype, device: str) -> None:
+def test_fast_mining_is_the_plain_one(
+    plain, fast, dtype: torch.dtype, device: str
+) -> None:
     x = randn(24, 5, dtype=dtype, device=device) + 3  # off centre
     labels = classes(24, k=4, device=device)
     for reduction in REDUCTIONS:
-        ours = value_and_gradients(plain, [x], (labels,), margin=0.7, reduction=reduction)
-        quick = value_and_gradients(fast, [x], (labels,), margin=0.7, reduction=reduction)
+        ours = value_and_gradients(
+            plain, [x], (labels,), margin=0.7, reduction=reduction
+        )
+        quick = value_and_gradients(
+            fast, [x], (labels,), margin=0.7, reduction=reduction
+        )
         for a, b in zip(ours, quick, strict=True):
             torch.testing.assert_close(
-                a, b, rtol=20 * TOLERANCE[dtype]["rtol"], atol=20 * TOLERANCE[dtype]["atol"]
+                a,
+                b,
+                rtol=20 * TOLERANCE[dtype]["rtol"],
+                atol=20 * TOLERANCE[dtype]["atol"],
             )
 
 
@@ -675,13 +879,17 @@ def test_gradcheck_of_mining(loss) -> None:
     assert torch.autograd.gradcheck(lambda x: loss(x, labels, margin=0.9), x)
 
 
-@pytest.mark.parametrize("loss", [L.fast_batch_hard_triplet, L.fast_semi_hard_triplet])
+@pytest.mark.parametrize(
+    "loss", [L.fast_batch_hard_triplet, L.fast_semi_hard_triplet]
+)
 def test_fast_mining_is_batched(loss) -> None:
     x, labels = randn(2, 3, 10, 4), classes(2, 3, 10, k=3)
     together = loss(x, labels, reduction="none")
     for i in range(2):
         for j in range(3):
-            torch.testing.assert_close(together[i, j], loss(x[i, j], labels[i, j], reduction="none"))
+            torch.testing.assert_close(
+                together[i, j], loss(x[i, j], labels[i, j], reduction="none")
+            )
 
 
 @pytest.mark.parametrize("loss", MINERS)
@@ -723,18 +931,25 @@ def test_info_nce_of_chance_is_the_logarithm_of_the_number() -> None:
 def test_info_nce_sees_directions_alone(seed: int, scale: float) -> None:
     q, k = randn(6, 4, seed=seed), randn(6, 4, seed=seed + 1)
     for loss in (L.info_nce, L.nt_xent):
-        torch.testing.assert_close(loss(scale * q, k), loss(q, k), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            loss(scale * q, k), loss(q, k), rtol=1e-9, atol=1e-12
+        )
         order = torch.randperm(6, generator=seeded(seed))
-        torch.testing.assert_close(loss(q[order], k[order]), loss(q, k), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            loss(q[order], k[order]), loss(q, k), rtol=1e-9, atol=1e-12
+        )
 
 
 def test_info_nce_is_batched_and_stays_finite_when_cold() -> None:
     q, k = randn(2, 3, 6, 4), randn(2, 3, 6, 4, seed=1)
     for loss in (L.info_nce, L.nt_xent):
         torch.testing.assert_close(
-            loss(q, k, reduction="none")[1, 2], loss(q[1, 2], k[1, 2], reduction="none")
+            loss(q, k, reduction="none")[1, 2],
+            loss(q[1, 2], k[1, 2], reduction="none"),
         )
-        for each in value_and_gradients(loss, [q.float(), k.float()], (), temperature=1e-4):
+        for each in value_and_gradients(
+            loss, [q.float(), k.float()], (), temperature=1e-4
+        ):
             assert bool(each.isfinite().all())
 
 
@@ -755,7 +970,9 @@ def test_penalties_are_priors() -> None:
         (L.l1_penalty, stats.laplace(0, 1 / 0.7)),
     ):
         constant = -6 * prior.logpdf(0)
-        assert penalty(w, 0.7).item() == pytest.approx(-prior.logpdf(w.numpy()).sum() - constant)
+        assert penalty(w, 0.7).item() == pytest.approx(
+            -prior.logpdf(w.numpy()).sum() - constant
+        )
 
 
 @given(w=st.floats(-3, 3), threshold=st.floats(0, 2))
@@ -771,18 +988,22 @@ def test_soft_threshold_is_the_minimiser(w: float, threshold: float) -> None:
 def test_decay_and_penalty_differ_for_adam_and_not_for_descent() -> None:
     """w^2 summed, from (1, -2, 3), 50 steps of rate .01 with strength .1."""
     start = torch.tensor([1.0, -2.0, 3.0], dtype=DOUBLE)
-    square = lambda w: (w**2).sum(-1)  # noqa: E731
+    square = lambda w: (w**2).sum(-1)
     through = trajectory(with_l2(adam, 0.1), square, start, 50, lr=0.01)[-1]
     beside = trajectory(adamw, square, start, 50, lr=0.01, decay=0.1)[-1]
     assert through.tolist() == pytest.approx([0.537, -1.517, 2.511], abs=5e-4)
     assert beside.tolist() == pytest.approx([0.503, -1.434, 2.379], abs=5e-4)
-    penalised = lambda w: square(w) + torch.stack([L.l2_penalty(w, 0.1)]).sum()  # noqa: E731
-    decayed = lambda w, g, state, lr: gradient_descent((1 - lr * 0.1) * w, g, state, lr=lr)  # noqa: E731
+    penalised = lambda w: square(w) + torch.stack([L.l2_penalty(w, 0.1)]).sum()
+    decayed = lambda w, g, state, lr: gradient_descent(
+        (1 - lr * 0.1) * w, g, state, lr=lr
+    )
     torch.testing.assert_close(
         trajectory(gradient_descent, penalised, start, 50, lr=0.01),
         trajectory(decayed, square, start, 50, lr=0.01),
     )
-    torch.testing.assert_close(trajectory(adam, penalised, start, 50, lr=0.01)[-1], through)
+    torch.testing.assert_close(
+        trajectory(adam, penalised, start, 50, lr=0.01)[-1], through
+    )
 
 
 # --- Retrieval
@@ -813,8 +1034,12 @@ def test_recall_at_one_is_the_nearest_neighbour() -> None:
 
 
 def test_retrieval_in_numbers() -> None:
-    relevance = torch.tensor([[True, False, True, False], [False, False, False, True]])
-    assert L.average_precision(relevance).tolist() == pytest.approx([(1 + 2 / 3) / 2, 1 / 4])
+    relevance = torch.tensor(
+        [[True, False, True, False], [False, False, False, True]]
+    )
+    assert L.average_precision(relevance).tolist() == pytest.approx(
+        [(1 + 2 / 3) / 2, 1 / 4]
+    )
     assert L.recall_at(relevance).tolist() == [1, 0]
     assert L.recall_at(relevance, 4).tolist() == [1, 1]
 

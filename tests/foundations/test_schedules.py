@@ -14,7 +14,9 @@ from lbdl.foundations import schedules as S
 STEPS = 200
 
 
-def rates_of_torch(make_scheduler, lr: float = 0.1, steps: int = STEPS) -> torch.Tensor:
+def rates_of_torch(
+    make_scheduler, lr: float = 0.1, steps: int = STEPS
+) -> torch.Tensor:
     """The rates that a scheduler of torch sets, one for every step."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     scheduler = make_scheduler(optimizer)
@@ -34,25 +36,44 @@ def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 @pytest.mark.parametrize("cycle", [1, 7, 50])
 def test_cosine_restarts_are_those_of_torch(cycle: int, growth: int) -> None:
     theirs = rates_of_torch(
-        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, cycle, growth, eta_min=1e-3), steps=400
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(
+            o, cycle, growth, eta_min=1e-3
+        ),
+        steps=400,
     )
-    assert_same(S.cosine_restarts(torch.arange(400), 0.1, cycle=cycle, lr_min=1e-3, growth=growth), theirs)
+    assert_same(
+        S.cosine_restarts(
+            torch.arange(400), 0.1, cycle=cycle, lr_min=1e-3, growth=growth
+        ),
+        theirs,
+    )
 
 
-@pytest.mark.parametrize(("mode", "shrink"), [("triangular", 1.0), ("triangular2", 0.5)])
+@pytest.mark.parametrize(
+    ("mode", "shrink"), [("triangular", 1.0), ("triangular2", 0.5)]
+)
 @pytest.mark.parametrize("half_cycle", [1, 8, 25])
-def test_triangular_is_the_cyclic_rate_of_torch(half_cycle: int, mode: str, shrink: float) -> None:
+def test_triangular_is_the_cyclic_rate_of_torch(
+    half_cycle: int, mode: str, shrink: float
+) -> None:
     theirs = rates_of_torch(
-        lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, half_cycle, mode=mode, cycle_momentum=False), lr=0.01
+        lambda o: lr_scheduler.CyclicLR(
+            o, 0.01, 0.1, half_cycle, mode=mode, cycle_momentum=False
+        ),
+        lr=0.01,
     )
-    ours = S.triangular(torch.arange(STEPS), 0.1, half_cycle=half_cycle, lr_min=0.01, shrink=shrink)
+    ours = S.triangular(
+        torch.arange(STEPS), 0.1, half_cycle=half_cycle, lr_min=0.01, shrink=shrink
+    )
     assert_same(ours, theirs)
 
 
 @pytest.mark.parametrize("warmup", [1, 30])
 def test_linear_warmup_is_linear_lr_of_torch(warmup: int) -> None:
     theirs = rates_of_torch(lambda o: lr_scheduler.LinearLR(o, 0.25, 1.0, warmup))
-    assert_same(S.linear_warmup(torch.arange(STEPS), 0.1, warmup=warmup, start=0.25), theirs)
+    assert_same(
+        S.linear_warmup(torch.arange(STEPS), 0.1, warmup=warmup, start=0.25), theirs
+    )
 
 
 def test_warmup_then_cosine_is_sequential_lr_of_torch() -> None:
@@ -61,7 +82,9 @@ def test_warmup_then_cosine_is_sequential_lr_of_torch() -> None:
         then = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 40, eta_min=1e-3)
         return lr_scheduler.SequentialLR(optimizer, [first, then], milestones=[20])
 
-    ours = S.with_warmup(partial(S.cosine_restarts, lr=0.1, cycle=40, lr_min=1e-3), 20, start=0.1)
+    ours = S.with_warmup(
+        partial(S.cosine_restarts, lr=0.1, cycle=40, lr_min=1e-3), 20, start=0.1
+    )
     assert_same(ours(torch.arange(STEPS)), rates_of_torch(sequence))
 
 
@@ -86,9 +109,9 @@ def test_inverse_sqrt_is_the_formula_of_the_transformer() -> None:
     d, warmup = 512, 4000
     for step in (1, 100, 4000, 100_000):  # the paper counts from 1
         paper = d**-0.5 * min(step**-0.5, step * warmup**-1.5)
-        assert S.inverse_sqrt(step - 1, (d * warmup) ** -0.5, warmup=warmup) == pytest.approx(
-            paper, rel=1e-12
-        )
+        assert S.inverse_sqrt(
+            step - 1, (d * warmup) ** -0.5, warmup=warmup
+        ) == pytest.approx(paper, rel=1e-12)
 
 
 def test_cosine_of_the_snapshot_paper_in_numbers() -> None:
@@ -108,27 +131,45 @@ def test_snapshots_are_taken_where_the_rate_is_lowest() -> None:
     assert S.snapshot_steps(49, 50).shape == (0,)
 
 
-def test_ensemble_is_the_mean_of_probabilities_and_no_worse_than_its_members_on_average() -> None:
-    logits = 3 * torch.randn(5, 40, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+def test_ensemble_is_the_mean_of_probabilities_and_no_worse_than_its_members_on_average() -> (
+    None
+):
+    logits = 3 * torch.randn(
+        5, 40, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     mean = S.ensemble_probabilities(logits)
-    torch.testing.assert_close(mean, torch.stack([z.softmax(-1) for z in logits]).sum(0) / 5)
-    torch.testing.assert_close(S.ensemble_probabilities(logits.movedim(0, 1), models=1), mean)
+    torch.testing.assert_close(
+        mean, torch.stack([z.softmax(-1) for z in logits]).sum(0) / 5
+    )
+    torch.testing.assert_close(
+        S.ensemble_probabilities(logits.movedim(0, 1), models=1), mean
+    )
     y = torch.arange(40) % 7
     together = torch.nn.functional.nll_loss(mean.log(), y)
-    alone = torch.stack([torch.nn.functional.cross_entropy(z, y) for z in logits]).mean()
+    alone = torch.stack(
+        [torch.nn.functional.cross_entropy(z, y) for z in logits]
+    ).mean()
     assert together < alone
 
 
-@given(step=st.integers(0, 10**6), cycle=st.integers(1, 10**4), growth=st.integers(1, 4))
+@given(
+    step=st.integers(0, 10**6),
+    cycle=st.integers(1, 10**4),
+    growth=st.integers(1, 4),
+)
 def test_cosine_stays_within_its_bounds(step: int, cycle: int, growth: int) -> None:
     rate = S.cosine_restarts(step, 0.1, cycle=cycle, lr_min=0.01, growth=growth)
     assert 0.01 <= rate <= 0.1
 
 
 @given(k=st.integers(0, 9), cycle=st.integers(1, 1000), growth=st.integers(1, 4))
-def test_every_cosine_cycle_begins_at_the_peak(k: int, cycle: int, growth: int) -> None:
+def test_every_cosine_cycle_begins_at_the_peak(
+    k: int, cycle: int, growth: int
+) -> None:
     start = cycle * sum(growth**i for i in range(k))
-    assert S.cosine_restarts(start, 0.1, cycle=cycle, growth=growth) == pytest.approx(0.1, rel=1e-9)
+    assert S.cosine_restarts(
+        start, 0.1, cycle=cycle, growth=growth
+    ) == pytest.approx(0.1, rel=1e-9)
 
 
 @given(step=st.integers(0, 10**5), half_cycle=st.integers(1, 1000))
@@ -145,7 +186,9 @@ def test_steps_may_be_tensors_of_any_shape_and_device(device: str) -> None:
     assert rates.shape == (3, 4)
     assert rates.device == steps.device
     assert rates.dtype == torch.float64
-    assert [S.cosine_restarts(t, cycle=5) for t in range(12)] == pytest.approx(rates.flatten().tolist())
+    assert [S.cosine_restarts(t, cycle=5) for t in range(12)] == pytest.approx(
+        rates.flatten().tolist()
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,14 +197,23 @@ def test_steps_may_be_tensors_of_any_shape_and_device(device: str) -> None:
         (lambda: S.constant(-1), "step must be >= 0, got -1"),
         (lambda: S.constant(math.nan), "step must be >= 0, got nan"),
         (lambda: S.cosine_restarts(1, cycle=0), "cycle must be >= 1, got 0"),
-        (lambda: S.cosine_restarts(1, cycle=1, growth=0), "growth must be >= 1, got 0"),
+        (
+            lambda: S.cosine_restarts(1, cycle=1, growth=0),
+            "growth must be >= 1, got 0",
+        ),
         (lambda: S.linear_warmup(1, warmup=0), "warmup must be >= 1, got 0"),
         (lambda: S.with_warmup(S.constant, 0), "warmup must be >= 1, got 0"),
         (lambda: S.inverse_sqrt(1, warmup=0), "warmup must be >= 1, got 0"),
         (lambda: S.triangular(1, half_cycle=0), "half_cycle must be >= 1, got 0"),
         (lambda: S.snapshot_steps(10, 0), "cycle must be >= 1, got 0"),
-        (lambda: S.ensemble_probabilities(torch.zeros(0, 3)), r"logits must be .* got shape \(0, 3\)"),
-        (lambda: S.ensemble_probabilities(torch.zeros(3)), r"logits must be .* got shape \(3,\)"),
+        (
+            lambda: S.ensemble_probabilities(torch.zeros(0, 3)),
+            r"logits must be .* got shape \(0, 3\)",
+        ),
+        (
+            lambda: S.ensemble_probabilities(torch.zeros(3)),
+            r"logits must be .* got shape \(3,\)",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message: str) -> None:

@@ -24,11 +24,19 @@ def logistic_loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return F.softplus(-y * (x @ w))
 
 
-def logistic_data(n: int, d: int = 3, seed: int = 0, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+def logistic_data(
+    n: int, d: int = 3, seed: int = 0, device: str = "cpu"
+) -> tuple[Tensor, Tensor, Tensor]:
     g = seeded(seed)
     x = torch.randn(n, d, generator=g, dtype=DOUBLE)
-    y = torch.sign(x @ torch.ones(d, dtype=DOUBLE) + torch.randn(n, generator=g, dtype=DOUBLE))
-    return torch.randn(d, generator=g, dtype=DOUBLE).to(device), x.to(device), y.to(device)
+    y = torch.sign(
+        x @ torch.ones(d, dtype=DOUBLE) + torch.randn(n, generator=g, dtype=DOUBLE)
+    )
+    return (
+        torch.randn(d, generator=g, dtype=DOUBLE).to(device),
+        x.to(device),
+        y.to(device),
+    )
 
 
 # --- The mini-batch gradient
@@ -37,33 +45,49 @@ def logistic_data(n: int, d: int = 3, seed: int = 0, device: str = "cpu") -> tup
 def test_per_example_gradients_average_to_the_full_gradient(device: str) -> None:
     w, x, y = logistic_data(30, device=device)
     full = torch.func.grad(lambda w: logistic_loss(w, x, y).mean())(w)
-    torch.testing.assert_close(S.per_example_gradients(logistic_loss, w, x, y).mean(0), full)
+    torch.testing.assert_close(
+        S.per_example_gradients(logistic_loss, w, x, y).mean(0), full
+    )
 
 
 def test_fast_per_example_gradients_are_the_plain_ones(device: str) -> None:
     w, x, y = logistic_data(30, device=device)
     plain = S.per_example_gradients(logistic_loss, w, x, y)
-    torch.testing.assert_close(S.fast_per_example_gradients(logistic_loss, w, x, y), plain)
-    matrix = torch.stack([w, -w])  # weights of any shape
-    loss = lambda w, x, y: ((w @ x) ** 2).sum() * y  # noqa: E731
     torch.testing.assert_close(
-        S.fast_per_example_gradients(loss, matrix, x, y), S.per_example_gradients(loss, matrix, x, y)
+        S.fast_per_example_gradients(logistic_loss, w, x, y), plain
+    )
+    matrix = torch.stack([w, -w])  # weights of any shape
+    loss = lambda w, x, y: ((w @ x) ** 2).sum() * y
+    torch.testing.assert_close(
+        S.fast_per_example_gradients(loss, matrix, x, y),
+        S.per_example_gradients(loss, matrix, x, y),
     )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 6, 7])
-def test_minibatch_is_unbiased_and_its_variance_exact_over_all_batches(batch_size: int) -> None:
+def test_minibatch_is_unbiased_and_its_variance_exact_over_all_batches(
+    batch_size: int,
+) -> None:
     """All subsets of 7 examples: the mean of means is the mean, their variance s^2/B (N-B)/(N-1)."""
     gradients = torch.randn(7, 4, generator=seeded(), dtype=DOUBLE)
-    means = torch.stack([gradients[list(b)].mean(0) for b in itertools.combinations(range(7), batch_size)])
+    means = torch.stack(
+        [
+            gradients[list(b)].mean(0)
+            for b in itertools.combinations(range(7), batch_size)
+        ]
+    )
     torch.testing.assert_close(means.mean(0), gradients.mean(0))
-    expected = S.minibatch_variance(S.gradient_variance(gradients), batch_size, size=7)
+    expected = S.minibatch_variance(
+        S.gradient_variance(gradients), batch_size, size=7
+    )
     torch.testing.assert_close(S.gradient_variance(means), expected)
 
 
 def test_minibatch_variance_with_replacement_over_all_batches() -> None:
     gradients = torch.randn(4, 2, generator=seeded(), dtype=DOUBLE)
-    means = torch.stack([gradients[list(b)].mean(0) for b in itertools.product(range(4), repeat=3)])
+    means = torch.stack(
+        [gradients[list(b)].mean(0) for b in itertools.product(range(4), repeat=3)]
+    )
     expected = S.minibatch_variance(S.gradient_variance(gradients), 3)
     torch.testing.assert_close(S.gradient_variance(means), expected)
 
@@ -71,14 +95,20 @@ def test_minibatch_variance_with_replacement_over_all_batches() -> None:
 def test_minibatch_variance_limits() -> None:
     assert S.minibatch_variance(2.0, 1, size=10) == 2.0
     assert S.minibatch_variance(2.0, 10, size=10) == 0.0
-    torch.testing.assert_close(S.minibatch_variance(2.0, torch.tensor([1.0, 4.0])), torch.tensor([2.0, 0.5]))
+    torch.testing.assert_close(
+        S.minibatch_variance(2.0, torch.tensor([1.0, 4.0])),
+        torch.tensor([2.0, 0.5]),
+    )
 
 
 def test_gradient_variance_is_the_trace_of_the_covariance() -> None:
     gradients = torch.randn(50, 3, 2, generator=seeded(), dtype=DOUBLE)
     covariance = torch.cov(gradients.flatten(1).T, correction=0)
     torch.testing.assert_close(S.gradient_variance(gradients), covariance.trace())
-    torch.testing.assert_close(S.gradient_variance(gradients[:, 0, 0]), gradients[:, 0, 0].var(correction=0))
+    torch.testing.assert_close(
+        S.gradient_variance(gradients[:, 0, 0]),
+        gradients[:, 0, 0].var(correction=0),
+    )
 
 
 @given(size=st.integers(1, 60), data=st.data())
@@ -92,7 +122,9 @@ def test_a_batch_has_no_example_twice(size: int, data: st.DataObject) -> None:
 
 def test_every_example_is_drawn_equally_often() -> None:
     g = seeded()
-    drawn = torch.stack([torch.bincount(S.draw_batch(5, 2, g), minlength=5) for _ in range(5000)]).sum(0)
+    drawn = torch.stack(
+        [torch.bincount(S.draw_batch(5, 2, g), minlength=5) for _ in range(5000)]
+    ).sum(0)
     expected, spread = 5000 * 2 / 5, math.sqrt(5000 * 0.4 * 0.6)
     assert (drawn - expected).abs().max() < 4 * spread
 
@@ -101,20 +133,31 @@ def test_every_example_is_drawn_equally_often() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lr", "batch_size", "known"), [(0.1, 10, 0.00526), (0.2, 20, 0.00556), (0.1 * 2**0.5, 20, 0.00380)]
+    ("lr", "batch_size", "known"),
+    [(0.1, 10, 0.00526), (0.2, 20, 0.00556), (0.1 * 2**0.5, 20, 0.00380)],
 )
-def test_stationary_variance_in_numbers_and_in_simulation(lr: float, batch_size: int, known: float) -> None:
+def test_stationary_variance_in_numbers_and_in_simulation(
+    lr: float, batch_size: int, known: float
+) -> None:
     expected = S.stationary_variance(lr, 1.0, 1.0, batch_size)
     assert expected == pytest.approx(known, abs=5e-6)
     path = S.noisy_quadratic(
-        torch.zeros(40_000, dtype=DOUBLE), 150, lr=lr, batch_size=batch_size, generator=seeded(1)
+        torch.zeros(40_000, dtype=DOUBLE),
+        150,
+        lr=lr,
+        batch_size=batch_size,
+        generator=seeded(1),
     )
     measured = path[-1].var()
-    assert measured == pytest.approx(expected, rel=4 * math.sqrt(2 / 40_000))  # four standard errors
+    assert measured == pytest.approx(
+        expected, rel=4 * math.sqrt(2 / 40_000)
+    )  # four standard errors
 
 
 def test_stationary_variance_is_the_fixed_point_of_its_recursion() -> None:
-    lr, h, s2, b = (torch.rand(20, generator=seeded(i), dtype=DOUBLE) + 0.1 for i in range(4))
+    lr, h, s2, b = (
+        torch.rand(20, generator=seeded(i), dtype=DOUBLE) + 0.1 for i in range(4)
+    )
     v = S.stationary_variance(lr, h, s2, b)
     torch.testing.assert_close((1 - lr * h) ** 2 * v + lr**2 * s2 / b, v)
 
@@ -126,7 +169,9 @@ def test_stationary_variance_is_infinite_where_descent_is_unstable() -> None:
 
 
 def test_without_noise_the_noisy_quadratic_is_gradient_descent() -> None:
-    path = S.noisy_quadratic(torch.ones(3, dtype=DOUBLE), 5, lr=0.1, curvature=2.0, noise=0.0)
+    path = S.noisy_quadratic(
+        torch.ones(3, dtype=DOUBLE), 5, lr=0.1, curvature=2.0, noise=0.0
+    )
     torch.testing.assert_close(path[:, 0], 0.8 ** torch.arange(6, dtype=DOUBLE))
 
 
@@ -135,7 +180,10 @@ def test_scaling_rules_keep_what_they_promise() -> None:
     root = S.scaled_rate(lr, b, bigger, rule="sqrt")
     assert root**2 / bigger == pytest.approx(lr**2 / b, rel=1e-12)
     linear = S.scaled_rate(lr, b, bigger)
-    small, large = S.stationary_variance(lr, 1, 1, b), S.stationary_variance(linear, 1, 1, bigger)
+    small, large = (
+        S.stationary_variance(lr, 1, 1, b),
+        S.stationary_variance(linear, 1, 1, bigger),
+    )
     assert large == pytest.approx(small, rel=linear)  # up to 1 / (2 - lr h)
     assert S.scaled_rate(linear, bigger, b) == pytest.approx(lr, rel=1e-12)
 
@@ -156,7 +204,9 @@ def test_noise_scale_from_norms_is_unbiased_over_all_batches() -> None:
 
     def norm(size: int) -> Tensor:
         batches = itertools.product(range(4), repeat=size)
-        return torch.stack([gradients[list(b)].mean(0).square().sum() for b in batches]).mean()
+        return torch.stack(
+            [gradients[list(b)].mean(0).square().sum() for b in batches]
+        ).mean()
 
     signal, noise = S.noise_scale_from_norms(norm(1), norm(3), 1, 3)
     torch.testing.assert_close(signal, gradients.mean(0).square().sum())
@@ -164,15 +214,22 @@ def test_noise_scale_from_norms_is_unbiased_over_all_batches() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1.0, 7.0, 1000.0, math.inf])
-def test_best_noisy_step_is_the_minimum_of_the_expected_loss(batch_size: float) -> None:
+def test_best_noisy_step_is_the_minimum_of_the_expected_loss(
+    batch_size: float,
+) -> None:
     g = seeded(4)
     gradient = torch.randn(3, generator=g, dtype=DOUBLE)
     half, noisy = torch.randn(2, 3, 3, generator=g, dtype=DOUBLE)
     hessian, covariance = half @ half.T, noisy @ noisy.T
     rate, gain = S.best_noisy_step(gradient, hessian, covariance, batch_size)
 
-    def expected_loss(lr: float) -> float:  # E f(w - lr (g + xi)) - f(w), in closed form
-        bend = gradient @ hessian @ gradient + (hessian @ covariance).trace() / batch_size
+    def expected_loss(
+        lr: float,
+    ) -> float:  # E f(w - lr (g + xi)) - f(w), in closed form
+        bend = (
+            gradient @ hessian @ gradient
+            + (hessian @ covariance).trace() / batch_size
+        )
         return float(-lr * gradient @ gradient + lr**2 / 2 * bend)
 
     found = scipy.optimize.minimize_scalar(expected_loss, tol=1e-12)
@@ -184,19 +241,27 @@ def test_best_noisy_step_is_the_minimum_of_the_expected_loss(batch_size: float) 
 
 
 @given(seed=st.integers(0, 1000), radius=st.floats(0.0, 5.0))
-def test_projection_is_the_nearest_point_and_non_expansive(seed: int, radius: float) -> None:
+def test_projection_is_the_nearest_point_and_non_expansive(
+    seed: int, radius: float
+) -> None:
     a, b = 3 * torch.randn(2, 4, generator=seeded(seed), dtype=DOUBLE)
     center = torch.randn(4, generator=seeded(seed + 1), dtype=DOUBLE)
     pa, pb = S.project_ball(a, radius, center), S.project_ball(b, radius, center)
     assert (pa - center).norm() <= radius + 1e-12
     assert (pa - pb).norm() <= (a - b).norm() + 1e-12
-    assert torch.dot(a - pa, pb - pa) <= 1e-9  # the variational inequality that says "nearest"
+    assert (
+        torch.dot(a - pa, pb - pa) <= 1e-9
+    )  # the variational inequality that says "nearest"
     torch.testing.assert_close(S.project_ball(pa, radius, center), pa)
 
 
 def test_projection_edge_cases(device: str) -> None:
-    w = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.3, 0.4]], device=device, dtype=DOUBLE)
-    expected = torch.tensor([[0.0, 0.0], [0.6, 0.8], [0.3, 0.4]], device=device, dtype=DOUBLE)
+    w = torch.tensor(
+        [[0.0, 0.0], [3.0, 4.0], [0.3, 0.4]], device=device, dtype=DOUBLE
+    )
+    expected = torch.tensor(
+        [[0.0, 0.0], [0.6, 0.8], [0.3, 0.4]], device=device, dtype=DOUBLE
+    )
     torch.testing.assert_close(S.project_ball(w, 1.0), expected)
     torch.testing.assert_close(S.project_ball(w, math.inf), w)
     torch.testing.assert_close(S.project_ball(w, 0.0), torch.zeros_like(w))
@@ -205,7 +270,9 @@ def test_projection_edge_cases(device: str) -> None:
         assert half.dtype == dtype
         torch.testing.assert_close(half.double(), expected, atol=1e-2, rtol=0)
     wide = torch.randn(2, 6, generator=seeded(), dtype=DOUBLE)[:, ::2]
-    torch.testing.assert_close(S.project_ball(wide, 0.5), S.project_ball(wide.contiguous(), 0.5))
+    torch.testing.assert_close(
+        S.project_ball(wide, 0.5), S.project_ball(wide.contiguous(), 0.5)
+    )
 
 
 def test_projection_has_the_right_gradient() -> None:
@@ -231,15 +298,21 @@ def test_regret_stays_below_its_bound_and_falls(decaying: bool) -> None:
     _, x, y = logistic_data(steps, d=2, seed=5)
     x = x / x.norm(dim=1, keepdim=True)  # then every gradient has norm at most 1
     t = torch.arange(1, steps + 1, dtype=DOUBLE)
-    rates = 4 / (2**0.5 * t.sqrt()) if decaying else torch.full((steps,), 4 / steps**0.5, dtype=DOUBLE)
-    path, losses = S.projected_sgd(logistic_loss, torch.zeros(2, dtype=DOUBLE), x, y, rates, radius=radius)
+    rates = (
+        4 / (2**0.5 * t.sqrt())
+        if decaying
+        else torch.full((steps,), 4 / steps**0.5, dtype=DOUBLE)
+    )
+    path, losses = S.projected_sgd(
+        logistic_loss, torch.zeros(2, dtype=DOUBLE), x, y, rates, radius=radius
+    )
     best = best_in_ball(x, y, radius)
     regret = S.average_regret(losses, logistic_loss(best, x, y))
     bound = S.regret_bound(rates, 2 * radius, 1.0)
     assert path.norm(dim=-1).max() <= radius + 1e-12
     assert 0 < regret[-1] < bound[-1]
     averaged = S.running_mean(path)[-1]
-    full_loss = lambda w: logistic_loss(w, x, y).mean()  # noqa: E731
+    full_loss = lambda w: logistic_loss(w, x, y).mean()
     assert full_loss(averaged) - full_loss(best) <= bound[-1]
 
 
@@ -247,33 +320,58 @@ def test_a_batch_of_projected_runs_is_each_run_alone(device: str) -> None:
     """Own starts, own examples, own rates: side by side as the rows of one w."""
     runs, steps, d = 3, 20, 4
     x = torch.randn(steps, runs, d, generator=seeded(1), dtype=DOUBLE).to(device)
-    y = torch.randn(steps, runs, generator=seeded(2), dtype=DOUBLE).sign().to(device)
+    y = (
+        torch.randn(steps, runs, generator=seeded(2), dtype=DOUBLE)
+        .sign()
+        .to(device)
+    )
     start = torch.randn(runs, d, generator=seeded(3), dtype=DOUBLE).to(device) / 8
-    rates = (1 + torch.arange(runs, device=device)) / torch.arange(1, steps + 1, device=device).unsqueeze(-1)
+    rates = (1 + torch.arange(runs, device=device)) / torch.arange(
+        1, steps + 1, device=device
+    ).unsqueeze(-1)
     together, paid = S.projected_sgd(
-        lambda w, a, b: F.softplus(-b * (a * w).sum(-1)).sum(), start, x, y, rates.unsqueeze(-1), radius=0.7
+        lambda w, a, b: F.softplus(-b * (a * w).sum(-1)).sum(),
+        start,
+        x,
+        y,
+        rates.unsqueeze(-1),
+        radius=0.7,
     )
     alone = [
-        S.projected_sgd(logistic_loss, start[k], x[:, k], y[:, k], rates[:, k], radius=0.7)
+        S.projected_sgd(
+            logistic_loss, start[k], x[:, k], y[:, k], rates[:, k], radius=0.7
+        )
         for k in range(runs)
     ]
-    torch.testing.assert_close(together, torch.stack([path for path, _ in alone], dim=1))
-    torch.testing.assert_close(paid, torch.stack([losses for _, losses in alone]).sum(0))
+    torch.testing.assert_close(
+        together, torch.stack([path for path, _ in alone], dim=1)
+    )
+    torch.testing.assert_close(
+        paid, torch.stack([losses for _, losses in alone]).sum(0)
+    )
     assert not torch.allclose(together[-1, 0], together[-1, 1])
     norms = together.norm(dim=-1)
-    assert norms.max() <= 0.7 + 1e-12 and (norms > 0.7 - 1e-12).any()  # the ball was felt
+    assert (
+        norms.max() <= 0.7 + 1e-12 and (norms > 0.7 - 1e-12).any()
+    )  # the ball was felt
 
 
 def test_bounds_agree_with_each_other_and_with_known_numbers() -> None:
     steps, d, g = 1000, 4.0, 1.0
     constant = torch.full((steps,), d / (g * steps**0.5), dtype=DOUBLE)
-    assert float(S.regret_bound(constant, d, g)[-1]) == pytest.approx(S.constant_rate_bound(steps, d, g))
+    assert float(S.regret_bound(constant, d, g)[-1]) == pytest.approx(
+        S.constant_rate_bound(steps, d, g)
+    )
     assert S.constant_rate_bound(steps, d, g) == pytest.approx(0.1265, abs=5e-5)
     decaying = d / 2**0.5 / torch.arange(1, steps + 1, dtype=DOUBLE).sqrt()
     exact = S.regret_bound(decaying, d, g)
     t = torch.arange(1, steps + 1, dtype=DOUBLE)
-    assert bool((exact <= S.decaying_rate_bound(t, d, g)).all())  # the sum is below 2 sqrt(T) - 1
-    by_sum = d**2 / (2 * steps * float(decaying[-1])) + d / 2**0.5 * (2 * steps**0.5 - 1) / (2 * steps)
+    assert bool(
+        (exact <= S.decaying_rate_bound(t, d, g)).all()
+    )  # the sum is below 2 sqrt(T) - 1
+    by_sum = d**2 / (2 * steps * float(decaying[-1])) + d / 2**0.5 * (
+        2 * steps**0.5 - 1
+    ) / (2 * steps)
     assert by_sum == pytest.approx(0.1775, abs=5e-5)
     assert exact[-1] < by_sum < S.decaying_rate_bound(steps, d, g)
     assert S.constant_rate_bound(100, 4.0, 1.0) == pytest.approx(0.4)
@@ -289,11 +387,15 @@ def test_the_best_alpha_is_best() -> None:
 def test_the_bound_is_nearly_met_by_an_adversary() -> None:
     """Losses g_t w with signs that oppose: |w| <= 1, one step size; the regret is a fair share of D G / sqrt T."""
     steps = 400
-    signs = torch.ones(steps, dtype=DOUBLE)  # always the same slope: the best weight is -1 from the start
+    signs = torch.ones(
+        steps, dtype=DOUBLE
+    )  # always the same slope: the best weight is -1 from the start
     rates = torch.full((steps,), 2 / steps**0.5, dtype=DOUBLE)
-    slope = lambda w, x, y: (w * x).sum()  # noqa: E731
+    slope = lambda w, x, y: (w * x).sum()
     start = torch.ones(1, dtype=DOUBLE)
-    _, losses = S.projected_sgd(slope, start, signs.unsqueeze(1), signs, rates, radius=1.0)
+    _, losses = S.projected_sgd(
+        slope, start, signs.unsqueeze(1), signs, rates, radius=1.0
+    )
     regret = S.average_regret(losses, -signs)[-1]
     bound = S.regret_bound(rates, 2.0, 1.0)[-1]
     assert 0.4 * bound < regret <= bound
@@ -301,16 +403,29 @@ def test_the_bound_is_nearly_met_by_an_adversary() -> None:
 
 def test_the_bound_for_falling_rates_term_by_term() -> None:
     rates = torch.tensor([4.0, 1.0, 0.5], dtype=DOUBLE)
-    known = [4 / 8 + 9 / 2 * 4, 4 / 4 + 9 / 4 * 5, 4 / 3 + 9 / 6 * 5.5]  # D = 2, G = 3
-    torch.testing.assert_close(S.regret_bound(rates, 2.0, 3.0), torch.tensor(known, dtype=DOUBLE))
+    known = [
+        4 / 8 + 9 / 2 * 4,
+        4 / 4 + 9 / 4 * 5,
+        4 / 3 + 9 / 6 * 5.5,
+    ]  # D = 2, G = 3
+    torch.testing.assert_close(
+        S.regret_bound(rates, 2.0, 3.0), torch.tensor(known, dtype=DOUBLE)
+    )
 
 
 def test_the_bound_is_met_by_a_straight_walk() -> None:
     """Ten equal steps from end to end of [-1, 1] under the loss 3 w: equality in every step of the proof."""
     rates = torch.full((10,), 2 / 30, dtype=DOUBLE)
     ones = torch.ones(10, dtype=DOUBLE)
-    slope = lambda w, x, y: 3 * (w * x).sum()  # noqa: E731
-    _, paid = S.projected_sgd(slope, torch.ones(1, dtype=DOUBLE), ones.unsqueeze(1), ones, rates, radius=1.0)
+    slope = lambda w, x, y: 3 * (w * x).sum()
+    _, paid = S.projected_sgd(
+        slope,
+        torch.ones(1, dtype=DOUBLE),
+        ones.unsqueeze(1),
+        ones,
+        rates,
+        radius=1.0,
+    )
     regret = S.average_regret(paid, -3 * ones)[-1]
     torch.testing.assert_close(regret, S.regret_bound(rates, 2.0, 3.0)[-1])
 
@@ -327,20 +442,52 @@ def test_running_mean() -> None:
     [
         (lambda: S.draw_batch(5, 6), r"batch_size must be in \[1, 5\], got 6"),
         (lambda: S.draw_batch(5, 0), r"batch_size must be in \[1, 5\], got 0"),
-        (lambda: S.gradient_variance(torch.zeros(0, 2)), r"gradients must be .* got shape \(0, 2\)"),
-        (lambda: S.gradient_variance(torch.tensor(1.0)), r"gradients must be .* got shape \(\)"),
-        (lambda: S.minibatch_variance(1.0, 4, size=3), r"batch_size must be in \[1, 3\], got 4"),
-        (lambda: S.minibatch_variance(1.0, 1, size=1), "size must be >= 2, got 1"),
-        (lambda: S.noisy_quadratic(torch.ones(2), -1, lr=0.1), "steps must be >= 0, got -1"),
-        (lambda: S.scaled_rate(0.1, 0, 1), "batch sizes must be > 0, got 0 and 1"),
-        (lambda: S.scaled_rate(0.1, 1, 2, rule="cubic"), "rule must be one of .* got 'cubic'"),
-        (lambda: S.noise_scale_from_norms(torch.ones(1), torch.ones(1), 4, 4), "got 4 and 4"),
-        (lambda: S.project_ball(torch.ones(2), -1.0), "radius must be >= 0, got -1.0"),
-        (lambda: S.regret_bound(torch.tensor([0.1, 0.2]), 1.0, 1.0), "positive and non-increasing"),
-        (lambda: S.regret_bound(torch.tensor([0.1, 0.0]), 1.0, 1.0), "positive and non-increasing"),
-        (lambda: S.average_regret(torch.ones(3), torch.ones(2)), r"got \(3,\) and \(2,\)"),
         (
-            lambda: S.per_example_gradients(logistic_loss, torch.ones(2), torch.ones(3, 2), torch.ones(4)),
+            lambda: S.gradient_variance(torch.zeros(0, 2)),
+            r"gradients must be .* got shape \(0, 2\)",
+        ),
+        (
+            lambda: S.gradient_variance(torch.tensor(1.0)),
+            r"gradients must be .* got shape \(\)",
+        ),
+        (
+            lambda: S.minibatch_variance(1.0, 4, size=3),
+            r"batch_size must be in \[1, 3\], got 4",
+        ),
+        (lambda: S.minibatch_variance(1.0, 1, size=1), "size must be >= 2, got 1"),
+        (
+            lambda: S.noisy_quadratic(torch.ones(2), -1, lr=0.1),
+            "steps must be >= 0, got -1",
+        ),
+        (lambda: S.scaled_rate(0.1, 0, 1), "batch sizes must be > 0, got 0 and 1"),
+        (
+            lambda: S.scaled_rate(0.1, 1, 2, rule="cubic"),
+            "rule must be one of .* got 'cubic'",
+        ),
+        (
+            lambda: S.noise_scale_from_norms(torch.ones(1), torch.ones(1), 4, 4),
+            "got 4 and 4",
+        ),
+        (
+            lambda: S.project_ball(torch.ones(2), -1.0),
+            "radius must be >= 0, got -1.0",
+        ),
+        (
+            lambda: S.regret_bound(torch.tensor([0.1, 0.2]), 1.0, 1.0),
+            "positive and non-increasing",
+        ),
+        (
+            lambda: S.regret_bound(torch.tensor([0.1, 0.0]), 1.0, 1.0),
+            "positive and non-increasing",
+        ),
+        (
+            lambda: S.average_regret(torch.ones(3), torch.ones(2)),
+            r"got \(3,\) and \(2,\)",
+        ),
+        (
+            lambda: S.per_example_gradients(
+                logistic_loss, torch.ones(2), torch.ones(3, 2), torch.ones(4)
+            ),
             "examples must share a first dimension",
         ),
         (

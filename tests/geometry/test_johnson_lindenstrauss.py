@@ -15,7 +15,10 @@ from scipy.spatial.distance import pdist
 from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.random_projection import GaussianRandomProjection, johnson_lindenstrauss_min_dim
+from sklearn.random_projection import (
+    GaussianRandomProjection,
+    johnson_lindenstrauss_min_dim,
+)
 from sklearn.utils.estimator_checks import check_estimator
 
 from lbdl.geometry import johnson_lindenstrauss as jl
@@ -30,7 +33,11 @@ TAILS = (
     jl.inner_product_tail_chernoff,
     jl.inner_product_tail_bound,
 )
-MATRICES = {"gaussian": jl.gaussian_matrix, "rademacher": jl.rademacher_matrix, "sparse": jl.sparse_matrix}
+MATRICES = {
+    "gaussian": jl.gaussian_matrix,
+    "rademacher": jl.rademacher_matrix,
+    "sparse": jl.sparse_matrix,
+}
 
 
 def chance(seed=0, device="cpu"):
@@ -38,7 +45,9 @@ def chance(seed=0, device="cpu"):
 
 
 def points(*shape, seed=0, device="cpu", dtype=torch.float64):
-    return torch.randn(*shape, generator=chance(seed), dtype=torch.float64).to(device, dtype)
+    return torch.randn(*shape, generator=chance(seed), dtype=torch.float64).to(
+        device, dtype
+    )
 
 
 # --- Tails ------------------------------------------------------------------------------------------------------------
@@ -50,27 +59,39 @@ def test_norm_tail_is_the_chi_square_tail(n, eps, device):
     law = stats.chi2(n, scale=1 / n)
     truth = law.sf(1 + eps) + law.cdf(max(1 - eps, 0))
     found = jl.norm_tail(
-        torch.tensor(float(n), device=device), torch.tensor(eps, dtype=torch.float64, device=device)
+        torch.tensor(float(n), device=device),
+        torch.tensor(eps, dtype=torch.float64, device=device),
     )
     assert found.device.type == device
-    assert float(found) == pytest.approx(truth, rel=3e-9, abs=1e-300)  # torch: 1.4e-9 off mpmath
+    assert float(found) == pytest.approx(
+        truth, rel=3e-9, abs=1e-300
+    )  # torch: 1.4e-9 off mpmath
 
 
 def test_the_numbers_of_the_text():
     assert float(jl.norm_tail(200, 0.2)) == pytest.approx(0.045, abs=5e-4)
     assert float(jl.norm_tail_chernoff(200, 0.2)) == pytest.approx(0.27, abs=5e-3)
-    assert float(jl.norm_tail_bound(200, 0.2)) == pytest.approx(2 * math.exp(-1), rel=1e-12)
+    assert float(jl.norm_tail_bound(200, 0.2)) == pytest.approx(
+        2 * math.exp(-1), rel=1e-12
+    )
 
 
 @given(n=st.integers(1, 5000), eps=st.floats(0.01, 0.99))
 def test_each_norm_bound_lies_above_the_last(n, eps):
-    exact, chernoff, bound = jl.norm_tail(n, eps), jl.norm_tail_chernoff(n, eps), jl.norm_tail_bound(n, eps)
+    exact, chernoff, bound = (
+        jl.norm_tail(n, eps),
+        jl.norm_tail_chernoff(n, eps),
+        jl.norm_tail_bound(n, eps),
+    )
     assert 0 <= exact <= chernoff <= bound
 
 
 @given(n=st.integers(1, 5000), eps=st.floats(0.01, 0.99))
 def test_each_inner_product_bound_lies_above_the_last(n, eps):
-    exact, direct = jl.inner_product_tail(n, eps), jl.inner_product_tail_chernoff(n, eps)
+    exact, direct = (
+        jl.inner_product_tail(n, eps),
+        jl.inner_product_tail_chernoff(n, eps),
+    )
     assert 0 <= exact <= direct <= jl.inner_product_tail_bound(n, eps)
 
 
@@ -86,16 +107,22 @@ def test_chernoff_is_the_best_exponent(eps):
     )
     s = torch.linspace(0, n - 1e-3, 400_001, dtype=torch.float64)
     direct = 2 * (-s * eps - n / 2 * torch.log1p(-((s / n) ** 2))).min().exp()
-    assert float(jl.inner_product_tail_chernoff(n, eps)) == pytest.approx(float(direct), rel=1e-6)
+    assert float(jl.inner_product_tail_chernoff(n, eps)) == pytest.approx(
+        float(direct), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("eps", [0.001, 0.1, 1.0, 5.0])
 def test_inner_product_tail_in_closed_form(eps):
-    one = integrate.quad(lambda t: 2 / math.pi * special.k0(t), eps, math.inf, epsabs=1e-13)[0]
+    one = integrate.quad(
+        lambda t: 2 / math.pi * special.k0(t), eps, math.inf, epsabs=1e-13
+    )[0]
     assert float(jl.inner_product_tail(1, eps)) == pytest.approx(
         one, rel=1e-7
     )  # a product of two normal numbers
-    assert float(jl.inner_product_tail(2, eps)) == pytest.approx(math.exp(-2 * eps), rel=1e-9)  # Laplace
+    assert float(jl.inner_product_tail(2, eps)) == pytest.approx(
+        math.exp(-2 * eps), rel=1e-9
+    )  # Laplace
 
 
 @pytest.mark.parametrize("n", [3, 50, 2000])
@@ -104,7 +131,10 @@ def test_inner_product_tail_by_quadrature(n):
     law = stats.chi2(n)
     low, high = law.ppf(1e-16), law.isf(1e-16)
     truth = integrate.quad(
-        lambda q: law.pdf(q) * special.erfc(eps * n / math.sqrt(2 * q)), low, high, epsabs=1e-13
+        lambda q: law.pdf(q) * special.erfc(eps * n / math.sqrt(2 * q)),
+        low,
+        high,
+        epsabs=1e-13,
     )[0]
     assert float(jl.inner_product_tail(n, eps)) == pytest.approx(truth, rel=1e-8)
 
@@ -126,7 +156,15 @@ def test_tails_have_gradients_in_eps(tail):
 
 
 @pytest.mark.parametrize(
-    ("n", "eps"), [(0, 0.1), (math.nan, 0.1), (math.inf, 0.1), (5, 0.0), (5, -1.0), (5, math.nan)]
+    ("n", "eps"),
+    [
+        (0, 0.1),
+        (math.nan, 0.1),
+        (math.inf, 0.1),
+        (5, 0.0),
+        (5, -1.0),
+        (5, math.nan),
+    ],
 )
 def test_tails_refuse_what_has_no_tail(n, eps):
     for tail in TAILS:
@@ -148,14 +186,18 @@ def test_dimensions_of_the_text():
     assert jl.sufficient_dimension(200, 0.5) == 509
     assert jl.sufficient_dimension(10**6, 0.1) == 33158
     assert jl.sufficient_dimension(200, 0.5, 16) == 340
-    assert jl.sufficient_dimension(512, 0.5, 24) == math.ceil(24 * math.log(512) * 4)
+    assert jl.sufficient_dimension(512, 0.5, 24) == math.ceil(
+        24 * math.log(512) * 4
+    )
     assert johnson_lindenstrauss_min_dim(200, eps=0.5) == 254
     assert johnson_lindenstrauss_min_dim(10**6, eps=0.1) == 11841
 
 
 @given(n=st.integers(2, 10**9), eps=st.floats(0.01, 0.99))
 def test_dasgupta_gupta_is_scikit_learns_rule_rounded_up(n, eps):
-    assert jl.dasgupta_gupta_dimension(n, eps) - johnson_lindenstrauss_min_dim(n, eps=eps) in (0, 1)
+    assert jl.dasgupta_gupta_dimension(n, eps) - johnson_lindenstrauss_min_dim(
+        n, eps=eps
+    ) in (0, 1)
     assert jl.dasgupta_gupta_dimension(n, eps) <= jl.sufficient_dimension(n, eps)
 
 
@@ -165,7 +207,9 @@ def test_union_dimension_is_the_least_that_the_union_bound_grants(n, eps):
     found = jl.union_dimension(n, eps)
 
     def failure(k):
-        return math.comb(n, 2) * (stats.chi2.sf(k * (1 + eps), k) + stats.chi2.cdf(k * (1 - eps), k))
+        return math.comb(n, 2) * (
+            stats.chi2.sf(k * (1 + eps), k) + stats.chi2.cdf(k * (1 - eps), k)
+        )
 
     assert failure(found) <= 1.000001 / n
     assert found == 1 or failure(found - 1) > 0.999999 / n
@@ -173,7 +217,9 @@ def test_union_dimension_is_the_least_that_the_union_bound_grants(n, eps):
 
 
 def test_union_dimension_at_a_chosen_failure():
-    assert jl.union_dimension(1000, 0.3, failure=1.0) < jl.union_dimension(1000, 0.3)
+    assert jl.union_dimension(1000, 0.3, failure=1.0) < jl.union_dimension(
+        1000, 0.3
+    )
     assert jl.union_dimension(2, 0.9, failure=1.0) == 1
 
 
@@ -190,16 +236,24 @@ def test_unbiased_bases_meet_the_second_power():
 
 @given(n=st.integers(2, 10**6), eps=st.floats(0.02, 0.9))
 def test_necessary_lies_below_sufficient(n, eps):
-    assert 1 <= jl.necessary_dimension(n, eps) <= min(n, jl.union_dimension(n, eps / 2))
+    assert (
+        1
+        <= jl.necessary_dimension(n, eps)
+        <= min(n, jl.union_dimension(n, eps / 2))
+    )
     assert jl.necessary_dimension(n, eps) <= jl.necessary_dimension(2 * n, eps)
 
 
-@pytest.mark.parametrize(("n", "eps", "power"), [(5000, 0.2, 2), (100, 0.5, 3), (10**6, 0.5, 9)])
+@pytest.mark.parametrize(
+    ("n", "eps", "power"), [(5000, 0.2, 2), (100, 0.5, 3), (10**6, 0.5, 9)]
+)
 def test_necessary_dimension_holds_for_every_power(n, eps, power):
     bounds = [next(d for d in range(1, n + 1) if math.comb(d + k - 1, k) >= n / (1 + (n - 1) * eps ** (2 * k)))
               for k in range(1, 30)]  # fmt: skip
     assert jl.necessary_dimension(n, eps) == max(bounds)
-    assert max(bounds[: power - 1]) < max(bounds)  # the lower powers alone would not do
+    assert max(bounds[: power - 1]) < max(
+        bounds
+    )  # the lower powers alone would not do
 
 
 def test_random_vectors_never_beat_the_lower_bound():
@@ -244,7 +298,8 @@ def test_distortions_do_not_see_motions(seed, scale):
     x = points(6, 5, seed=seed)
     turn = torch.linalg.qr(points(5, 5, seed=seed + 1)).Q
     torch.testing.assert_close(
-        jl.distortions(x, scale * x @ turn + 3), torch.full((15,), scale**2 - 1).double()
+        jl.distortions(x, scale * x @ turn + 3),
+        torch.full((15,), scale**2 - 1).double(),
     )
 
 
@@ -263,10 +318,15 @@ def test_distortions_of_near_points_do_not_cancel():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_distortions_in_short_dtypes(dtype, device):
-    x, y = points(5, 6, device=device, dtype=dtype), points(5, 3, seed=2, device=device, dtype=dtype)
+    x, y = (
+        points(5, 6, device=device, dtype=dtype),
+        points(5, 3, seed=2, device=device, dtype=dtype),
+    )
     assert jl.distortions(x, y).dtype == dtype
     truth = jl.distortions(x.double(), y.double())
-    torch.testing.assert_close(jl.distortions(x, y).double(), truth, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(
+        jl.distortions(x, y).double(), truth, rtol=0.05, atol=0.05
+    )
 
 
 def test_distortions_have_gradients():
@@ -279,16 +339,22 @@ def test_distortions_refuse_what_is_no_pair_of_clouds():
         jl.distortions(points(4, 3), points(5, 3))
     with pytest.raises(ValueError, match="N >= 2"):
         jl.distortions(points(1, 3), points(1, 3))
-    with pytest.raises(TypeError, match=r"y must be a floating tensor, got torch\.int64"):
+    with pytest.raises(
+        TypeError, match=r"y must be a floating tensor, got torch\.int64"
+    ):
         jl.distortions(points(4, 3), torch.ones(4, 3, dtype=torch.int64))
 
 
 # --- Matrices ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "kurtosis"), [("gaussian", 3), ("rademacher", 1), ("sparse", 3)])
+@pytest.mark.parametrize(
+    ("name", "kurtosis"), [("gaussian", 3), ("rademacher", 1), ("sparse", 3)]
+)
 def test_moments_of_the_entries(name, kurtosis, device):
-    scaled = MATRICES[name](500, 600, generator=chance(device=device), device=device) * math.sqrt(500)
+    scaled = MATRICES[name](
+        500, 600, generator=chance(device=device), device=device
+    ) * math.sqrt(500)
     assert scaled.shape == (500, 600)
     assert abs(float(scaled.mean())) < 5 / math.sqrt(300_000)
     assert float((scaled**2).mean()) == pytest.approx(1, abs=0.02)
@@ -296,22 +362,31 @@ def test_moments_of_the_entries(name, kurtosis, device):
 
 
 def test_values_of_sparse_entries():
-    matrix = jl.sparse_matrix(100, 2000, s=10.0, generator=chance(), dtype=torch.float64)
+    matrix = jl.sparse_matrix(
+        100, 2000, s=10.0, generator=chance(), dtype=torch.float64
+    )
     scaled = (matrix * math.sqrt(100 / 10)).round(decimals=12)
     assert set(scaled.unique().tolist()) == {-1.0, 0.0, 1.0}
     assert float((scaled != 0).double().mean()) == pytest.approx(0.1, abs=0.005)
-    assert set((jl.sparse_matrix(4, 50, s=1, generator=chance()) * 2).unique().tolist()) == {-1.0, 1.0}
+    assert set(
+        (jl.sparse_matrix(4, 50, s=1, generator=chance()) * 2).unique().tolist()
+    ) == {-1.0, 1.0}
 
 
 @pytest.mark.parametrize("make", MATRICES.values())
 def test_matrices_come_from_the_generator_alone(make):
-    first, again, other = (make(5, 6, generator=chance(seed), dtype=torch.float64) for seed in (1, 1, 2))
+    first, again, other = (
+        make(5, 6, generator=chance(seed), dtype=torch.float64)
+        for seed in (1, 1, 2)
+    )
     assert first.dtype == torch.float64
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("make", [*MATRICES.values(), jl.draw_count_sketch, jl.draw_hadamard])
+@pytest.mark.parametrize(
+    "make", [*MATRICES.values(), jl.draw_count_sketch, jl.draw_hadamard]
+)
 @pytest.mark.parametrize(("n", "d"), [(0, 5), (5, 0), (2.0, 5), (True, 5)])
 def test_maps_refuse_sizes_that_are_none(make, n, d):
     with pytest.raises(ValueError, match="must be a whole number >= 1"):
@@ -321,11 +396,15 @@ def test_maps_refuse_sizes_that_are_none(make, n, d):
 def test_other_refusals():
     with pytest.raises(ValueError, match=r"s must be finite and >= 1, got 0\.5"):
         jl.sparse_matrix(3, 4, 0.5)
-    with pytest.raises(ValueError, match=r"block must be a power of two in \[1, n = 12\], got 3"):
+    with pytest.raises(
+        ValueError, match=r"block must be a power of two in \[1, n = 12\], got 3"
+    ):
         jl.draw_hadamard(12, 30, block=3)
     with pytest.raises(ValueError, match="got 16"):
         jl.draw_hadamard(12, 30, block=16)
-    with pytest.raises(ValueError, match=r"kind must be one of gaussian, .*, got 'pca'"):
+    with pytest.raises(
+        ValueError, match=r"kind must be one of gaussian, .*, got 'pca'"
+    ):
         jl.draw_projection("pca", 3, 4)
     with pytest.raises(ValueError, match="kind must be one of"):
         jl.products_per_point("pca", 3, 4)
@@ -348,14 +427,19 @@ def test_hadamard_rows_of_a_matrix_too_large_to_hold():
     size = 2**20
     rows = torch.tensor([3, size // 2 + 5, size - 1])
     columns = [0, 1, 6, 12345, size - 2, size - 1]
-    truth = [[(-1) ** bin(row & column).count("1") for column in columns] for row in rows.tolist()]
+    truth = [
+        [(-1) ** bin(row & column).count("1") for column in columns]
+        for row in rows.tolist()
+    ]
     assert jl.hadamard_rows(rows, size)[:, columns].tolist() == truth
 
 
 @pytest.mark.parametrize("d", [1, 2, 16, 256])
 def test_walsh_hadamard_is_the_product(d):
     x = points(3, 2, d)
-    torch.testing.assert_close(jl.walsh_hadamard(x), x @ torch.tensor(linalg.hadamard(d)).double())
+    torch.testing.assert_close(
+        jl.walsh_hadamard(x), x @ torch.tensor(linalg.hadamard(d)).double()
+    )
     torch.testing.assert_close(jl.walsh_hadamard(jl.walsh_hadamard(x)), d * x)
 
 
@@ -364,9 +448,18 @@ def explicit_matrix(sketch):
     a, b = sketch.second.shape
     mix = np.kron(np.eye(a), linalg.hadamard(b)) / math.sqrt(b)
     rows = np.kron(linalg.hadamard(a)[sketch.rows.numpy()], np.eye(b))
-    matrix = rows @ np.diag(sketch.second.flatten().double()) @ mix @ np.diag(sketch.first.double())
-    kept = np.array([sum(1 for i in range(sketch.n) if i % b == c) for c in range(b)])
-    return (matrix / np.sqrt(np.tile(kept, len(sketch.rows)))[:, None])[: sketch.n, : sketch.d]
+    matrix = (
+        rows
+        @ np.diag(sketch.second.flatten().double())
+        @ mix
+        @ np.diag(sketch.first.double())
+    )
+    kept = np.array(
+        [sum(1 for i in range(sketch.n) if i % b == c) for c in range(b)]
+    )
+    return (matrix / np.sqrt(np.tile(kept, len(sketch.rows)))[:, None])[
+        : sketch.n, : sketch.d
+    ]
 
 
 @pytest.mark.parametrize(
@@ -385,17 +478,31 @@ def explicit_matrix(sketch):
 def test_hadamard_projection_is_its_matrix(n, d, block, device):
     x = points(2, 7, d, device=device)
     sketch = jl.draw_hadamard(
-        n, d, block=block, generator=chance(device=device), dtype=torch.float64, device=device
+        n,
+        d,
+        block=block,
+        generator=chance(device=device),
+        dtype=torch.float64,
+        device=device,
     )
-    on_cpu = sketch._replace(**{name: getattr(sketch, name).cpu() for name in ("first", "second", "rows")})
+    on_cpu = sketch._replace(
+        **{
+            name: getattr(sketch, name).cpu()
+            for name in ("first", "second", "rows")
+        }
+    )
     truth = x.cpu() @ torch.tensor(explicit_matrix(on_cpu)).T
     torch.testing.assert_close(jl.hadamard_projection(x, sketch).cpu(), truth)
-    torch.testing.assert_close(jl.hadamard_projection(x, sketch, chunk=1).cpu(), truth)
+    torch.testing.assert_close(
+        jl.hadamard_projection(x, sketch, chunk=1).cpu(), truth
+    )
 
 
 def test_block_one_is_the_subsampled_transform():
     x = points(6, 64)
-    sketch = jl.draw_hadamard(10, 64, block=1, generator=chance(), dtype=torch.float64)
+    sketch = jl.draw_hadamard(
+        10, 64, block=1, generator=chance(), dtype=torch.float64
+    )
     signs = sketch.first * sketch.second.flatten()
     plain = jl.walsh_hadamard(x * signs)[:, sketch.rows] / math.sqrt(10)
     torch.testing.assert_close(jl.hadamard_projection(x, sketch), plain)
@@ -403,7 +510,9 @@ def test_block_one_is_the_subsampled_transform():
 
 def test_every_hadamard_row_is_kept_equally_often():
     gen = chance()
-    rows = torch.cat([jl.draw_hadamard(3, 8, block=1, generator=gen).rows for _ in range(4000)])
+    rows = torch.cat(
+        [jl.draw_hadamard(3, 8, block=1, generator=gen).rows for _ in range(4000)]
+    )
     counts = torch.bincount(rows, minlength=8)
     assert (counts - 1500).abs().max() < 160  # five standard deviations
 
@@ -412,17 +521,24 @@ def test_every_hadamard_row_is_kept_equally_often():
 def test_hadamard_in_full_dimension_is_an_isometry(d):
     x = points(5, d)
     full = jl.next_power_of_two(d)
-    y = jl.hadamard_projection(x, jl.draw_hadamard(full, d, generator=chance(), dtype=torch.float64))
+    y = jl.hadamard_projection(
+        x, jl.draw_hadamard(full, d, generator=chance(), dtype=torch.float64)
+    )
     assert float(jl.distortions(x, y).abs().max()) < 1e-12
 
 
 @pytest.mark.parametrize("n", [20, 23])
 def test_count_sketch_is_its_matrix(n, device):
     x = points(2, 3, 50, device=device)
-    sketch = jl.draw_count_sketch(n, 50, generator=chance(device=device), device=device)
+    sketch = jl.draw_count_sketch(
+        n, 50, generator=chance(device=device), device=device
+    )
     matrix = torch.nn.functional.one_hot(sketch.buckets, n).T * sketch.signs
     torch.testing.assert_close(jl.count_sketch(x, sketch), x @ matrix.double().T)
-    torch.testing.assert_close(jl.matrix_of(lambda z: jl.count_sketch(z, sketch), 50, device=device), matrix)
+    torch.testing.assert_close(
+        jl.matrix_of(lambda z: jl.count_sketch(z, sketch), 50, device=device),
+        matrix,
+    )
 
 
 def test_count_sketch_on_basis_vectors_is_right_or_ruined():
@@ -435,30 +551,44 @@ def test_count_sketch_on_basis_vectors_is_right_or_ruined():
 def vectors_of_all_kinds():
     flat, basis, few = torch.full((64,), 0.125), torch.eye(64)[5], torch.zeros(64)
     few[[3, 4, 40]] = torch.tensor([1.0, -2.0, 0.5])
-    return {"flat": flat, "basis": basis, "few": few, "normal": points(64, dtype=torch.float32)}
+    return {
+        "flat": flat,
+        "basis": basis,
+        "few": few,
+        "normal": points(64, dtype=torch.float32),
+    }
 
 
 def squared_lengths(kind, x, draws, n=16):
     gen = chance(3)
     return torch.stack(
-        [jl.draw_projection(kind, n, 64, generator=gen)(x).square().sum(-1) for _ in range(draws)]
+        [
+            jl.draw_projection(kind, n, 64, generator=gen)(x).square().sum(-1)
+            for _ in range(draws)
+        ]
     )
 
 
 @pytest.mark.parametrize("kind", jl.KINDS)
 def test_mean_and_variance_of_every_map(kind):
-    x = torch.nn.functional.normalize(torch.stack(list(vectors_of_all_kinds().values())), dim=-1)
+    x = torch.nn.functional.normalize(
+        torch.stack(list(vectors_of_all_kinds().values())), dim=-1
+    )
     found = squared_lengths(kind, x, 3000).double()
     if kind == "hadamard":  # n = 16, so a = 4 rows of b = 16 and m = 1
         shares = x.view(-1, 4, 16).square().sum(-1)
         truth = 2 / 16 * (4 - 1) / (4 - 1) * (1 - shares.square().sum(-1))
     else:
-        kurtosis = {"rademacher": 1.0, "count_sketch": 1.0, "very_sparse": 8.0}.get(kind, 3.0)
+        kurtosis = {"rademacher": 1.0, "count_sketch": 1.0, "very_sparse": 8.0}.get(
+            kind, 3.0
+        )
         truth = jl.distortion_variance(x, 16, kurtosis)
     for i in range(len(x)):
         error = math.sqrt(float(found[:, i].var()) / len(found))
         assert float(found[:, i].mean()) == pytest.approx(1, abs=5 * error + 1e-6)
-        assert float(found[:, i].var()) == pytest.approx(float(truth[i]), rel=0.2, abs=1e-9)
+        assert float(found[:, i].var()) == pytest.approx(
+            float(truth[i]), rel=0.2, abs=1e-9
+        )
 
 
 def test_variance_with_several_kept_rows():
@@ -467,8 +597,15 @@ def test_variance_with_several_kept_rows():
     spread = 1 - x.view(16, 4).square().sum(-1).square().sum()
     for n, lengths in ((24, [6, 6, 6, 6]), (22, [6, 6, 5, 5])):
         gen = chance(5)
-        sketches = (jl.draw_hadamard(n, 64, block=4, generator=gen) for _ in range(2500))
-        found = torch.stack([jl.hadamard_projection(x, sketch).square().sum() for sketch in sketches])
+        sketches = (
+            jl.draw_hadamard(n, 64, block=4, generator=gen) for _ in range(2500)
+        )
+        found = torch.stack(
+            [
+                jl.hadamard_projection(x, sketch).square().sum()
+                for sketch in sketches
+            ]
+        )
         truth = sum(2 / m * (16 - m) / 15 for m in lengths) / 16 * spread
         assert float(found.mean()) == pytest.approx(1, abs=0.03)
         assert float(found.var()) == pytest.approx(float(truth), rel=0.15)
@@ -481,21 +618,36 @@ def test_variance_with_several_kept_rows():
 class TestEveryMap:
     def test_batches_strides_and_emptiness(self, kind, device):
         f = jl.draw_projection(
-            kind, 12, 40, generator=chance(device=device), dtype=torch.float64, device=device
+            kind,
+            12,
+            40,
+            generator=chance(device=device),
+            dtype=torch.float64,
+            device=device,
         )
         x = points(3, 5, 40, device=device)
         assert f(x).shape == (3, 5, 12)
         torch.testing.assert_close(f(x)[1, 2], f(x[1, 2]))
         torch.testing.assert_close(f(x.mT.contiguous().mT), f(x))
         assert f(x[:0]).shape == (0, 5, 12)
-        torch.testing.assert_close(f(x), x @ jl.matrix_of(f, 40, dtype=torch.float64, device=device).T)
+        torch.testing.assert_close(
+            f(x), x @ jl.matrix_of(f, 40, dtype=torch.float64, device=device).T
+        )
 
     def test_short_dtypes(self, kind, device):
-        f = jl.draw_projection(kind, 12, 40, generator=chance(device=device), device=device)
+        f = jl.draw_projection(
+            kind, 12, 40, generator=chance(device=device), device=device
+        )
         x = points(5, 40, device=device)
-        for dtype, tolerance in ((torch.float16, 0.01), (torch.bfloat16, 0.08), (torch.float32, 1e-5)):
+        for dtype, tolerance in (
+            (torch.float16, 0.01),
+            (torch.bfloat16, 0.08),
+            (torch.float32, 1e-5),
+        ):
             assert f(x.to(dtype)).dtype == dtype
-            torch.testing.assert_close(f(x.to(dtype)).double(), f(x), rtol=tolerance, atol=5 * tolerance)
+            torch.testing.assert_close(
+                f(x.to(dtype)).double(), f(x), rtol=tolerance, atol=5 * tolerance
+            )
 
     def test_gradients(self, kind):
         f = jl.draw_projection(kind, 6, 10, generator=chance(), dtype=torch.float64)
@@ -512,7 +664,9 @@ class TestEveryMap:
     def test_compiles_in_one_piece(self, kind):
         f = jl.draw_projection(kind, 6, 10, generator=chance())
         x = points(4, 10, dtype=torch.float32)
-        torch.testing.assert_close(torch.compile(f, backend="eager", fullgraph=True)(x), f(x))
+        torch.testing.assert_close(
+            torch.compile(f, backend="eager", fullgraph=True)(x), f(x)
+        )
 
     def test_pickles(self, kind):
         f = jl.draw_projection(kind, 6, 10, generator=chance())
@@ -521,9 +675,13 @@ class TestEveryMap:
 
     def test_refuses_other_points(self, kind):
         f = jl.draw_projection(kind, 6, 10, generator=chance())
-        with pytest.raises(ValueError, match=r"x must be \(..., 10\), got shape \(4, 11\)"):
+        with pytest.raises(
+            ValueError, match=r"x must be \(..., 10\), got shape \(4, 11\)"
+        ):
             f(points(4, 11))
-        with pytest.raises(TypeError, match=r"x must be a floating tensor, got torch\.int64"):
+        with pytest.raises(
+            TypeError, match=r"x must be a floating tensor, got torch\.int64"
+        ):
             f(torch.ones(4, 10, dtype=torch.int64))
 
     def test_keeps_all_distances_in_enough_dimensions(self, kind):
@@ -547,7 +705,9 @@ class TestEveryMap:
 class TestTransformer:
     def test_scikit_learns_own_checks(self, kind):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one check is skipped, with a warning, without the array API
+            warnings.simplefilter(
+                "ignore"
+            )  # one check is skipped, with a warning, without the array API
             check_estimator(RandomProjection(kind=kind))
 
     def test_sparse_input_gives_the_dense_result(self, kind):
@@ -564,14 +724,18 @@ class TestTransformer:
         model = RandomProjection(10, kind=kind, random_state=1)
         assert model.fit_transform(x).dtype == np.float32
         np.testing.assert_allclose(
-            model.fit_transform(x), model.fit_transform(x.astype(np.float64)), atol=1e-5
+            model.fit_transform(x),
+            model.fit_transform(x.astype(np.float64)),
+            atol=1e-5,
         )
         assert model.get_feature_names_out()[0] == "randomprojection0"
         assert len(model.get_feature_names_out()) == 10
 
     def test_in_a_pipeline(self, kind):
         x, _ = load_digits(return_X_y=True)
-        line = make_pipeline(StandardScaler(), RandomProjection(32, kind=kind, random_state=0))
+        line = make_pipeline(
+            StandardScaler(), RandomProjection(32, kind=kind, random_state=0)
+        )
         assert line.fit(x).transform(x[:5]).shape == (5, 32)
 
 
@@ -580,11 +744,14 @@ def test_auto_takes_the_rule_or_says_why_not():
     model = RandomProjection("auto", eps=0.5, random_state=0).fit(x)
     assert model.n_components_ == jl.dasgupta_gupta_dimension(30, 0.5)
     with pytest.raises(
-        ValueError, match=r"asks for .* features at eps=0\.1 and 30 samples, but there are only 50"
+        ValueError,
+        match=r"asks for .* features at eps=0\.1 and 30 samples, but there are only 50",
     ):
         RandomProjection("auto").fit(x[:, :50])
     for wrong in (0, -1, 2.5, "all", True):
-        with pytest.raises(ValueError, match="n_components must be 'auto' or a whole number"):
+        with pytest.raises(
+            ValueError, match="n_components must be 'auto' or a whole number"
+        ):
             RandomProjection(wrong).fit(x)
     with pytest.raises(ValueError, match="kind must be one of"):
         RandomProjection(5, kind="pca").fit(x)
@@ -597,6 +764,8 @@ def test_distorts_no_more_than_scikit_learns_gaussian():
     for name, model in {"ours": RandomProjection(128, random_state=0),
                         "theirs": GaussianRandomProjection(128, random_state=0)}.items():  # fmt: skip
         y = torch.tensor(model.fit_transform(x))
-        spread[name] = float(jl.distortions(torch.tensor(x), y).square().mean().sqrt())
+        spread[name] = float(
+            jl.distortions(torch.tensor(x), y).square().mean().sqrt()
+        )
     assert spread["ours"] <= 1.05 * spread["theirs"]
     assert spread["theirs"] == pytest.approx(math.sqrt(2 / 128), rel=0.15)

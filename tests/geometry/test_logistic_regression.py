@@ -39,7 +39,9 @@ from lbdl.geometry.logistic_regression import (
 )
 from lbdl.geometry.logistic_regression_sklearn import ClosedFormLogisticRegression
 
-shapes = st.tuples(st.integers(1, 5), st.integers(2, 4), st.integers(0, 10**6))  # d, K, seed
+shapes = st.tuples(
+    st.integers(1, 5), st.integers(2, 4), st.integers(0, 10**6)
+)  # d, K, seed
 
 
 def covariance_like(d, chance, *batch):
@@ -51,7 +53,11 @@ def moments_like(d, k, seed, *batch):
     chance = torch.Generator().manual_seed(seed)
     prior = torch.rand(*batch, k, generator=chance, dtype=torch.float64) + 0.1
     mean = torch.randn(*batch, k, d, generator=chance, dtype=torch.float64)
-    return ClassMoments(prior / prior.sum(-1, keepdim=True), mean, covariance_like(d, chance, *batch))
+    return ClassMoments(
+        prior / prior.sum(-1, keepdim=True),
+        mean,
+        covariance_like(d, chance, *batch),
+    )
 
 
 def rows_like(d, k, seed, *batch, n=60, dtype=torch.float64):
@@ -61,13 +67,17 @@ def rows_like(d, k, seed, *batch, n=60, dtype=torch.float64):
     centres = torch.randn(*batch, k, d, generator=chance, dtype=torch.float64)
     noise = torch.randn(*batch, n, d, generator=chance, dtype=torch.float64)
     mixed = noise @ torch.randn(d, d, generator=chance, dtype=torch.float64)
-    return (mixed + centres.gather(-2, y.unsqueeze(-1).expand(*batch, n, d))).to(dtype), y
+    return (mixed + centres.gather(-2, y.unsqueeze(-1).expand(*batch, n, d))).to(
+        dtype
+    ), y
 
 
 def bayes(x, moments):
     """Class probabilities by Bayes' rule on the densities themselves."""
     prior, mean, covariance = moments
-    return (MultivariateNormal(mean, covariance).log_prob(x.unsqueeze(-2)) + prior.log()).softmax(-1)
+    return (
+        MultivariateNormal(mean, covariance).log_prob(x.unsqueeze(-2)) + prior.log()
+    ).softmax(-1)
 
 
 # --- Linear regression ------------------------------------------------------------------------------------------------
@@ -76,34 +86,57 @@ def bayes(x, moments):
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 10**6))
 def test_conditional_density_is_joint_density_over_marginal(d, m, seed):
     chance = torch.Generator().manual_seed(seed)
-    mean, covariance = torch.randn(d + m, generator=chance).double(), covariance_like(d + m, chance)
-    x, y = torch.randn(d, generator=chance).double(), torch.randn(m, generator=chance).double()
+    mean, covariance = (
+        torch.randn(d + m, generator=chance).double(),
+        covariance_like(d + m, chance),
+    )
+    x, y = (
+        torch.randn(d, generator=chance).double(),
+        torch.randn(m, generator=chance).double(),
+    )
     joint = MultivariateNormal(mean, covariance).log_prob(torch.cat([x, y]))
     marginal = MultivariateNormal(mean[:d], covariance[:d, :d]).log_prob(x)
-    conditional = MultivariateNormal(*conditional_gaussian(mean, covariance, x)).log_prob(y)
+    conditional = MultivariateNormal(
+        *conditional_gaussian(mean, covariance, x)
+    ).log_prob(y)
     torch.testing.assert_close(conditional, joint - marginal, rtol=1e-8, atol=1e-8)
 
 
 def test_conditional_gaussian_is_batched():
     chance = torch.Generator().manual_seed(0)
-    mean, covariance = torch.randn(7, 5, generator=chance).double(), covariance_like(5, chance, 7)
+    mean, covariance = (
+        torch.randn(7, 5, generator=chance).double(),
+        covariance_like(5, chance, 7),
+    )
     x = torch.randn(7, 3, generator=chance).double()
-    each = [conditional_gaussian(*one) for one in zip(mean, covariance, x, strict=True)]
+    each = [
+        conditional_gaussian(*one) for one in zip(mean, covariance, x, strict=True)
+    ]
     for together, alone in zip(
-        conditional_gaussian(mean, covariance, x), zip(*each, strict=True), strict=True
+        conditional_gaussian(mean, covariance, x),
+        zip(*each, strict=True),
+        strict=True,
     ):
         torch.testing.assert_close(together, torch.stack(alone))
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)]
+)
 def test_linear_regression_is_least_squares(device, dtype, tolerance):
     x, _ = rows_like(4, 2, 1, 3, dtype=dtype)
-    y = torch.randn(3, 60, 2, dtype=dtype, generator=torch.Generator().manual_seed(2))
+    y = torch.randn(
+        3, 60, 2, dtype=dtype, generator=torch.Generator().manual_seed(2)
+    )
     weight, bias = linear_regression(x.to(device), y.to(device))
     design = torch.cat([x, torch.ones(3, 60, 1, dtype=dtype)], -1).double()
     expected = torch.linalg.lstsq(design, y.double()).solution
-    torch.testing.assert_close(weight.cpu().double(), expected[:, :-1], rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(bias.cpu().double(), expected[:, -1], rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(
+        weight.cpu().double(), expected[:, :-1], rtol=tolerance, atol=tolerance
+    )
+    torch.testing.assert_close(
+        bias.cpu().double(), expected[:, -1], rtol=tolerance, atol=tolerance
+    )
 
 
 def test_linear_regression_keeps_its_digits_far_from_the_origin():
@@ -119,7 +152,9 @@ def test_full_shrinkage_regresses_on_each_feature_with_the_mean_variance():
     y = x[:, :1].sin()
     weight, _ = linear_regression(x, y, shrinkage=1.0)
     centred = x - x.mean(0)
-    torch.testing.assert_close(weight, centred.T @ (y - y.mean(0)) / centred.square().sum() * 3)
+    torch.testing.assert_close(
+        weight, centred.T @ (y - y.mean(0)) / centred.square().sum() * 3
+    )
 
 
 # --- Moments ----------------------------------------------------------------------------------------------------------
@@ -138,7 +173,9 @@ def test_moments_equal_scikit_learn(moments_of, shape):
 
 
 @pytest.mark.parametrize("block", [1, 500, 1 << 16])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+)
 def test_fast_moments_equal_plain(device, dtype, block, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", block)
     x, y = rows_like(5, 3, 6, 2, 3, n=400, dtype=dtype)
@@ -154,7 +191,10 @@ def test_fast_moments_equal_plain(device, dtype, block, monkeypatch):
 def test_moments_maximise_the_joint_likelihood():
     x, y = rows_like(3, 3, 7)
     prior, mean, covariance = class_moments(x, y, 3)
-    free = [t.clone().requires_grad_() for t in (prior.log(), mean, torch.linalg.cholesky(covariance))]
+    free = [
+        t.clone().requires_grad_()
+        for t in (prior.log(), mean, torch.linalg.cholesky(covariance))
+    ]
     own = MultivariateNormal(free[1][y], scale_tril=free[2]).log_prob(x)
     (own + free[0].log_softmax(-1)[y]).mean().backward()
     for parameter in free:
@@ -172,8 +212,14 @@ def test_within_is_total_less_between(shape):
     x, y = rows_like(d, k, seed)
     prior, mean, covariance = class_moments(x, y, k)
     total = torch.cov(x.T, correction=0).reshape(d, d)
-    torch.testing.assert_close(within_covariance(x.mean(0), total, prior, mean), covariance)
-    raw = total + torch.outer(x.mean(0), x.mean(0)) - torch.einsum("k,ki,kj->ij", prior, mean, mean)
+    torch.testing.assert_close(
+        within_covariance(x.mean(0), total, prior, mean), covariance
+    )
+    raw = (
+        total
+        + torch.outer(x.mean(0), x.mean(0))
+        - torch.einsum("k,ki,kj->ij", prior, mean, mean)
+    )
     torch.testing.assert_close(raw, covariance)
 
 
@@ -193,7 +239,9 @@ def test_moments_keep_their_digits_far_from_the_origin(device):
 def test_shrink_equals_scikit_learn(shape, strength):
     covariance = moments_like(*shape).covariance
     np.testing.assert_allclose(
-        shrink(covariance, strength), shrunk_covariance(covariance.numpy(), strength), rtol=1e-12
+        shrink(covariance, strength),
+        shrunk_covariance(covariance.numpy(), strength),
+        rtol=1e-12,
     )
 
 
@@ -208,9 +256,9 @@ def test_shrink_takes_a_strength_for_each_matrix():
 
 @given(st.integers(2, 8), st.integers(2, 40), st.integers(0, 10**6))
 def test_ledoit_wolf_equals_scikit_learn(d, n, seed):
-    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * torch.arange(
-        1, d + 1
-    )
+    x = torch.randn(
+        n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ) * torch.arange(1, d + 1)
     assert ledoit_wolf(x).item() == pytest.approx(
         sklearn_ledoit_wolf(x.numpy(), assume_centered=True)[1], abs=1e-10
     )
@@ -218,9 +266,13 @@ def test_ledoit_wolf_equals_scikit_learn(d, n, seed):
 
 def test_ledoit_wolf_batched_and_round():
     x, _ = rows_like(4, 2, 10, 5)
-    torch.testing.assert_close(ledoit_wolf(x), torch.stack([ledoit_wolf(each) for each in x]))
+    torch.testing.assert_close(
+        ledoit_wolf(x), torch.stack([ledoit_wolf(each) for each in x])
+    )
     assert ledoit_wolf(torch.eye(4)).item() == 1
-    assert ledoit_wolf(torch.ones(5, 1)).item() == 1  # one dimension is always round
+    assert (
+        ledoit_wolf(torch.ones(5, 1)).item() == 1
+    )  # one dimension is always round
     assert ledoit_wolf(torch.zeros(5, 3)).item() == 1
 
 
@@ -230,9 +282,16 @@ def test_ledoit_wolf_batched_and_round():
 @given(shapes)
 def test_softmax_of_the_logits_is_the_posterior(shape):
     moments = moments_like(*shape)
-    x = torch.randn(20, shape[0], generator=torch.Generator().manual_seed(shape[2]), dtype=torch.float64)
+    x = torch.randn(
+        20,
+        shape[0],
+        generator=torch.Generator().manual_seed(shape[2]),
+        dtype=torch.float64,
+    )
     weight, bias = softmax_from_gaussians(moments)
-    torch.testing.assert_close((x @ weight + bias).softmax(-1), bayes(x, moments), rtol=1e-7, atol=1e-10)
+    torch.testing.assert_close(
+        (x @ weight + bias).softmax(-1), bayes(x, moments), rtol=1e-7, atol=1e-10
+    )
 
 
 @given(st.integers(1, 5), st.integers(0, 10**6))
@@ -240,7 +299,9 @@ def test_two_classes_give_the_difference_of_the_logits(d, seed):
     moments = moments_like(d, 2, seed)
     weight, bias = logistic_from_gaussians(moments)
     weights, biases = softmax_from_gaussians(moments)
-    torch.testing.assert_close(weight, weights[:, 1] - weights[:, 0], rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(
+        weight, weights[:, 1] - weights[:, 0], rtol=1e-7, atol=1e-9
+    )
     torch.testing.assert_close(bias, biases[1] - biases[0], rtol=1e-7, atol=1e-9)
 
 
@@ -248,7 +309,10 @@ def test_weights_average_to_zero_over_the_classes():
     moments = moments_like(4, 3, 11)
     weight, _ = softmax_from_gaussians(moments)
     torch.testing.assert_close(
-        weight @ moments.prior, torch.zeros(4, dtype=torch.float64), atol=1e-10, rtol=0
+        weight @ moments.prior,
+        torch.zeros(4, dtype=torch.float64),
+        atol=1e-10,
+        rtol=0,
     )
 
 
@@ -258,8 +322,12 @@ def test_known_numbers(device):
         torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.5, -1.0]]),
         torch.tensor([[1.0, 0.3, 0.0], [0.3, 1.0, 0.2], [0.0, 0.2, 0.7]]),
     )
-    weight, bias = logistic_from_gaussians(ClassMoments(*(m.to(device) for m in moments)))
-    torch.testing.assert_close(weight.cpu(), torch.tensor([0.829, 0.570, -1.591]), atol=5e-4, rtol=0)
+    weight, bias = logistic_from_gaussians(
+        ClassMoments(*(m.to(device) for m in moments))
+    )
+    torch.testing.assert_close(
+        weight.cpu(), torch.tensor([0.829, 0.570, -1.591]), atol=5e-4, rtol=0
+    )
     assert bias.item() == pytest.approx(-2.200, abs=5e-4)
 
 
@@ -268,9 +336,13 @@ def test_known_numbers(device):
 def test_it_is_linear_discriminant_analysis(load, shrinkage):
     x, y = load(return_X_y=True)
     x = StandardScaler().fit_transform(x)
-    lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage or None).fit(x, y)
+    lda = LinearDiscriminantAnalysis(
+        solver="lsqr", shrinkage=shrinkage or None
+    ).fit(x, y)
     ours = ClosedFormLogisticRegression(shrinkage).fit(x, y)
-    np.testing.assert_allclose(ours.predict_proba(x), lda.predict_proba(x), rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(
+        ours.predict_proba(x), lda.predict_proba(x), rtol=1e-7, atol=1e-12
+    )
     np.testing.assert_allclose(ours.covariance_, lda.covariance_, atol=1e-12)
     if len(lda.classes_) == 2:
         np.testing.assert_allclose(ours.coef_, lda.coef_, rtol=1e-9)
@@ -282,11 +354,16 @@ def test_logits_do_not_depend_on_the_units(shape):
     d, k, seed = shape
     x, y = rows_like(d, k, seed)
     chance = torch.Generator().manual_seed(seed)
-    turn, shift = covariance_like(d, chance), 10 * torch.randn(d, generator=chance).double()
+    turn, shift = (
+        covariance_like(d, chance),
+        10 * torch.randn(d, generator=chance).double(),
+    )
     weight, bias = closed_form_softmax(x, y, k)
     other = x @ turn + shift
     other_weight, other_bias = closed_form_softmax(other, y, k)
-    torch.testing.assert_close(other @ other_weight + other_bias, x @ weight + bias, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        other @ other_weight + other_bias, x @ weight + bias, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_order_of_classes_and_copies_of_the_data_do_not_matter():
@@ -317,7 +394,9 @@ def test_batch_equals_one_by_one(device, shrinkage):
     for i in range(3):
         for j in range(2):
             alone = closed_form_logistic(x[i, j], y[i, j], shrinkage)
-            torch.testing.assert_close((weight[i, j].cpu(), bias[i, j].cpu()), alone, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(
+                (weight[i, j].cpu(), bias[i, j].cpu()), alone, rtol=1e-9, atol=1e-9
+            )
 
 
 def test_a_strength_for_each_data_set():
@@ -325,7 +404,9 @@ def test_a_strength_for_each_data_set():
     strengths = torch.tensor([0.1, 0.9], dtype=torch.float64)
     weight, _ = closed_form_softmax(x, y, 3, strengths)
     for i in range(2):
-        torch.testing.assert_close(weight[i], closed_form_softmax(x[i], y[i], 3, strengths[i].item())[0])
+        torch.testing.assert_close(
+            weight[i], closed_form_softmax(x[i], y[i], 3, strengths[i].item())[0]
+        )
 
 
 def test_auto_is_the_strength_of_the_residuals():
@@ -333,7 +414,8 @@ def test_auto_is_the_strength_of_the_residuals():
     mean = class_moments(x, y, 3).mean
     strength = ledoit_wolf(x - mean[y])
     torch.testing.assert_close(
-        shrunk_class_moments(x, y, 3, "auto").covariance, shrunk_class_moments(x, y, 3, strength).covariance
+        shrunk_class_moments(x, y, 3, "auto").covariance,
+        shrunk_class_moments(x, y, 3, strength).covariance,
     )
     assert 0 < strength < 1
 
@@ -346,7 +428,9 @@ def test_half_precision(device, dtype, shrinkage):
     weight, bias = closed_form_softmax(x, y.to(device), 3, shrinkage)
     assert weight.dtype == bias.dtype == dtype
     expected = closed_form_softmax(x.double(), y.to(device), 3, shrinkage)
-    torch.testing.assert_close((weight.double(), bias.double()), expected, rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(
+        (weight.double(), bias.double()), expected, rtol=2e-2, atol=2e-2
+    )
 
 
 def test_non_contiguous_and_small_integer_labels():
@@ -354,12 +438,17 @@ def test_non_contiguous_and_small_integer_labels():
     strided = torch.stack([x, x], -1)[..., 0]
     assert not strided.is_contiguous()
     expected = closed_form_logistic(x, y)
-    torch.testing.assert_close(closed_form_logistic(strided, y.to(torch.int8)), expected)
+    torch.testing.assert_close(
+        closed_form_logistic(strided, y.to(torch.int8)), expected
+    )
     torch.testing.assert_close(closed_form_logistic(strided, y.bool()), expected)
 
 
 def test_one_feature():
-    x, y = torch.tensor([[0.0], [2.0], [5.0], [7.0]], dtype=torch.float64), torch.tensor([0, 0, 1, 1])
+    x, y = (
+        torch.tensor([[0.0], [2.0], [5.0], [7.0]], dtype=torch.float64),
+        torch.tensor([0, 0, 1, 1]),
+    )
     weight, bias = closed_form_logistic(x, y)  # means 1 and 6, variance 1
     assert (weight.item(), bias.item()) == pytest.approx((5.0, -17.5))
 
@@ -381,7 +470,11 @@ def test_singular_covariances_are_refused_and_shrinkage_mends_them(spoil, dtype)
     if spoil == "sum to one":
         x = x.softmax(-1)
     else:
-        x[:, 4] = {"constant": torch.ones(200), "copy": x[:, 1], "combination": x[:, 0] - 2 * x[:, 2]}[spoil]
+        x[:, 4] = {
+            "constant": torch.ones(200),
+            "copy": x[:, 1],
+            "combination": x[:, 0] - 2 * x[:, 2],
+        }[spoil]
     with pytest.raises(ValueError, match="singular to working precision"):
         closed_form_softmax(x, y, 3)
     weight, bias = closed_form_softmax(x, y, 3, 1e-2)
@@ -393,7 +486,9 @@ def test_differences_in_scale_are_not_singularity():
     x, y = rows_like(4, 2, 21, n=100)
     scale = torch.tensor([1e-8, 1.0, 1e4, 1e8], dtype=torch.float64)
     weight, bias = closed_form_logistic(x * scale, y)
-    torch.testing.assert_close((weight * scale, bias), closed_form_logistic(x, y), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(
+        (weight * scale, bias), closed_form_logistic(x, y), rtol=1e-8, atol=1e-8
+    )
 
 
 def test_gradients():
@@ -404,11 +499,18 @@ def test_gradients():
     ).requires_grad_()
     assert torch.autograd.gradcheck(linear_regression, (x, target))
     for shrinkage in (0.0, 0.3, "auto"):
-        assert torch.autograd.gradcheck(lambda x, s=shrinkage: closed_form_logistic(x, y, s), (x,))
-        assert torch.autograd.gradcheck(lambda x, s=shrinkage: closed_form_softmax(x, y, 2, s), (x,))
-    assert torch.autograd.gradcheck(lambda x: class_moments(x, y, 2).covariance, (x,))
+        assert torch.autograd.gradcheck(
+            lambda x, s=shrinkage: closed_form_logistic(x, y, s), (x,)
+        )
+        assert torch.autograd.gradcheck(
+            lambda x, s=shrinkage: closed_form_softmax(x, y, 2, s), (x,)
+        )
     assert torch.autograd.gradcheck(
-        lambda gap: efron_efficiency(gap), (torch.tensor([0.5, 3.0]).double().requires_grad_(),)
+        lambda x: class_moments(x, y, 2).covariance, (x,)
+    )
+    assert torch.autograd.gradcheck(
+        lambda gap: efron_efficiency(gap),
+        (torch.tensor([0.5, 3.0]).double().requires_grad_(),),
     )
 
 
@@ -425,7 +527,9 @@ def test_compiles():
 def test_maximum_likelihood_equals_scikit_learn(C):
     x, y = load_breast_cancer(return_X_y=True)
     x = StandardScaler().fit_transform(x)
-    peer = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12, max_iter=500).fit(x, y)
+    peer = LogisticRegression(
+        C=C, solver="newton-cholesky", tol=1e-12, max_iter=500
+    ).fit(x, y)
     weight, bias = maximum_likelihood_logistic(
         torch.tensor(x), torch.tensor(y), 1 / (C * len(y)), tolerance=1e-12
     )
@@ -436,12 +540,18 @@ def test_maximum_likelihood_equals_scikit_learn(C):
 def test_unpenalised_maximum_likelihood_on_overlapping_classes(device):
     x, y = rows_like(3, 2, 24, n=300)
     x = 0.2 * x / x.std(0)
-    peer = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12).fit(x.numpy(), y.numpy())
-    weight, bias = maximum_likelihood_logistic(x.to(device), y.to(device), tolerance=1e-11)
+    peer = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12).fit(
+        x.numpy(), y.numpy()
+    )
+    weight, bias = maximum_likelihood_logistic(
+        x.to(device), y.to(device), tolerance=1e-11
+    )
     np.testing.assert_allclose(weight.cpu(), peer.coef_[0], rtol=1e-5)
     assert bias.item() == pytest.approx(peer.intercept_[0], rel=1e-5)
     p = (x @ weight.cpu() + bias.cpu()).sigmoid()
-    assert p.mean().item() == pytest.approx(0.5, abs=1e-9)  # what it expects is what there was
+    assert p.mean().item() == pytest.approx(
+        0.5, abs=1e-9
+    )  # what it expects is what there was
 
 
 def test_maximum_likelihood_batch_equals_one_by_one():
@@ -449,7 +559,9 @@ def test_maximum_likelihood_batch_equals_one_by_one():
     weight, bias = maximum_likelihood_logistic(x, y, 0.01, tolerance=1e-10)
     for i in range(4):
         alone = maximum_likelihood_logistic(x[i], y[i], 0.01, tolerance=1e-10)
-        torch.testing.assert_close((weight[i], bias[i]), alone, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(
+            (weight[i], bias[i]), alone, rtol=1e-6, atol=1e-7
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -468,8 +580,15 @@ def test_heavy_tails_do_not_throw_newton_off():
         / torch.rand(50, 60, 1, generator=chance).double()
     )
     y = (torch.arange(60) % 2).expand(50, 60)
-    weight, bias = maximum_likelihood_logistic(x + y.unsqueeze(-1), y, 1e-3, tolerance=1e-8)
-    p = ((x + y.unsqueeze(-1)) @ weight.unsqueeze(-1)).squeeze(-1).add(bias.unsqueeze(-1)).sigmoid()
+    weight, bias = maximum_likelihood_logistic(
+        x + y.unsqueeze(-1), y, 1e-3, tolerance=1e-8
+    )
+    p = (
+        ((x + y.unsqueeze(-1)) @ weight.unsqueeze(-1))
+        .squeeze(-1)
+        .add(bias.unsqueeze(-1))
+        .sigmoid()
+    )
     score = ((p - y).unsqueeze(-1) * (x + y.unsqueeze(-1))).mean(-2) + 1e-3 * weight
     torch.testing.assert_close(score, torch.zeros_like(score), atol=1e-7, rtol=0)
 
@@ -480,7 +599,9 @@ def test_heavy_tails_do_not_throw_newton_off():
 @given(st.floats(0, 8))
 def test_efficiency_equals_quadrature(gap):
     def integrand(t):
-        return math.exp(-t * t / 2) / math.sqrt(2 * math.pi) / math.cosh(gap * t / 2)
+        return (
+            math.exp(-t * t / 2) / math.sqrt(2 * math.pi) / math.cosh(gap * t / 2)
+        )
 
     expected = (
         (1 + gap**2 / 4)
@@ -489,7 +610,9 @@ def test_efficiency_equals_quadrature(gap):
     )
     found = efron_efficiency(torch.tensor([gap], dtype=torch.float64))
     assert found.item() == pytest.approx(expected, abs=1e-9)
-    assert efron_efficiency(torch.tensor(gap)).item() == pytest.approx(expected, abs=1e-5)
+    assert efron_efficiency(torch.tensor(gap)).item() == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 def test_efficiency_falls_from_one(device):
@@ -509,8 +632,12 @@ def test_efficiency_is_the_ratio_of_squared_tilts():
     def tilt(weight):
         return (weight[:, 1:] / weight[:, :1]).square().mean()
 
-    ratio = tilt(closed_form_logistic(x, y)[0]) / tilt(maximum_likelihood_logistic(x, y)[0])
-    assert ratio.item() == pytest.approx(efron_efficiency(torch.tensor(gap)).item(), rel=0.1)
+    ratio = tilt(closed_form_logistic(x, y)[0]) / tilt(
+        maximum_likelihood_logistic(x, y)[0]
+    )
+    assert ratio.item() == pytest.approx(
+        efron_efficiency(torch.tensor(gap)).item(), rel=0.1
+    )
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
@@ -521,10 +648,26 @@ X, Y = rows_like(3, 2, 30)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: closed_form_logistic(X.long(), Y), TypeError, "x must be floating, got torch.int64"),
-        (lambda: closed_form_logistic(X, Y.double()), TypeError, "y must be integer, got torch.float64"),
-        (lambda: closed_form_logistic(X[0], Y), ValueError, r"x must be \(..., n, d\)"),
-        (lambda: closed_form_logistic(X[:, :0], Y), ValueError, r"got shape \(60, 0\)"),
+        (
+            lambda: closed_form_logistic(X.long(), Y),
+            TypeError,
+            "x must be floating, got torch.int64",
+        ),
+        (
+            lambda: closed_form_logistic(X, Y.double()),
+            TypeError,
+            "y must be integer, got torch.float64",
+        ),
+        (
+            lambda: closed_form_logistic(X[0], Y),
+            ValueError,
+            r"x must be \(..., n, d\)",
+        ),
+        (
+            lambda: closed_form_logistic(X[:, :0], Y),
+            ValueError,
+            r"got shape \(60, 0\)",
+        ),
         (lambda: class_moments(X[:0], Y[:0], 2), ValueError, r"got shape \(0, 3\)"),
         (
             lambda: closed_form_logistic(X, Y[:-1]),
@@ -536,18 +679,46 @@ X, Y = rows_like(3, 2, 30)
             ValueError,
             r"y must lie in \[0, 2\), got labels from 1 to 2",
         ),
-        (lambda: closed_form_logistic(X, Y - 1), ValueError, "got labels from -1 to 0"),
-        (lambda: closed_form_logistic(X, 0 * Y), ValueError, "every one of the 2 classes"),
-        (lambda: closed_form_softmax(X, Y, 3), ValueError, "every one of the 3 classes"),
-        (lambda: closed_form_softmax(X, 0 * Y, 1), ValueError, "num_classes must be >= 2, got 1"),
+        (
+            lambda: closed_form_logistic(X, Y - 1),
+            ValueError,
+            "got labels from -1 to 0",
+        ),
+        (
+            lambda: closed_form_logistic(X, 0 * Y),
+            ValueError,
+            "every one of the 2 classes",
+        ),
+        (
+            lambda: closed_form_softmax(X, Y, 3),
+            ValueError,
+            "every one of the 3 classes",
+        ),
+        (
+            lambda: closed_form_softmax(X, 0 * Y, 1),
+            ValueError,
+            "num_classes must be >= 2, got 1",
+        ),
         (
             lambda: closed_form_logistic(X, Y, "ledoit"),
             ValueError,
             "shrinkage must be a number in .* got 'ledoit'",
         ),
-        (lambda: closed_form_logistic(X, Y, -0.1), ValueError, r"strength must be in \[0, 1\], got -0.1"),
-        (lambda: closed_form_logistic(X, Y, math.nan), ValueError, r"strength must be in \[0, 1\], got nan"),
-        (lambda: closed_form_logistic(X.masked_fill(X > 1, math.nan), Y), ValueError, "x must be finite"),
+        (
+            lambda: closed_form_logistic(X, Y, -0.1),
+            ValueError,
+            r"strength must be in \[0, 1\], got -0.1",
+        ),
+        (
+            lambda: closed_form_logistic(X, Y, math.nan),
+            ValueError,
+            r"strength must be in \[0, 1\], got nan",
+        ),
+        (
+            lambda: closed_form_logistic(X.masked_fill(X > 1, math.nan), Y),
+            ValueError,
+            "x must be finite",
+        ),
         (
             lambda: closed_form_logistic(X.masked_fill(X > 1, math.inf), Y, "auto"),
             ValueError,
@@ -564,23 +735,49 @@ X, Y = rows_like(3, 2, 30)
             "penalty must be finite and >= 0, got -1.0",
         ),
         (lambda: linear_regression(X, Y), ValueError, r"y must be \(..., n, m\)"),
-        (lambda: linear_regression(X * math.nan, X), ValueError, "covariance must be finite"),
+        (
+            lambda: linear_regression(X * math.nan, X),
+            ValueError,
+            "covariance must be finite",
+        ),
         (lambda: shrink(X, 0.1), ValueError, r"covariance must be \(..., d, d\)"),
         (lambda: ledoit_wolf(X[0]), ValueError, r"x must be \(..., n, d\)"),
-        (lambda: logistic_from_gaussians(moments_like(3, 4, 0)), ValueError, "two classes, got 4"),
         (
-            lambda: softmax_from_gaussians(moments_like(3, 4, 0)._replace(prior=torch.ones(3))),
+            lambda: logistic_from_gaussians(moments_like(3, 4, 0)),
+            ValueError,
+            "two classes, got 4",
+        ),
+        (
+            lambda: softmax_from_gaussians(
+                moments_like(3, 4, 0)._replace(prior=torch.ones(3))
+            ),
             ValueError,
             "must fit",
         ),
-        (lambda: conditional_gaussian(torch.ones(2), torch.eye(2), torch.ones(2)), ValueError, "must fit"),
         (
-            lambda: conditional_gaussian(torch.ones(2), torch.zeros(2, 2), torch.ones(1)),
+            lambda: conditional_gaussian(
+                torch.ones(2), torch.eye(2), torch.ones(2)
+            ),
+            ValueError,
+            "must fit",
+        ),
+        (
+            lambda: conditional_gaussian(
+                torch.ones(2), torch.zeros(2, 2), torch.ones(1)
+            ),
             ValueError,
             "positive definite",
         ),
-        (lambda: efron_efficiency(torch.tensor(-1.0)), ValueError, "gap must be >= 0"),
-        (lambda: efron_efficiency(torch.tensor(1)), TypeError, "gap must be floating"),
+        (
+            lambda: efron_efficiency(torch.tensor(-1.0)),
+            ValueError,
+            "gap must be >= 0",
+        ),
+        (
+            lambda: efron_efficiency(torch.tensor(1)),
+            TypeError,
+            "gap must be floating",
+        ),
     ],
 )
 def test_bad_input_is_named(call, error, message):
@@ -593,7 +790,11 @@ def test_bad_input_is_named(call, error, message):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [ClosedFormLogisticRegression(), ClosedFormLogisticRegression(0.0), ClosedFormLogisticRegression(0.5)]
+    [
+        ClosedFormLogisticRegression(),
+        ClosedFormLogisticRegression(0.0),
+        ClosedFormLogisticRegression(0.5),
+    ]
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
@@ -616,13 +817,24 @@ def test_classifier_shapes_and_probabilities():
 def test_classifier_answers_in_float64_and_extreme_rows_stay_finite():
     x, y = load_wine(return_X_y=True)
     x = StandardScaler().fit_transform(x)
-    wide, narrow = (ClosedFormLogisticRegression().fit(x.astype(kind), y) for kind in ("float64", "float32"))
-    assert narrow.coef_.dtype == narrow.predict_proba(x.astype("float32")).dtype == np.float64
-    np.testing.assert_allclose(narrow.predict_proba(x.astype("float32")), wide.predict_proba(x), atol=1e-5)
+    wide, narrow = (
+        ClosedFormLogisticRegression().fit(x.astype(kind), y)
+        for kind in ("float64", "float32")
+    )
+    assert (
+        narrow.coef_.dtype
+        == narrow.predict_proba(x.astype("float32")).dtype
+        == np.float64
+    )
+    np.testing.assert_allclose(
+        narrow.predict_proba(x.astype("float32")), wide.predict_proba(x), atol=1e-5
+    )
     assert np.isfinite(narrow.predict_log_proba(1e6 * x)).all()
 
 
 def test_classifier_in_a_pipeline():
     x, y = load_wine(return_X_y=True)
-    scores = cross_val_score(make_pipeline(StandardScaler(), ClosedFormLogisticRegression()), x, y, cv=5)
+    scores = cross_val_score(
+        make_pipeline(StandardScaler(), ClosedFormLogisticRegression()), x, y, cv=5
+    )
     assert scores.mean() > 0.95

@@ -30,8 +30,16 @@ from lbdl.geometry.rotations import (
 )
 
 MATRICES = {"rotation": rotation, "reflection": reflection, "half_turn": half_turn}
-PLAIN = {"rotation": plain_rotation, "reflection": plain_reflection, "half_turn": plain_half_turn}
-APPLY = {"rotation": apply_rotation, "reflection": apply_reflection, "half_turn": apply_half_turn}
+PLAIN = {
+    "rotation": plain_rotation,
+    "reflection": plain_reflection,
+    "half_turn": plain_half_turn,
+}
+APPLY = {
+    "rotation": apply_rotation,
+    "reflection": apply_reflection,
+    "half_turn": apply_half_turn,
+}
 SINGULAR_AT = {"rotation": -1, "reflection": 1, "half_turn": -1}  # b = -a or b = a
 EVERY = pytest.mark.parametrize("name", MATRICES)
 
@@ -39,10 +47,15 @@ seeds = st.integers(0, 2**31)
 dims = st.integers(2, 9)
 
 
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(
-        device, dtype
-    )
+def normal(
+    *shape: int,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
+) -> Tensor:
+    return torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ).to(device, dtype)
 
 
 def unit_pair(*shape: int, seed: int = 0, **options) -> tuple[Tensor, Tensor]:
@@ -50,7 +63,9 @@ def unit_pair(*shape: int, seed: int = 0, **options) -> tuple[Tensor, Tensor]:
     return unit(a).to(**options), unit(b).to(**options)
 
 
-def pair_at(angle: float, d: int, n: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
+def pair_at(
+    angle: float, d: int, n: int = 20, seed: int = 0
+) -> tuple[Tensor, Tensor]:
     """Unit vectors at exactly this angle, (n, d) each, in float64."""
     a, w = normal(2, n, d, seed=seed)
     a = a / a.norm(dim=-1, keepdim=True)
@@ -65,14 +80,20 @@ def in_a_frame(a: Tensor, b: Tensor, name: str) -> np.ndarray:
     c = a @ b
     s = math.sqrt(1 - c**2)
     q = np.stack([a, (b - c * a) / s], axis=1)
-    inside = np.array([[c, -s], [s, c]] if name == "rotation" else [[c, s], [s, -c]])
+    inside = np.array(
+        [[c, -s], [s, c]] if name == "rotation" else [[c, s], [s, -c]]
+    )
     outside = np.eye(len(a)) - q @ q.T
     return q @ inside @ q.T + (-outside if name == "half_turn" else outside)
 
 
 def orthogonality_error(t: Tensor) -> float:
     t = t.double()
-    return float((t @ t.mT - torch.eye(t.shape[-1], dtype=t.dtype, device=t.device)).abs().max())
+    return float(
+        (t @ t.mT - torch.eye(t.shape[-1], dtype=t.dtype, device=t.device))
+        .abs()
+        .max()
+    )
 
 
 def images(t: Tensor, a: Tensor) -> Tensor:
@@ -96,16 +117,26 @@ def test_plain_fast_and_matrix_agree(name: str, device: str) -> None:
     a, b = unit_pair(5, 8, device=device)
     x = normal(5, 8, seed=1, device=device)
     fast = APPLY[name](x, a, b)
-    torch.testing.assert_close(fast, images(PLAIN[name](a, b), x), rtol=0, atol=1e-12)
-    torch.testing.assert_close(fast, images(MATRICES[name](a, b), x), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        fast, images(PLAIN[name](a, b), x), rtol=0, atol=1e-12
+    )
+    torch.testing.assert_close(
+        fast, images(MATRICES[name](a, b), x), rtol=0, atol=1e-13
+    )
 
 
 def test_rotation_is_scipys_in_three_dimensions() -> None:
     a, b = unit_pair(50, 3)
     axis = np.cross(a, b)
-    angle = np.arctan2(np.linalg.norm(axis, axis=-1), (a * b).sum(-1).numpy())[:, None]
-    expected = Rotation.from_rotvec(axis / np.linalg.norm(axis, axis=-1, keepdims=True) * angle).as_matrix()
-    torch.testing.assert_close(rotation(a, b), torch.tensor(expected), rtol=0, atol=1e-13)
+    angle = np.arctan2(np.linalg.norm(axis, axis=-1), (a * b).sum(-1).numpy())[
+        :, None
+    ]
+    expected = Rotation.from_rotvec(
+        axis / np.linalg.norm(axis, axis=-1, keepdims=True) * angle
+    ).as_matrix()
+    torch.testing.assert_close(
+        rotation(a, b), torch.tensor(expected), rtol=0, atol=1e-13
+    )
 
 
 def test_half_turn_is_scipys_in_three_dimensions() -> None:
@@ -113,7 +144,9 @@ def test_half_turn_is_scipys_in_three_dimensions() -> None:
     expected = Rotation.from_rotvec(
         math.pi * ((a + b) / (a + b).norm(dim=-1, keepdim=True)).numpy()
     ).as_matrix()
-    torch.testing.assert_close(half_turn(a, b), torch.tensor(expected), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        half_turn(a, b), torch.tensor(expected), rtol=0, atol=1e-13
+    )
 
 
 def test_reflection_is_lapacks() -> None:
@@ -121,15 +154,31 @@ def test_reflection_is_lapacks() -> None:
     b = torch.eye(6, dtype=torch.float64)[0]
     factors, tau = torch.geqrf(a[:, None])  # LAPACK's mirror takes a to +-e_1
     lapack = torch.eye(6, dtype=torch.float64)
-    lapack = torch.linalg.householder_product(torch.cat([factors, lapack[:, 1:]], dim=1), tau)
-    torch.testing.assert_close(reflection(a, b * factors[0, 0].sign()), lapack, rtol=0, atol=1e-14)
+    lapack = torch.linalg.householder_product(
+        torch.cat([factors, lapack[:, 1:]], dim=1), tau
+    )
+    torch.testing.assert_close(
+        reflection(a, b * factors[0, 0].sign()), lapack, rtol=0, atol=1e-14
+    )
 
 
 def test_matrix_by_hand() -> None:
     e1, e2, _ = torch.eye(3, dtype=torch.float64)
-    assert half_turn(e1, e2).round(decimals=12).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, -1]]
-    assert reflection(e1, e2).round(decimals=12).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
-    assert rotation(e1, e2).round(decimals=12).tolist() == [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    assert half_turn(e1, e2).round(decimals=12).tolist() == [
+        [0, 1, 0],
+        [1, 0, 0],
+        [0, 0, -1],
+    ]
+    assert reflection(e1, e2).round(decimals=12).tolist() == [
+        [0, 1, 0],
+        [1, 0, 0],
+        [0, 0, 1],
+    ]
+    assert rotation(e1, e2).round(decimals=12).tolist() == [
+        [0, -1, 0],
+        [1, 0, 0],
+        [0, 0, 1],
+    ]
 
 
 @given(seeds, dims)
@@ -139,7 +188,9 @@ def test_determinants_images_and_what_is_fixed(seed: int, d: int) -> None:
     t1, t2, t3 = rotation(a, b), reflection(a, b), half_turn(a, b)
     dets = torch.stack([torch.linalg.det(t) for t in (t1, t2, t3)])
     torch.testing.assert_close(
-        dets, torch.tensor([1.0, -1.0, (-1.0) ** (d - 1)], dtype=torch.float64), **close
+        dets,
+        torch.tensor([1.0, -1.0, (-1.0) ** (d - 1)], dtype=torch.float64),
+        **close,
     )
     for t in (t1, t2, t3):
         assert orthogonality_error(t) < 1e-13
@@ -165,7 +216,9 @@ def test_symmetries(seed: int, d: int) -> None:
         torch.testing.assert_close(
             make(b, a), make(a, b).mT, rtol=0, atol=1e-12
         )  # the way back is the inverse
-        torch.testing.assert_close(make(q @ a, q @ b), q @ make(a, b) @ q.mT, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            make(q @ a, q @ b), q @ make(a, b) @ q.mT, rtol=0, atol=1e-12
+        )
         torch.testing.assert_close(
             make(3 * a, 0.2 * b), make(a, b), rtol=0, atol=1e-13
         )  # only directions count
@@ -174,14 +227,19 @@ def test_symmetries(seed: int, d: int) -> None:
 @EVERY
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("gap", [1e-1, 1e-3, 1e-5, 1e-7, 1e-9, 1e-12, 1e-15, 0.0])
-def test_near_the_singular_pair(name: str, dtype: torch.dtype, gap: float, device: str) -> None:
+def test_near_the_singular_pair(
+    name: str, dtype: torch.dtype, gap: float, device: str
+) -> None:
     """However near: orthogonal, and a arrives at b, both to rounding error."""
     for d in (2, 3, 30):
         a, b = pair_at(math.pi - gap if SINGULAR_AT[name] < 0 else gap, d)
         a, b = a.to(device, dtype), b.to(device, dtype)
         t = MATRICES[name](a, b)
         assert orthogonality_error(t) < 16 * torch.finfo(dtype).eps
-        assert float((images(t, a) - b.double()).norm(dim=-1).max()) < 16 * torch.finfo(dtype).eps
+        assert (
+            float((images(t, a) - b.double()).norm(dim=-1).max())
+            < 16 * torch.finfo(dtype).eps
+        )
 
 
 @EVERY
@@ -190,16 +248,28 @@ def test_near_the_singular_pair(name: str, dtype: torch.dtype, gap: float, devic
 def test_equal_and_opposite(name: str, sign: int, d: int, device: str) -> None:
     a = normal(10, d, device=device)
     t = MATRICES[name](a, sign * a)
-    determinant = {"rotation": 1.0, "reflection": -1.0, "half_turn": (-1.0) ** (d - 1)}[name]
+    determinant = {
+        "rotation": 1.0,
+        "reflection": -1.0,
+        "half_turn": (-1.0) ** (d - 1),
+    }[name]
     assert orthogonality_error(t) < 1e-14
     torch.testing.assert_close(images(t, a), sign * a, rtol=0, atol=1e-14)
-    torch.testing.assert_close(torch.linalg.det(t), torch.full_like(a[:, 0], determinant), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        torch.linalg.det(t),
+        torch.full_like(a[:, 0], determinant),
+        rtol=0,
+        atol=1e-13,
+    )
 
 
 def test_no_turn_is_the_identity() -> None:
     a = normal(4, 7)
     torch.testing.assert_close(
-        rotation(a, a), torch.eye(7, dtype=a.dtype).expand(4, 7, 7), rtol=0, atol=1e-15
+        rotation(a, a),
+        torch.eye(7, dtype=a.dtype).expand(4, 7, 7),
+        rtol=0,
+        atol=1e-15,
     )
 
 
@@ -211,14 +281,19 @@ def test_coordinate_axes() -> None:
         t = make(a, b)
         assert t.shape == (8, 8, 4, 4)
         assert orthogonality_error(t) < 1e-6
-        torch.testing.assert_close(images(t, a), b.double().expand(8, 8, 4), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            images(t, a), b.double().expand(8, 8, 4), rtol=0, atol=1e-6
+        )
 
 
 @EVERY
 def test_the_plain_formula_breaks_where_the_safe_one_does_not(name: str) -> None:
     """What the safe form is for: if the plain one held, it would not be needed."""
     gap = 1e-3
-    a, b = (x.float() for x in pair_at(math.pi - gap if SINGULAR_AT[name] < 0 else gap, 3))
+    a, b = (
+        x.float()
+        for x in pair_at(math.pi - gap if SINGULAR_AT[name] < 0 else gap, 3)
+    )
     assert orthogonality_error(PLAIN[name](a, b)) > 1e-3
     assert orthogonality_error(MATRICES[name](a, b)) < 2e-6
 
@@ -230,7 +305,9 @@ def test_huge_and_tiny_vectors(name: str) -> None:
         expected = MATRICES[name](
             (a * scale_a) / scale_a if scale_a == 1e-44 else a, b
         )  # what subnormals keep of a
-        torch.testing.assert_close(MATRICES[name](a * scale_a, b * scale_b), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            MATRICES[name](a * scale_a, b * scale_b), expected, rtol=0, atol=1e-5
+        )
 
 
 @EVERY
@@ -240,9 +317,14 @@ def test_one_pair_many_vectors_and_the_reverse(name: str, device: str) -> None:
     apply, t = APPLY[name], MATRICES[name](a, b)
     torch.testing.assert_close(apply(x, a, b), x @ t.mT, rtol=0, atol=1e-13)
     torch.testing.assert_close(
-        apply(x[0, 0], a.expand(3, 6), b), (x[0, 0] @ t.mT).expand(3, 6), rtol=0, atol=1e-13
+        apply(x[0, 0], a.expand(3, 6), b),
+        (x[0, 0] @ t.mT).expand(3, 6),
+        rtol=0,
+        atol=1e-13,
     )
-    torch.testing.assert_close(apply(x.mT.contiguous().mT, a, b), apply(x, a, b), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        apply(x.mT.contiguous().mT, a, b), apply(x, a, b), rtol=0, atol=1e-14
+    )
     assert apply(x[:0], a, b).shape == (0, 9, 6)
     assert MATRICES[name](x[:0], a).shape == (0, 9, 6, 6)
 
@@ -254,7 +336,9 @@ def test_half_precision(name: str, dtype: torch.dtype, device: str) -> None:
     result = APPLY[name](x, a, b)
     exact = APPLY[name](x.double(), a.double(), b.double())
     assert result.dtype == MATRICES[name](a, b).dtype == dtype
-    torch.testing.assert_close(result.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-4)
+    torch.testing.assert_close(
+        result.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-4
+    )
 
 
 @EVERY
@@ -262,15 +346,23 @@ def test_gradients(name: str) -> None:
     x, a, b = normal(3, 2, 4).requires_grad_().unbind()
     assert torch.autograd.gradcheck(APPLY[name], (x, a, b))
     assert torch.autograd.gradcheck(MATRICES[name], (a, b))
-    regular = -a if SINGULAR_AT[name] > 0 else a  # the pair that is not singular is smooth too
-    assert torch.autograd.gradcheck(APPLY[name], (x, a, regular.detach().clone().requires_grad_()))
+    regular = (
+        -a if SINGULAR_AT[name] > 0 else a
+    )  # the pair that is not singular is smooth too
+    assert torch.autograd.gradcheck(
+        APPLY[name], (x, a, regular.detach().clone().requires_grad_())
+    )
 
 
 @EVERY
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_gradients_are_finite_at_equal_and_opposite(name: str, sign: int) -> None:
     x, a = normal(2, 5, 4)
-    x, a, b = x.requires_grad_(), a.requires_grad_(), (sign * a).detach().requires_grad_()
+    x, a, b = (
+        x.requires_grad_(),
+        a.requires_grad_(),
+        (sign * a).detach().requires_grad_(),
+    )
     gradients = torch.autograd.grad(
         APPLY[name](x, a, b).square().sum() + APPLY[name](x, a, b).sum(), (x, a, b)
     )
@@ -281,23 +373,39 @@ def test_gradients_are_finite_at_equal_and_opposite(name: str, sign: int) -> Non
 def test_compiles_in_one_graph(name: str) -> None:
     x, a, b = normal(3, 5, 4)
     compiled = torch.compile(APPLY[name], fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(x, a, b), APPLY[name](x, a, b), rtol=0, atol=1e-14)
-    torch.testing.assert_close(compiled(x, a, -a), APPLY[name](x, a, -a), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        compiled(x, a, b), APPLY[name](x, a, b), rtol=0, atol=1e-14
+    )
+    torch.testing.assert_close(
+        compiled(x, a, -a), APPLY[name](x, a, -a), rtol=0, atol=1e-14
+    )
 
 
 @EVERY
 def test_bad_vectors_are_named(name: str) -> None:
     apply, make, good = APPLY[name], MATRICES[name], torch.ones(3)
-    with pytest.raises(ValueError, match=r"a, b must be \(..., d\) with one d >= 2"):
+    with pytest.raises(
+        ValueError, match=r"a, b must be \(..., d\) with one d >= 2"
+    ):
         make(torch.ones(1), torch.ones(1))
-    with pytest.raises(ValueError, match=r"a, b must be .* got shapes .*\(3,\).*\(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"a, b must be .* got shapes .*\(3,\).*\(4,\)"
+    ):
         make(good, torch.ones(4))
     with pytest.raises(ValueError, match="x, a, b must be"):
         apply(torch.tensor(1.0), good, good)
-    with pytest.raises(ValueError, match="leading dimensions of a, b must broadcast"):
+    with pytest.raises(
+        ValueError, match="leading dimensions of a, b must broadcast"
+    ):
         PLAIN[name](torch.ones(2, 3), torch.ones(5, 3))
-    for bad in (torch.zeros(3), torch.tensor([1.0, math.nan, 0]), torch.tensor([1.0, -math.inf, 0])):
-        with pytest.raises(ValueError, match="b must hold finite vectors other than zero"):
+    for bad in (
+        torch.zeros(3),
+        torch.tensor([1.0, math.nan, 0]),
+        torch.tensor([1.0, -math.inf, 0]),
+    ):
+        with pytest.raises(
+            ValueError, match="b must hold finite vectors other than zero"
+        ):
             make(good, torch.stack([good, bad]))
     with pytest.raises(TypeError, match="a must be a floating tensor"):
         make(torch.ones(3, dtype=torch.long), good)
@@ -309,9 +417,9 @@ def test_vectors_that_are_moved_may_hold_anything() -> None:
     """A non-finite x spoils its own row and no other."""
     x = torch.ones(2, 3)
     x[0, 0] = math.nan
-    assert apply_rotation(x, torch.tensor([1.0, 2, 3]), torch.tensor([3.0, 1, 2])).isfinite().all(
-        -1
-    ).tolist() == [False, True]
+    assert apply_rotation(
+        x, torch.tensor([1.0, 2, 3]), torch.tensor([3.0, 1, 2])
+    ).isfinite().all(-1).tolist() == [False, True]
 
 
 # --- What they are made of --------------------------------------------------------------------------------------------
@@ -332,7 +440,9 @@ def test_parts(seed: int, d: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_is_left_of_opposite_vectors_may_be_noise(dtype: torch.dtype, device: str) -> None:
+def test_what_is_left_of_opposite_vectors_may_be_noise(
+    dtype: torch.dtype, device: str
+) -> None:
     """p + q is one rounding along p, nothing of it is a direction: the middle must still be orthogonal to p."""
     eps = torch.finfo(dtype).eps
     p = unit(normal(1000, 5, dtype=dtype, device=device))
@@ -351,7 +461,9 @@ def test_procrustes_is_scipys(n: int, d: int, device: str) -> None:
     expected, _ = scipy.linalg.orthogonal_procrustes(
         a.cpu().numpy(), b.cpu().numpy()
     )  # min ||a R - b||, R = T^T
-    torch.testing.assert_close(procrustes(a, b).cpu(), torch.tensor(expected.T), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        procrustes(a, b).cpu(), torch.tensor(expected.T), rtol=0, atol=1e-12
+    )
 
 
 def test_proper_procrustes_is_scipys_align_vectors(device: str) -> None:
@@ -359,17 +471,24 @@ def test_proper_procrustes_is_scipys_align_vectors(device: str) -> None:
     t = procrustes(a, b, proper=True)
     for one, x, y in zip(t.cpu(), a.cpu().numpy(), b.cpu().numpy(), strict=True):
         torch.testing.assert_close(
-            one, torch.tensor(Rotation.align_vectors(y, x)[0].as_matrix()), rtol=0, atol=1e-10
+            one,
+            torch.tensor(Rotation.align_vectors(y, x)[0].as_matrix()),
+            rtol=0,
+            atol=1e-10,
         )
     improper = torch.linalg.det(procrustes(a, b)) < 0
-    assert bool(improper.any()) and not bool(improper.all())  # both kinds were among them
+    assert bool(improper.any()) and not bool(
+        improper.all()
+    )  # both kinds were among them
 
 
 def test_proper_procrustes_against_every_angle() -> None:
     """In the plane all rotations can be tried, and all reflections."""
     a, b = normal(2, 200, 3, 2)
     angles = torch.linspace(0, 2 * math.pi, 2001, dtype=a.dtype)
-    turns = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=-1).view(-1, 2, 2)
+    turns = torch.stack(
+        [angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=-1
+    ).view(-1, 2, 2)
     flips = turns @ torch.diag(torch.tensor([1.0, -1.0], dtype=a.dtype))
 
     def loss(t: Tensor) -> Tensor:
@@ -377,9 +496,14 @@ def test_proper_procrustes_against_every_angle() -> None:
 
     best_turn = torch.stack([loss(t) for t in turns]).amin(0)
     best_flip = torch.stack([loss(t) for t in flips]).amin(0)
-    torch.testing.assert_close(loss(procrustes(a, b, proper=True)), best_turn, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(
-        loss(procrustes(a, b)), torch.minimum(best_turn, best_flip), rtol=1e-4, atol=1e-4
+        loss(procrustes(a, b, proper=True)), best_turn, rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(
+        loss(procrustes(a, b)),
+        torch.minimum(best_turn, best_flip),
+        rtol=1e-4,
+        atol=1e-4,
     )
     assert bool((loss(procrustes(a, b, proper=True)) <= best_turn + 1e-12).all())
 
@@ -391,7 +515,9 @@ def test_procrustes_finds_a_planted_map(seed: int, d: int) -> None:
     q = q * r.diagonal().sign()  # rotations and reflections, equally likely
     torch.testing.assert_close(procrustes(a, a @ q.mT), q, rtol=0, atol=1e-10)
     q[:, 0] *= torch.linalg.det(q).sign()
-    torch.testing.assert_close(procrustes(a, a @ q.mT, proper=True), q, rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        procrustes(a, a @ q.mT, proper=True), q, rtol=0, atol=1e-10
+    )
 
 
 @given(seeds, dims)
@@ -409,20 +535,30 @@ def test_nearest_orthogonal_is_the_polar_factor(seed: int, d: int) -> None:
     expected = torch.tensor(scipy.linalg.polar(m.numpy())[0])
     torch.testing.assert_close(nearest_orthogonal(m), expected, rtol=0, atol=1e-10)
     proper = nearest_orthogonal(m, proper=True)
-    torch.testing.assert_close(torch.linalg.det(proper), torch.ones_like(m[0, 0]), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        torch.linalg.det(proper), torch.ones_like(m[0, 0]), rtol=0, atol=1e-12
+    )
     others = torch.linalg.qr(normal(50, d, d, seed=seed + 1)).Q
     others[:, :, 0] *= torch.linalg.det(others).sign()[:, None]
-    assert float((proper - m).norm()) <= float((others - m).norm(dim=(-1, -2)).min()) + 1e-12
+    assert (
+        float((proper - m).norm())
+        <= float((others - m).norm(dim=(-1, -2)).min()) + 1e-12
+    )
 
 
 def test_nearest_orthogonal_by_hand() -> None:
     torch.testing.assert_close(
-        nearest_orthogonal(torch.diag(torch.tensor([3.0, -2]))), torch.diag(torch.tensor([1.0, -1]))
+        nearest_orthogonal(torch.diag(torch.tensor([3.0, -2]))),
+        torch.diag(torch.tensor([1.0, -1])),
     )
     nearest = nearest_orthogonal(torch.diag(torch.tensor([3.0, -2])), proper=True)
-    torch.testing.assert_close(nearest, torch.eye(2))  # the smaller singular value pays
+    torch.testing.assert_close(
+        nearest, torch.eye(2)
+    )  # the smaller singular value pays
     assert nearest_orthogonal(torch.tensor([[-0.5]])).item() == pytest.approx(-1)
-    assert nearest_orthogonal(torch.tensor([[-0.5]]), proper=True).item() == pytest.approx(1)
+    assert nearest_orthogonal(
+        torch.tensor([[-0.5]]), proper=True
+    ).item() == pytest.approx(1)
 
 
 def test_singular_matrices_still_give_orthogonal_ones(device: str) -> None:
@@ -437,7 +573,9 @@ def test_singular_matrices_still_give_orthogonal_ones(device: str) -> None:
 @pytest.mark.parametrize("proper", [False, True])
 def test_procrustes_gradients(proper: bool) -> None:
     a, b = normal(2, 3, 6, 3).requires_grad_().unbind()
-    assert torch.autograd.gradcheck(lambda a, b: procrustes(a, b, proper=proper), (a, b))
+    assert torch.autograd.gradcheck(
+        lambda a, b: procrustes(a, b, proper=proper), (a, b)
+    )
 
 
 @pytest.mark.parametrize("proper", [False, True])
@@ -447,7 +585,9 @@ def test_gradient_at_equal_singular_values(proper: bool) -> None:
     q[:, 0] *= torch.linalg.det(q).sign()
     for m in (q, torch.eye(4, dtype=q.dtype)):
         m.requires_grad_()
-        assert torch.autograd.gradcheck(lambda m: nearest_orthogonal(m, proper=proper), m)
+        assert torch.autograd.gradcheck(
+            lambda m: nearest_orthogonal(m, proper=proper), m
+        )
     u, _, vh = torch.linalg.svd(m)
     assert not bool(torch.autograd.grad((u @ vh)[0, 1], m)[0].isfinite().all())
 
@@ -455,13 +595,17 @@ def test_gradient_at_equal_singular_values(proper: bool) -> None:
 def test_gradient_at_a_singular_matrix_is_finite() -> None:
     m = torch.diag(torch.tensor([1.0, 0, 0], dtype=torch.float64)).requires_grad_()
     for proper in (False, True):
-        gradient = torch.autograd.grad(nearest_orthogonal(m, proper=proper).square().sum(), m)[0]
+        gradient = torch.autograd.grad(
+            nearest_orthogonal(m, proper=proper).square().sum(), m
+        )[0]
         assert bool(gradient.isfinite().all())
 
 
 def test_no_second_derivative_is_invented() -> None:
     m = normal(3, 3).requires_grad_()
-    first = torch.autograd.grad(nearest_orthogonal(m).pow(3).sum(), m, create_graph=True)[0]
+    first = torch.autograd.grad(
+        nearest_orthogonal(m).pow(3).sum(), m, create_graph=True
+    )[0]
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
 
@@ -470,12 +614,17 @@ def test_procrustes_shapes_and_dtypes(device: str) -> None:
     a, b = normal(2, 4, 1, 5, 3, dtype=torch.float32, device=device)
     assert procrustes(a, b[0]).shape == (4, 1, 3, 3)
     assert procrustes(a[:0], b[:1]).shape == (0, 1, 3, 3)
-    torch.testing.assert_close(procrustes(a.mT.contiguous().mT, b), procrustes(a, b))
+    torch.testing.assert_close(
+        procrustes(a.mT.contiguous().mT, b), procrustes(a, b)
+    )
     for dtype in (torch.float16, torch.bfloat16):
         t = procrustes(a.to(dtype), b.to(dtype))
         assert t.dtype == dtype
         torch.testing.assert_close(
-            t.float(), procrustes(a.to(dtype).float(), b.to(dtype).float()), rtol=0, atol=0.01
+            t.float(),
+            procrustes(a.to(dtype).float(), b.to(dtype).float()),
+            rtol=0,
+            atol=0.01,
         )
 
 
@@ -494,7 +643,9 @@ def test_bad_pairs_are_named() -> None:
     ):
         with pytest.raises(ValueError, match=r"a and b must be \(..., n, d\)"):
             procrustes(a, b)
-    with pytest.raises(ValueError, match="leading dimensions of a, b must broadcast"):
+    with pytest.raises(
+        ValueError, match="leading dimensions of a, b must broadcast"
+    ):
         procrustes(torch.ones(2, 4, 3), torch.ones(3, 4, 3))
     with pytest.raises(ValueError, match="products of a and b must be finite"):
         procrustes(good, good * math.nan)

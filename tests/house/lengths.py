@@ -26,7 +26,12 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def code_lines(source: str) -> set[int]:
     """The numbers of the lines that hold a token of code."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {n for t in tokens if t.type not in NOT_CODE for n in range(t.start[0], t.end[0] + 1)}
+    return {
+        n
+        for t in tokens
+        if t.type not in NOT_CODE
+        for n in range(t.start[0], t.end[0] + 1)
+    }
 
 
 def span(node: ast.stmt) -> set[int]:
@@ -39,7 +44,11 @@ def own_lines(function: Function) -> set[int]:
     lines = span(function)
     if ast.get_docstring(function):
         lines -= span(function.body[0])
-    inner = (node for node in ast.walk(function) if isinstance(node, Function) and node is not function)
+    inner = (
+        node
+        for node in ast.walk(function)
+        if isinstance(node, Function) and node is not function
+    )
     return lines.difference(*(span(node) for node in inner))
 
 
@@ -64,5 +73,7 @@ def summary(counts: list[int]) -> tuple[float, float]:
 if __name__ == "__main__":
     found = sorted(lengths(), reverse=True)
     middle, high = summary([count for count, _ in found])
-    print(f"{len(found)} functions: median {middle:g} lines, 90th percentile {high:g}")
+    print(
+        f"{len(found)} functions: median {middle:g} lines, 90th percentile {high:g}"
+    )
     print("\n".join(f"{count:4d}  {place}" for count, place in found[:15]))

@@ -14,7 +14,11 @@ from lbdl_book.notebooks import chapters
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[2]
-SERVANTS = {"core", "experiments", "notebook"}  # rooms of the library that are not parts of the book
+SERVANTS = {
+    "core",
+    "experiments",
+    "notebook",
+}  # rooms of the library that are not parts of the book
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,17 @@ class Topic:
     @cached_property
     def notebook(self) -> NotebookNode:
         """The chapter."""
-        return nbformat.read(ROOT / "book" / self.part / f"{self.name}.ipynb", as_version=4)
+        return nbformat.read(
+            ROOT / "book" / self.part / f"{self.name}.ipynb", as_version=4
+        )
 
     def cells(self, kind: str) -> list[NotebookNode]:
         """The cells of one kind, "code" or "markdown", that are not empty."""
-        return [cell for cell in self.notebook.cells if cell.cell_type == kind and cell.source.strip()]
+        return [
+            cell
+            for cell in self.notebook.cells
+            if cell.cell_type == kind and cell.source.strip()
+        ]
 
     @cached_property
     def code(self) -> str:
@@ -53,14 +63,22 @@ TOPICS = [Topic(path.parent.name, path.stem) for path in chapters(ROOT)]
 def source_files() -> list[Path]:
     """The topic modules: every file of the library that stands in a part."""
     return sorted(
-        path for path in (ROOT / "lbdl").glob("*/**/*.py") if path.parts[len(ROOT.parts) + 1] not in SERVANTS
+        path
+        for path in (ROOT / "lbdl").glob("*/**/*.py")
+        if path.parts[len(ROOT.parts) + 1] not in SERVANTS
     )
 
 
 def topic_modules() -> list[ModuleType]:
     """Topics that a reader imports: `lbdl.part.topic`, a file or a folder, adapters beside them included."""
-    found = {path.relative_to(ROOT).with_suffix("").parts[:3] for path in source_files()}
-    return [importlib.import_module(".".join(parts)) for parts in sorted(found) if parts[-1] != "__init__"]
+    found = {
+        path.relative_to(ROOT).with_suffix("").parts[:3] for path in source_files()
+    }
+    return [
+        importlib.import_module(".".join(parts))
+        for parts in sorted(found)
+        if parts[-1] != "__init__"
+    ]
 
 
 def public(module: ModuleType) -> Iterator[tuple[str, object]]:

@@ -30,7 +30,9 @@ FILES = {
 
 
 @pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Library]:
+def library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Library]:
     """A small library on disk; call the fixture to read it again after a change."""
     for name, text in FILES.items():
         file = tmp_path / "toybook" / name
@@ -53,11 +55,22 @@ def chapter(folder: Path, code: str, name: str = "chapter.ipynb") -> Path:
     [
         ("x = 1", set()),
         ("import toybook", {"toybook"}),
-        ("from toybook.part.other import thing", {"toybook", "toybook.part", "toybook.part.other"}),
-        ("from toybook.part import other", {"toybook", "toybook.part", "toybook.part.other"}),
+        (
+            "from toybook.part.other import thing",
+            {"toybook", "toybook.part", "toybook.part.other"},
+        ),
+        (
+            "from toybook.part import other",
+            {"toybook", "toybook.part", "toybook.part.other"},
+        ),
         (
             "%matplotlib inline\nimport toybook.part.plain as p",
-            {"toybook", "toybook.part", "toybook.part.plain", "toybook.part.deeper"},
+            {
+                "toybook",
+                "toybook.part",
+                "toybook.part.plain",
+                "toybook.part.deeper",
+            },
         ),
         (
             "from toybook.part import lazy",
@@ -65,7 +78,9 @@ def chapter(folder: Path, code: str, name: str = "chapter.ipynb") -> Path:
         ),
     ],
 )
-def test_a_chapter_depends_on_what_it_imports_directly_or_not(tmp_path, library, code, modules):
+def test_a_chapter_depends_on_what_it_imports_directly_or_not(
+    tmp_path, library, code, modules
+):
     assert chapter_modules(chapter(tmp_path, code), library()) == modules
 
 
@@ -82,7 +97,9 @@ def test_a_chapter_depends_on_what_it_imports_directly_or_not(tmp_path, library,
         ("../requirements.txt", True),
     ],
 )
-def test_only_a_change_that_can_matter_changes_the_fingerprint(tmp_path, library, changed, stale):
+def test_only_a_change_that_can_matter_changes_the_fingerprint(
+    tmp_path, library, changed, stale
+):
     path = chapter(tmp_path, "import toybook.part.plain\nimport toybook.tool")
     requirements = tmp_path / "requirements.txt"
     before = fingerprint(path, library(), requirements)
@@ -92,7 +109,9 @@ def test_only_a_change_that_can_matter_changes_the_fingerprint(tmp_path, library
     assert (fingerprint(path, library(), requirements) != before) is stale
 
 
-def test_the_settings_of_a_run_are_part_of_the_fingerprint(tmp_path, library, monkeypatch):
+def test_the_settings_of_a_run_are_part_of_the_fingerprint(
+    tmp_path, library, monkeypatch
+):
     path, requirements = chapter(tmp_path, "x = 1"), tmp_path / "requirements.txt"
     seen = {fingerprint(path, library(), requirements)}
     for name in ("LBDL_SEED", "LBDL_SCALE", "LBDL_DEVICE"):
@@ -106,7 +125,10 @@ def filled_cache(tmp_path, library, monkeypatch):
     """A cache that holds the results of two chapters, and a function that finds those still valid."""
     monkeypatch.setattr(execution, "Library", library)
     cache = get_cache(tmp_path / "cache")
-    codes = {"a.ipynb": "from toybook.part import plain", "b.ipynb": "from toybook.part import other"}
+    codes = {
+        "a.ipynb": "from toybook.part import plain",
+        "b.ipynb": "from toybook.part import other",
+    }
     paths = [chapter(tmp_path, code, name) for name, code in codes.items()]
     execution.forget_stale(cache, map(str, paths), tmp_path / "requirements.txt")
     for path in paths:
@@ -114,8 +136,12 @@ def filled_cache(tmp_path, library, monkeypatch):
         cache.cache_notebook_bundle(bundle, check_validity=False)
 
     def valid() -> list[str]:
-        execution.forget_stale(cache, [str(path) for path in paths], tmp_path / "requirements.txt")
-        return sorted(Path(record.uri).name for record in cache.list_cache_records())
+        execution.forget_stale(
+            cache, [str(path) for path in paths], tmp_path / "requirements.txt"
+        )
+        return sorted(
+            Path(record.uri).name for record in cache.list_cache_records()
+        )
 
     return cache, valid
 
@@ -126,7 +152,9 @@ def test_results_stay_while_nothing_changes(filled_cache):
     assert valid() == ["a.ipynb", "b.ipynb"]
 
 
-def test_a_change_in_a_module_drops_the_results_that_it_can_change(filled_cache, tmp_path):
+def test_a_change_in_a_module_drops_the_results_that_it_can_change(
+    filled_cache, tmp_path
+):
     _, valid = filled_cache
     (tmp_path / "toybook/part/deeper.py").write_text("x = 2")
     assert valid() == ["b.ipynb"]
@@ -138,10 +166,16 @@ def test_results_of_an_unknown_library_are_dropped(filled_cache):
     assert valid() == []
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text(path.read_text()[:40])])
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_text(path.read_text()[:40])]
+)
 def test_a_result_whose_writing_was_interrupted_is_dropped(filled_cache, damage):
     cache, valid = filled_cache
-    record = next(record for record in cache.list_cache_records() if record.uri.endswith("a.ipynb"))
+    record = next(
+        record
+        for record in cache.list_cache_records()
+        if record.uri.endswith("a.ipynb")
+    )
     damage(cache.path / "executed" / record.hashkey / "base.ipynb")
     assert valid() == ["b.ipynb"]
 
@@ -158,8 +192,13 @@ CHECK = '<div class="lbdl-check" id="check-{first}" data-proves="{proves}">✓ {
 
 def raw_check(claim: str, *proves: str) -> str:
     """A page's source for the output that `lbdl.notebook.check` leaves."""
-    links = ", ".join(f'<a class="lbdl-eq" href="#equation-{p}" data-eq="{p}">{p}</a>' for p in proves)
-    html = CHECK.format(first=proves[0], proves=" ".join(proves), claim=claim, links=links)
+    links = ", ".join(
+        f'<a class="lbdl-eq" href="#equation-{p}" data-eq="{p}">{p}</a>'
+        for p in proves
+    )
+    html = CHECK.format(
+        first=proves[0], proves=" ".join(proves), claim=claim, links=links
+    )
     return f"```{{raw}} html\n{html}\n```\n"
 
 
@@ -176,10 +215,19 @@ def build(folder: Path, pages: dict[str, str]) -> tuple[dict[str, str], str]:
     }
     with docutils_namespace():
         app = Sphinx(
-            folder, None, folder / "out", folder / "trees", "html", settings, status=None, warning=warnings
+            folder,
+            None,
+            folder / "out",
+            folder / "trees",
+            "html",
+            settings,
+            status=None,
+            warning=warnings,
         )
         app.build()
-    return {name: (folder / f"out/{name}.html").read_text() for name in pages}, warnings.getvalue()
+    return {
+        name: (folder / f"out/{name}.html").read_text() for name in pages
+    }, warnings.getvalue()
 
 
 @pytest.fixture
@@ -194,7 +242,9 @@ A = "# A\n$$ x = 1 $$ (eq-one)\n\n$$ y = 2 $$ (def-two)\n\n"
 
 
 def test_checks_and_equations_are_tied(tmp_path, environment):
-    b = "# B\n$$ z = 3 $$ (eq-three)\n\n" + raw_check("both & more hold", "eq-three", "eq-one")
+    b = "# B\n$$ z = 3 $$ (eq-three)\n\n" + raw_check(
+        "both & more hold", "eq-three", "eq-one"
+    )
     pages = {
         "index": INDEX,
         "a": A + raw_check("one holds", "eq-one") * 2,
@@ -203,13 +253,22 @@ def test_checks_and_equations_are_tied(tmp_path, environment):
     }
     html, warnings = build(tmp_path, pages)
     assert warnings == ""
-    assert "<strong>2 of 2</strong> equations checked; 1 definitions" in html["evidence"]
-    assert '<a href="b.html#check-eq-three">both &amp; more hold</a>' in html["evidence"]
+    assert (
+        "<strong>2 of 2</strong> equations checked; 1 definitions"
+        in html["evidence"]
+    )
+    assert (
+        '<a href="b.html#check-eq-three">both &amp; more hold</a>'
+        in html["evidence"]
+    )
     assert html["a"].count('id="check-eq-one"') == 1, "ids are unique"
     assert html["a"].count('id="equation-eq-one"') == 1
     assert 'id="check-eq-one-2"' in html["a"]
     assert 'href="#check-eq-one" aria-label="checked: one holds"' in html["a"]
-    assert '<a class="lbdl-eq" href="a.html#equation-eq-one" aria-label="equation 1">(1)</a>' in html["b"]
+    assert (
+        '<a class="lbdl-eq" href="a.html#equation-eq-one" aria-label="equation 1">(1)</a>'
+        in html["b"]
+    )
 
 
 def test_gaps_are_warnings(tmp_path, environment):
@@ -226,10 +285,17 @@ def test_gaps_are_warnings(tmp_path, environment):
 
 
 def test_a_page_that_changes_is_counted_again(tmp_path, environment):
-    pages = {"index": INDEX, "a": A, "b": "# B\n", "evidence": "# Evidence\n```{evidence}\n```"}
+    pages = {
+        "index": INDEX,
+        "a": A,
+        "b": "# B\n",
+        "evidence": "# Evidence\n```{evidence}\n```",
+    }
     html, _ = build(tmp_path, pages)
     assert "<strong>0 of 1</strong>" in html["evidence"]
-    html, warnings = build(tmp_path, pages | {"b": "# B\n" + raw_check("one holds", "eq-one")})
+    html, warnings = build(
+        tmp_path, pages | {"b": "# B\n" + raw_check("one holds", "eq-one")}
+    )
     assert "<strong>1 of 1</strong>" in html["evidence"]
     assert "lbdl-proven" in html["a"]
     assert warnings == ""

@@ -29,20 +29,31 @@ def stands(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=str)
-@pytest.mark.parametrize("place", ["lbdl/{part}/{name}", "tests/{part}/test_{name}", "bench/{part}/{name}"])
+@pytest.mark.parametrize(
+    "place",
+    ["lbdl/{part}/{name}", "tests/{part}/test_{name}", "bench/{part}/{name}"],
+)
 def test_a_chapter_has_its_module_its_test_and_its_race(topic: Topic, place: str):
     assert stands(ROOT / place.format(part=topic.part, name=topic.name))
 
 
 def test_every_notebook_of_a_part_is_in_the_table_of_contents():
-    written = {(path.parent.name, path.stem) for path in (ROOT / "book").glob("[a-z]*/*.ipynb")}
+    written = {
+        (path.parent.name, path.stem)
+        for path in (ROOT / "book").glob("[a-z]*/*.ipynb")
+    }
     assert written == {(topic.part, topic.name) for topic in TOPICS}
 
 
 def test_the_import_contracts_cover_every_part():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
+        "importlinter"
+    ]["contracts"]
     topics, core, notebook, cycles = contracts
-    parts = {f"lbdl.{path.relative_to(ROOT / 'lbdl').parts[0]}" for path in source_files()}
+    parts = {
+        f"lbdl.{path.relative_to(ROOT / 'lbdl').parts[0]}"
+        for path in source_files()
+    }
     assert parts <= set(topics["source_modules"])
     assert parts <= set(core["forbidden_modules"])
     assert parts <= set(notebook["forbidden_modules"])
@@ -52,15 +63,30 @@ def test_the_import_contracts_cover_every_part():
 def outside_imports(path: Path) -> set[str]:
     """Top-level packages that a file imports, relative imports left out."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    names = [
+        alias.name
+        for node in nodes
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    ]
+    names += [
+        node.module or ""
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and not node.level
+    ]
     return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", source_files(), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_a_topic_imports_torch_and_the_standard_library_only(path: Path):
-    adapters = {"numpy", "scipy", "sklearn"} if path.stem.endswith("_sklearn") else set()
-    assert outside_imports(path) <= {"torch", "lbdl"} | adapters | set(sys.stdlib_module_names)
+    adapters = (
+        {"numpy", "scipy", "sklearn"} if path.stem.endswith("_sklearn") else set()
+    )
+    assert outside_imports(path) <= {"torch", "lbdl"} | adapters | set(
+        sys.stdlib_module_names
+    )
 
 
 def test_importing_lbdl_costs_torch_and_nothing_more():

@@ -8,7 +8,9 @@ from nbformat import NotebookNode
 
 from .plan import TOPICS, Topic
 
-LABEL = re.compile(r"^\$\$ *\(([\w-]+)\)|^:label: *((?:eq|def)-[\w-]+)", re.MULTILINE)
+LABEL = re.compile(
+    r"^\$\$ *\(([\w-]+)\)|^:label: *((?:eq|def)-[\w-]+)", re.MULTILINE
+)
 PROVES = re.compile(r"proves\s*=\s*(\[[^\]]*\]|\([^)]*\)|\"[^\"]*\"|'[^']*')")
 PICTURES = {"image/png", "image/svg+xml", "image/jpeg"}
 
@@ -22,7 +24,11 @@ def labels(topic: Topic) -> list[str]:
 
 def proven(topic: Topic) -> set[str]:
     """The labels that the chapter's checks name."""
-    return {label for named in PROVES.findall(topic.code) for label in re.findall(r"[\w-]+", named)}
+    return {
+        label
+        for named in PROVES.findall(topic.code)
+        for label in re.findall(r"[\w-]+", named)
+    }
 
 
 def has_picture(cell: NotebookNode) -> bool:
@@ -34,7 +40,10 @@ def block_labels(topic: Topic, kind: str) -> list[str]:
     """The labels of exercises, or the labels that solutions answer."""
     if kind == "solution":
         return re.findall(r"\{solution(?:-start)?\} *([\w-]+)", topic.prose)
-    return re.findall(r"\{exercise(?:-start)?\}[^\n]*\n(?:[:\w -]*\n)*?:label: *([\w-]+)", topic.prose)
+    return re.findall(
+        r"\{exercise(?:-start)?\}[^\n]*\n(?:[:\w -]*\n)*?:label: *([\w-]+)",
+        topic.prose,
+    )
 
 
 @each_topic
@@ -45,7 +54,10 @@ def test_it_has_a_slider(topic: Topic):
 
 @each_topic
 def test_it_has_three_exercises_each_with_a_solution(topic: Topic):
-    exercises, solutions = block_labels(topic, "exercise"), block_labels(topic, "solution")
+    exercises, solutions = (
+        block_labels(topic, "exercise"),
+        block_labels(topic, "solution"),
+    )
     assert len(exercises) >= 3
     assert sorted(exercises) == sorted(solutions)
 
@@ -55,7 +67,9 @@ def test_the_code_of_solutions_is_executed(topic: Topic):
     inside, executed = False, 0
     for cell in topic.notebook.cells:
         if cell.cell_type == "markdown":
-            inside = (inside and "{solution-end}" not in cell.source) or "{solution-start}" in cell.source
+            inside = (
+                inside and "{solution-end}" not in cell.source
+            ) or "{solution-start}" in cell.source
         elif inside and cell.source.strip():
             assert cell.execution_count
             executed += 1
@@ -65,16 +79,26 @@ def test_the_code_of_solutions_is_executed(topic: Topic):
 @each_topic
 def test_every_picture_has_an_alt_text(topic: Topic):
     for cell in topic.cells("code"):
-        assert cell.source.count("alt=") >= cell.source.count("explore("), cell.source
+        assert cell.source.count("alt=") >= cell.source.count("explore("), (
+            cell.source
+        )
         if has_picture(cell):
-            assert cell.metadata.get("mystnb", {}).get("image", {}).get("alt"), cell.source
+            assert cell.metadata.get("mystnb", {}).get("image", {}).get("alt"), (
+                cell.source
+            )
 
 
 @each_topic
 def test_every_figure_has_a_caption(topic: Topic):
-    pictures = [cell for cell in topic.cells("code") if has_picture(cell) and "explore(" not in cell.source]
+    pictures = [
+        cell
+        for cell in topic.cells("code")
+        if has_picture(cell) and "explore(" not in cell.source
+    ]
     assert [
-        c.source for c in pictures if not c.metadata.get("mystnb", {}).get("figure", {}).get("caption")
+        c.source
+        for c in pictures
+        if not c.metadata.get("mystnb", {}).get("figure", {}).get("caption")
     ] == []
 
 
@@ -91,7 +115,9 @@ def test_every_claim_has_a_check_and_every_check_a_claim(topic: Topic):
 
 @each_topic
 def test_labels_are_unique_in_the_book(topic: Topic):
-    others = {label for other in TOPICS if other != topic for label in labels(other)}
+    others = {
+        label for other in TOPICS if other != topic for label in labels(other)
+    }
     assert set(labels(topic)) & others == set()
 
 
@@ -100,11 +126,21 @@ def test_its_outputs_are_real_and_normalised(topic: Topic):
     counts = [cell.execution_count for cell in topic.cells("code")]
     assert counts == list(range(1, len(counts) + 1)), "run `make notebooks`"
     assert topic.notebook.metadata == METADATA
-    assert not any("execution" in cell.metadata for cell in topic.notebook.cells), "time stamps"
-    assert not any(output.output_type == "error" for cell in topic.cells("code") for output in cell.outputs)
+    assert not any("execution" in cell.metadata for cell in topic.notebook.cells), (
+        "time stamps"
+    )
+    assert not any(
+        output.output_type == "error"
+        for cell in topic.cells("code")
+        for output in cell.outputs
+    )
 
 
 @each_topic
 def test_no_number_hides_from_nbval(topic: Topic):
-    tags = {tag for cell in topic.notebook.cells for tag in cell.metadata.get("tags", [])}
+    tags = {
+        tag
+        for cell in topic.notebook.cells
+        for tag in cell.metadata.get("tags", [])
+    }
     assert not {tag for tag in tags if "nbval" in tag.lower()}

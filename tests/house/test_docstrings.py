@@ -9,22 +9,29 @@ from .plan import TOPICS, Topic, imports, public, topic_modules
 
 MODULES = topic_modules()
 PUBLIC = dict(pair for module in MODULES for pair in public(module))
-FUNCTIONS = {name: thing for name, thing in PUBLIC.items() if inspect.isfunction(thing)}
+FUNCTIONS = {
+    name: thing for name, thing in PUBLIC.items() if inspect.isfunction(thing)
+}
 
 SHAPE = re.compile(
-    r"\((\.\.\.|[A-Za-z0-9_+*/ -]+)(, ?[^()]*)?\)|\bshapes?\b|\bscalar|\bnumber|\belement", re.IGNORECASE
+    r"\((\.\.\.|[A-Za-z0-9_+*/ -]+)(, ?[^()]*)?\)|\bshapes?\b|\bscalar|\bnumber|\belement",
+    re.IGNORECASE,
 )
 
 
 def tensors_of(function: object) -> list[str]:
     """The names of parameters that are annotated as tensors, and "return" where one comes back."""
-    annotations = {name: str(kind) for name, kind in inspect.get_annotations(function).items()}  # type: ignore[arg-type]
+    annotations = {
+        name: str(kind) for name, kind in inspect.get_annotations(function).items()
+    }  # type: ignore[arg-type]
     return [name for name, kind in annotations.items() if "Tensor" in kind]
 
 
 def section(docstring: str, title: str) -> str:
     """The indented lines below `title`."""
-    found = re.search(rf"^{title}:(.*?)(?=^\S|\Z)", docstring, re.DOTALL | re.MULTILINE)
+    found = re.search(
+        rf"^{title}:(.*?)(?=^\S|\Z)", docstring, re.DOTALL | re.MULTILINE
+    )
     return found[1] if found else ""
 
 
@@ -41,7 +48,9 @@ def test_a_function_documents_arguments_result_and_source(name: str):
     assert section(docstring, "Returns").strip(), "Returns"
     assert section(docstring, "Source").strip(), "Source"
     missing = [
-        p for p in parameters if not re.search(rf"(?<![\w.]){re.escape(p)}\b", section(docstring, "Args"))
+        p
+        for p in parameters
+        if not re.search(rf"(?<![\w.]){re.escape(p)}\b", section(docstring, "Args"))
     ]
     assert not missing, "Args"
 
@@ -65,6 +74,12 @@ def test_a_class_documents_its_arguments_and_its_source(name: str):
 
 @pytest.mark.parametrize("topic", TOPICS, ids=str)
 def test_a_chapter_uses_public_names_only(topic: Topic):
-    offered = {module.__name__: set(getattr(module, "__all__", ())) for module in MODULES}
-    used = [(module, name) for module, name in imports(topic.code) if module in offered]
-    assert [f"{module}.{name}" for module, name in used if name not in offered[module]] == []
+    offered = {
+        module.__name__: set(getattr(module, "__all__", ())) for module in MODULES
+    }
+    used = [
+        (module, name) for module, name in imports(topic.code) if module in offered
+    ]
+    assert [
+        f"{module}.{name}" for module, name in used if name not in offered[module]
+    ] == []

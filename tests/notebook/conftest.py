@@ -12,5 +12,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     bundles: list[dict[str, Any]] = []
     for name in ("explore", "check", "show", "quiz"):
         module = importlib.import_module(f"lbdl.notebook.{name}")
-        monkeypatch.setattr(module, "display", lambda bundle, raw, **more: bundles.append(bundle | more))
+        monkeypatch.setattr(
+            module,
+            "display",
+            lambda bundle, raw, **more: bundles.append(bundle | more),
+        )
     return bundles

@@ -11,9 +11,16 @@ def test_the_line_is_stable_and_names_the_equation(shown):
     check("two is two", 2, 2, proves="eq-two")
     check("no label", True)
     check("both", torch.ones(3), 1.0, proves=["eq-a", "eq-b"])
-    assert [b["text/plain"] for b in shown] == ["✓ two is two — eq-two", "✓ no label", "✓ both — eq-a, eq-b"]
+    assert [b["text/plain"] for b in shown] == [
+        "✓ two is two — eq-two",
+        "✓ no label",
+        "✓ both — eq-a, eq-b",
+    ]
     assert 'data-proves="eq-a eq-b"' in shown[2]["text/html"]
-    assert '<a class="lbdl-eq" href="#equation-eq-two" data-eq="eq-two">' in shown[0]["text/html"]
+    assert (
+        '<a class="lbdl-eq" href="#equation-eq-two" data-eq="eq-two">'
+        in shown[0]["text/html"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +52,8 @@ def test_tolerances_are_those_asked_for(shown):
 
 def test_the_first_difference_is_pointed_at():
     with pytest.raises(
-        CheckFailed, match=r"first differs at \(1, 0\): 3.0 against 9.0\n1 of 4 values differ"
+        CheckFailed,
+        match=r"first differs at \(1, 0\): 3.0 against 9.0\n1 of 4 values differ",
     ):
         check("a matrix", [[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [9.0, 4.0]])
 

@@ -28,7 +28,9 @@ def test_the_page_carries_every_state(shown, monkeypatch):
     assert bundle["text/plain"] == LINE
     html = bundle["text/html"]
     assert 'data-states="8"' in html and "a line &amp; its end" in html
-    setup = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
+    setup = json.loads(
+        re.search(r'<script type="application/json">(.*?)</script>', html)[1]
+    )
     assert [c["name"] for c in setup["controls"]] == ["lr", "kind"]
     assert not re.search(r"""(src|href)=["']?https?:|url\(["']?https?:""", html), (
         "a page asks no network for anything"
@@ -39,9 +41,14 @@ def test_a_still_notebook_shows_a_picture_and_a_sentence(shown, monkeypatch):
     monkeypatch.setenv("LBDL_EXPLORE", "still")
     explore(draw, alt="a line", **CONTROLS)
     picture, hint = shown
-    assert picture["text/plain"] == LINE and picture["image/png"].startswith(b"\x89PNG")
+    assert picture["text/plain"] == LINE and picture["image/png"].startswith(
+        b"\x89PNG"
+    )
     assert picture["metadata"] == {"image/png": {"alt": "a line"}}
-    assert hint["text/markdown"] == "*The picture for lr = 0.1, kind = a. Run this cell to move the sliders.*"
+    assert (
+        hint["text/markdown"]
+        == "*The picture for lr = 0.1, kind = a. Run this cell to move the sliders.*"
+    )
 
 
 def test_plain_text_without_a_kernel(capsys, monkeypatch):
@@ -51,7 +58,9 @@ def test_plain_text_without_a_kernel(capsys, monkeypatch):
 
 
 def test_too_many_states_are_counted():
-    with pytest.raises(ValueError, match=r"21 x 30 = 630 states, more than its budget of 500"):
+    with pytest.raises(
+        ValueError, match=r"21 x 30 = 630 states, more than its budget of 500"
+    ):
         explore(draw, alt="a", lr=Slider(0, 1), kind=Slider(0, 1, steps=30))
 
 
@@ -68,7 +77,9 @@ def test_bad_calls_are_named(monkeypatch):
 
 
 def png_of(widget):
-    return base64.b64decode(re.search(r"base64,([^\"]+)", widget.children[0].value)[1])
+    return base64.b64decode(
+        re.search(r"base64,([^\"]+)", widget.children[0].value)[1]
+    )
 
 
 def test_a_live_slider_redraws_and_says_what_it_shows():
@@ -76,7 +87,10 @@ def test_a_live_slider_redraws_and_says_what_it_shows():
     before = png_of(widget)
     widget.children[2].value = 1.2
     assert png_of(widget) != before
-    assert "a at 1.2" in widget.children[1].value and "A caption." in widget.children[1].value
+    assert (
+        "a at 1.2" in widget.children[1].value
+        and "A caption." in widget.children[1].value
+    )
     assert 'alt="a line"' in widget.children[0].value
 
 
@@ -86,12 +100,20 @@ def test_an_error_is_shown_and_the_sliders_stay_alive():
             raise RuntimeError("<b>lost</b> my way")
         return draw(lr)
 
-    widget = live.widget(Renderer(fragile), {"lr": Slider(0, 2, at=0, steps=3)}, "a line")
+    widget = live.widget(
+        Renderer(fragile), {"lr": Slider(0, 2, at=0, steps=3)}, "a line"
+    )
     slider = widget.children[2]
     slider.value = 1
-    assert "RuntimeError" in widget.children[1].value and "&lt;b&gt;lost" in widget.children[1].value
+    assert (
+        "RuntimeError" in widget.children[1].value
+        and "&lt;b&gt;lost" in widget.children[1].value
+    )
     slider.value = 2
-    assert "RuntimeError" not in widget.children[1].value and "a at 2" in widget.children[1].value
+    assert (
+        "RuntimeError" not in widget.children[1].value
+        and "a at 2" in widget.children[1].value
+    )
 
 
 def test_of_a_burst_only_the_newest_value_is_drawn():
@@ -102,7 +124,9 @@ def test_of_a_burst_only_the_newest_value_is_drawn():
         return draw(lr)
 
     async def drag():
-        widget = live.widget(Renderer(slow), {"lr": Slider(0, 1, at=0, steps=11)}, "a line")
+        widget = live.widget(
+            Renderer(slow), {"lr": Slider(0, 1, at=0, steps=11)}, "a line"
+        )
         drawn.clear()
         for value in CONTROLS_VALUES:
             widget.children[2].value = value

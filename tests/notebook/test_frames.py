@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from lbdl.notebook import figure
 from lbdl.notebook.frames import Renderer, apply, edits, pack, tokens
 
-texts = st.lists(st.sampled_from(["<a>", "<b/>", "<c>", "</a>", "<d x='1'>"]), max_size=12)
+texts = st.lists(
+    st.sampled_from(["<a>", "<b/>", "<c>", "</a>", "<d x='1'>"]), max_size=12
+)
 
 
 def draw(lr: float, panels: int = 2):
@@ -35,14 +37,21 @@ def test_compact_svg_is_still_svg_and_shows_the_same_tags():
     picture, _ = Renderer(draw).render({"lr": 0.5}, "svg")
     small = tokens(picture.decode())
     tags = [element.tag for element in xml.fromstring("".join(small)).iter()]
-    whole = [element.tag for element in xml.fromstring(picture).iter() if "metadata" not in str(element.tag)]
+    whole = [
+        element.tag
+        for element in xml.fromstring(picture).iter()
+        if "metadata" not in str(element.tag)
+    ]
     assert [t for t in whole if t in tags] == tags
     assert len("".join(small)) < 0.85 * len(picture)
 
 
 def test_only_names_that_are_referred_to_stay():
     small = "".join(Renderer(draw).svg({"lr": 0.5})[0])
-    names, used = re.findall(r' id="([^"]*)"', small), set(re.findall(r"#([\w.-]+)", small))
+    names, used = (
+        re.findall(r' id="([^"]*)"', small),
+        set(re.findall(r"#([\w.-]+)", small)),
+    )
     assert len(names) == len(set(names)) and set(names) <= used
     links = re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', small)
     assert {a or b for a, b in links} == set(names), "every link finds its target"
@@ -51,10 +60,12 @@ def test_only_names_that_are_referred_to_stay():
 def test_coordinates_move_by_less_than_a_tenth_of_a_point():
     picture, _ = Renderer(draw).render({"lr": 0.5}, "svg")
     numbers = [
-        re.findall(r"-?\d+\.?\d*", d) for d in re.findall(r' d="([^"]*)"', " ".join(picture.decode().split()))
+        re.findall(r"-?\d+\.?\d*", d)
+        for d in re.findall(r' d="([^"]*)"', " ".join(picture.decode().split()))
     ]
     small = [
-        re.findall(r"-?\d+\.?\d*", d) for d in re.findall(r' d="([^"]*)"', "".join(tokens(picture.decode())))
+        re.findall(r"-?\d+\.?\d*", d)
+        for d in re.findall(r' d="([^"]*)"', "".join(tokens(picture.decode())))
     ]
     worst = max(
         abs(float(a) - float(b))
@@ -71,17 +82,29 @@ def test_the_same_state_gives_the_same_text():
 
 def test_axes_stand_still_while_labels_grow():
     renderer = Renderer(draw)
-    boxes = [renderer.figure({"lr": lr})[0].axes[0].get_position().bounds for lr in (0.1, 5.0)]
+    boxes = [
+        renderer.figure({"lr": lr})[0].axes[0].get_position().bounds
+        for lr in (0.1, 5.0)
+    ]
     assert boxes[0] == boxes[1]
 
 
 def test_packed_states_unpack_to_every_frame():
     renderer = Renderer(draw)
-    frames = [renderer.svg({"lr": lr, "panels": panels}) for panels in (2, 1) for lr in (0.1, 0.5, 0.9)]
+    frames = [
+        renderer.svg({"lr": lr, "panels": panels})
+        for panels in (2, 1)
+        for lr in (0.1, 0.5, 0.9)
+    ]
     data = json.loads(zlib.decompress(base64.b64decode(pack(frames, start=1))))
-    assert data["base"] == frames[1][0] and data["sentences"] == [s for _, s in frames]
+    assert data["base"] == frames[1][0] and data["sentences"] == [
+        s for _, s in frames
+    ]
     for flat, (frame, _) in zip(data["frames"], frames, strict=True):
-        changes = [(i, count, [data["runs"][run]]) for i, count, run in zip(*[iter(flat)] * 3, strict=True)]
+        changes = [
+            (i, count, [data["runs"][run]])
+            for i, count, run in zip(*[iter(flat)] * 3, strict=True)
+        ]
         assert "".join(apply(data["base"], changes)) == "".join(frame)
 
 

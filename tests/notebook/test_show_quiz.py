@@ -34,15 +34,24 @@ def test_quiz_is_stable_and_hides_mathjax_from_the_script(shown):
     assert first == second
     assert shown[0]["text/plain"] == "quiz: Is 1 < 2?"
     assert "((MathJax) =>" in first and "Is 1 &lt; 2?" in first
-    assert first.count('"correct": true') == 1 and first.count('"correct": false') == 2
+    assert (
+        first.count('"correct": true') == 1 and first.count('"correct": false') == 2
+    )
 
 
 def test_quiz_hides_the_right_answer_among_the_wrong(shown):
     places = []
     for word in ("oak", "elm", "ash", "fir", "yew", "box"):
-        quiz(Question("Which?", right=word, wrong=["one", "two", "three"], why="So."))
+        quiz(
+            Question("Which?", right=word, wrong=["one", "two", "three"], why="So.")
+        )
         places.append(
-            [c == "true" for c in re.findall(r'"correct": (true|false)', shown[-1]["text/html"])].index(True)
+            [
+                c == "true"
+                for c in re.findall(
+                    r'"correct": (true|false)', shown[-1]["text/html"]
+                )
+            ].index(True)
         )
     assert len(set(places)) > 1
 

@@ -19,14 +19,18 @@ numbers = st.floats(1e-3, 1e3)
     log=st.booleans(),
     where=st.floats(0, 1),
 )
-def test_start_value_is_met_exactly_and_values_stay_inside(low, factor, steps, log, where):
+def test_start_value_is_met_exactly_and_values_stay_inside(
+    low, factor, steps, log, where
+):
     high = low * factor
     at = min(max(low + where * (high - low), low), high)
     slider = Slider(low, high, at=at, steps=steps, log=log)
     assert slider.values[slider.start] == at
     assert len(slider.values) <= max(steps, 3)
     assert slider.values[0] == low and slider.values[-1] == high
-    assert all(a < b for a, b in zip(slider.values, slider.values[1:], strict=False))
+    assert all(
+        a < b for a, b in zip(slider.values, slider.values[1:], strict=False)
+    )
 
 
 def test_values_are_what_the_reader_sees():
@@ -38,7 +42,16 @@ def test_values_are_what_the_reader_sees():
 
 
 def test_whole_numbers_do_not_repeat():
-    assert Slider(1, 8, steps=30, log=True, integer=True).values == (1, 2, 3, 4, 5, 6, 7, 8)
+    assert Slider(1, 8, steps=30, log=True, integer=True).values == (
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+    )
 
 
 def test_zero_is_zero():
@@ -69,7 +82,10 @@ def test_choice_needs_different_options(options):
 
 
 def test_grid_has_the_last_control_moving_fastest():
-    controls = {"lr": Slider(0.01, 1.2, steps=3, at=1.2), "kind": Choice("gd", "adam", at="adam")}
+    controls = {
+        "lr": Slider(0.01, 1.2, steps=3, at=1.2),
+        "kind": Choice("gd", "adam", at="adam"),
+    }
     grid = list(states(controls))
     assert len(grid) == 6 and [g["kind"] for g in grid[:2]] == ["gd", "adam"]
     assert start_state(controls) == {"lr": 1.2, "kind": "adam"}

@@ -13,7 +13,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
         part.install(app)
     app.connect("builder-inited", drop_backlinks)
     app.connect("html-page-context", unlist_citations)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }
 
 
 def drop_backlinks(app: Sphinx) -> None:
@@ -22,7 +27,11 @@ def drop_backlinks(app: Sphinx) -> None:
 
 
 def unlist_citations(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: object,
 ) -> None:
     """docutils calls a bibliography a list and its entries something else; a screen reader needs both or neither."""
     if "body" in context:

@@ -15,7 +15,10 @@ from lbdl.experiments.gradient_descent import LEVELS
 COVER = Path(__file__).parents[2] / "_static" / "cover.png"
 ENLARGEMENT = 2  # which of the recorded windows
 COLOURS = ListedColormap(
-    [*plt.cm.PuBu_r(torch.linspace(0, 0.9, 128)), *plt.cm.OrRd(torch.linspace(0.1, 1, 128))]
+    [
+        *plt.cm.PuBu_r(torch.linspace(0, 0.9, 128)),
+        *plt.cm.OrRd(torch.linspace(0.1, 1, 128)),
+    ]
 )
 
 
@@ -24,7 +27,9 @@ def main() -> None:
     picture = load_result("trainability")["pictures"][ENLARGEMENT]
     rows = len(picture) // 6
     wide = picture[rows:-rows].repeat_interleave(2, 0).repeat_interleave(2, 1)
-    plt.imsave(COVER, wide.numpy(), cmap=COLOURS, vmin=0, vmax=LEVELS - 1, origin="lower")
+    plt.imsave(
+        COVER, wide.numpy(), cmap=COLOURS, vmin=0, vmax=LEVELS - 1, origin="lower"
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ logger = logging.getLogger(__name__)
 
 CLAIM, DEFINITION = "eq-", "def-"
 CHECK_CLASS, REFERENCE_CLASS = "lbdl-check", "lbdl-eq"
-REFERENCE = re.compile(rf'<a\b[^>]*\bclass="{REFERENCE_CLASS}"[^>]*>.*?</a>', re.DOTALL)
+REFERENCE = re.compile(
+    rf'<a\b[^>]*\bclass="{REFERENCE_CLASS}"[^>]*>.*?</a>', re.DOTALL
+)
 LABEL = re.compile(r'\bdata-eq="([^"]+)"')
 
 
@@ -50,10 +52,17 @@ class Equation(NamedTuple):
 def read_check(element: Tag, docname: str) -> Check:
     """The check in a piece of HTML; its claim is the text without the mark and the references."""
     words = [
-        str(text) for text in element.find_all(string=True) if not text.find_parent(class_=REFERENCE_CLASS)
+        str(text)
+        for text in element.find_all(string=True)
+        if not text.find_parent(class_=REFERENCE_CLASS)
     ]
     claim = " ".join("".join(words).split()).removeprefix("✓").strip(" —,")
-    return Check(docname, str(element["id"]), claim, tuple(str(element.get("data-proves", "")).split()))
+    return Check(
+        docname,
+        str(element["id"]),
+        claim,
+        tuple(str(element.get("data-proves", "")).split()),
+    )
 
 
 def install(app: Sphinx) -> None:
@@ -61,7 +70,10 @@ def install(app: Sphinx) -> None:
     app.add_directive("evidence", EvidenceDirective)
     app.add_node(EvidencePlace)
     app.connect("doctree-read", collect)
-    app.connect("env-purge-doc", lambda app, env, docname: [part.pop(docname, None) for part in stores(env)])
+    app.connect(
+        "env-purge-doc",
+        lambda app, env, docname: [part.pop(docname, None) for part in stores(env)],
+    )
     app.connect("env-merge-info", merge)
     app.connect("env-updated", pages_to_rewrite)
     app.connect("env-check-consistency", warn_of_gaps)
@@ -89,7 +101,9 @@ def stores(env: BuildEnvironment) -> tuple[dict, dict]:
 def collect(app: Sphinx, doctree: nodes.document) -> None:
     """Read the checks and the labelled equations of a page."""
     docname = app.env.docname
-    blocks = [node for node in doctree.findall(nodes.math_block) if node.get("label")]
+    blocks = [
+        node for node in doctree.findall(nodes.math_block) if node.get("label")
+    ]
     equations = [Equation(docname, node["label"], node.astext()) for node in blocks]
     checks = [read_check(element, docname) for element in anchored_checks(doctree)]
     for store, found in zip(stores(app.env), (checks, equations), strict=True):
@@ -112,20 +126,33 @@ def anchored_checks(doctree: nodes.document) -> Iterator[Tag]:
         raw.replace_self(html_node(str(html)))
 
 
-def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: BuildEnvironment) -> None:
+def merge(
+    app: Sphinx,
+    env: BuildEnvironment,
+    docnames: Iterable[str],
+    other: BuildEnvironment,
+) -> None:
     """Take over what a parallel reader collected."""
     for mine, theirs in zip(stores(env), stores(other), strict=True):
-        mine.update({docname: theirs[docname] for docname in docnames if docname in theirs})
+        mine.update(
+            {docname: theirs[docname] for docname in docnames if docname in theirs}
+        )
 
 
 def pages_to_rewrite(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Pages that show numbers or marks that another page may have changed."""
-    return sorted({*checks_of(env), *equations_of(env), *evidence_pages(env)} & env.found_docs)
+    return sorted(
+        {*checks_of(env), *equations_of(env), *evidence_pages(env)} & env.found_docs
+    )
 
 
 def evidence_pages(env: BuildEnvironment) -> list[str]:
     """Pages that hold the `{evidence}` directive."""
-    return [docname for docname, metadata in env.metadata.items() if "lbdl_evidence" in metadata]
+    return [
+        docname
+        for docname, metadata in env.metadata.items()
+        if "lbdl_evidence" in metadata
+    ]
 
 
 def proofs(env: BuildEnvironment) -> dict[str, list[Check]]:
@@ -140,13 +167,27 @@ def proofs(env: BuildEnvironment) -> dict[str, list[Check]]:
 def warn_of_gaps(app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of each claim without a check, and of each check that names no equation of the book."""
     proven = proofs(env)
-    known = {equation.label: equation for page in equations_of(env).values() for equation in page}
+    known = {
+        equation.label: equation
+        for page in equations_of(env).values()
+        for equation in page
+    }
     for label, equation in known.items():
         if label.startswith(CLAIM) and label not in proven:
-            logger.warning("equation %s has no check", label, location=equation.docname, type="lbdl")
+            logger.warning(
+                "equation %s has no check",
+                label,
+                location=equation.docname,
+                type="lbdl",
+            )
     for label, checks in proven.items():
         if label not in known:
-            logger.warning("check of an unknown equation: %s", label, location=checks[0].docname, type="lbdl")
+            logger.warning(
+                "check of an unknown equation: %s",
+                label,
+                location=checks[0].docname,
+                type="lbdl",
+            )
 
 
 # ---------------------------------------------------------------- rendering
@@ -168,15 +209,23 @@ def render(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Fill in what only the whole book knows."""
     for raw in list(doctree.findall(nodes.raw)):
         if REFERENCE_CLASS in raw.astext():
-            raw.replace_self(html_node(number_references(app, docname, raw.astext())))
+            raw.replace_self(
+                html_node(number_references(app, docname, raw.astext()))
+            )
     proven = proofs(app.env)
     for block in list(doctree.findall(nodes.math_block)):
         if block.get("label") in proven:
             whole = marked(app, docname, block, proven[block["label"]])
-            block.parent.replace(block, whole)  # not `replace_self`, which would copy the id
+            block.parent.replace(
+                block, whole
+            )  # not `replace_self`, which would copy the id
     for place in list(doctree.findall(EvidencePlace)):
-        app.env.get_domain("math").data["has_equations"][docname] = True  # so that MathJax is loaded
-        place.replace_self(html_node("\n".join(evidence_html(app, docname, proven))))
+        app.env.get_domain("math").data["has_equations"][docname] = (
+            True  # so that MathJax is loaded
+        )
+        place.replace_self(
+            html_node("\n".join(evidence_html(app, docname, proven)))
+        )
 
 
 def html_node(html: str) -> nodes.raw:
@@ -186,7 +235,9 @@ def html_node(html: str) -> nodes.raw:
 
 def address(app: Sphinx, docname: str, target: str, anchor: str) -> str:
     """The relative address of an anchor on page `target`, as seen from page `docname`."""
-    page = "" if docname == target else app.builder.get_relative_uri(docname, target)
+    page = (
+        "" if docname == target else app.builder.get_relative_uri(docname, target)
+    )
     return escape(f"{page}#{anchor}")
 
 
@@ -194,7 +245,9 @@ def equation_number(env: BuildEnvironment, label: str) -> str:
     """The number that Sphinx prints beside the equation, such as `2.3`."""
     docname, serial = env.get_domain("math").equations[label]
     numbers = env.toc_fignumbers.get(docname, {}).get("displaymath", {})
-    return ".".join(map(str, numbers.get(nodes.make_id(f"equation-{label}"), (serial,))))
+    return ".".join(
+        map(str, numbers.get(nodes.make_id(f"equation-{label}"), (serial,)))
+    )
 
 
 def equation_link(app: Sphinx, docname: str, label: str) -> str:
@@ -202,7 +255,9 @@ def equation_link(app: Sphinx, docname: str, label: str) -> str:
     equations = app.env.get_domain("math").equations
     if label not in equations:
         return escape(label)
-    href = address(app, docname, equations[label][0], nodes.make_id(f"equation-{label}"))
+    href = address(
+        app, docname, equations[label][0], nodes.make_id(f"equation-{label}")
+    )
     number = equation_number(app.env, label)
     return f'<a class="{REFERENCE_CLASS}" href="{href}" aria-label="equation {number}">({number})</a>'
 
@@ -217,35 +272,53 @@ def number_references(app: Sphinx, docname: str, html: str) -> str:
     return REFERENCE.sub(replacement, html)
 
 
-def marked(app: Sphinx, docname: str, block: nodes.math_block, checks: list[Check]) -> nodes.container:
+def marked(
+    app: Sphinx, docname: str, block: nodes.math_block, checks: list[Check]
+) -> nodes.container:
     """The equation with a mark beside it that leads to its first check."""
     check = checks[0]
     name = escape(f"checked: {check.claim}")
     href = address(app, docname, check.docname, check.anchor)
     mark = f'<a class="lbdl-proven" href="{href}" aria-label="{name}" title="{name}">✓</a>'
-    return nodes.container("", block.deepcopy(), html_node(mark), classes=["lbdl-proven-equation"])
+    return nodes.container(
+        "", block.deepcopy(), html_node(mark), classes=["lbdl-proven-equation"]
+    )
 
 
-def chapters_with_equations(env: BuildEnvironment) -> Iterator[tuple[str, list[Equation]]]:
+def chapters_with_equations(
+    env: BuildEnvironment,
+) -> Iterator[tuple[str, list[Equation]]]:
     """Pages that hold labelled equations, in the order of the book."""
     order = {
-        str(name).removesuffix(".ipynb"): n for n, name in enumerate(getattr(env, "external_site_map", ()))
+        str(name).removesuffix(".ipynb"): n
+        for n, name in enumerate(getattr(env, "external_site_map", ()))
     }
-    pages = sorted(equations_of(env), key=lambda docname: order.get(docname, len(order)))
+    pages = sorted(
+        equations_of(env), key=lambda docname: order.get(docname, len(order))
+    )
     yield from ((docname, equations_of(env)[docname]) for docname in pages)
 
 
-def evidence_html(app: Sphinx, docname: str, proven: dict[str, list[Check]]) -> Iterator[str]:
+def evidence_html(
+    app: Sphinx, docname: str, proven: dict[str, list[Check]]
+) -> Iterator[str]:
     """The counts, then every chapter with its equations and their checks."""
-    everything = [equation for _, page in chapters_with_equations(app.env) for equation in page]
+    everything = [
+        equation
+        for _, page in chapters_with_equations(app.env)
+        for equation in page
+    ]
     yield f'<p class="lbdl-evidence-count">{counts(everything, proven)}</p>'
     for chapter, equations in chapters_with_equations(app.env):
         href = escape(app.builder.get_relative_uri(docname, chapter))
         yield f'<h2><a href="{href}">{chapter_title(app.env, chapter)}</a></h2><p>{counts(equations, proven)}</p>'
         yield '<ul class="lbdl-evidence">'
-        claims = [equation for equation in equations if equation.label.startswith(CLAIM)]
+        claims = [
+            equation for equation in equations if equation.label.startswith(CLAIM)
+        ]
         yield from (
-            equation_html(app, docname, equation, proven.get(equation.label, [])) for equation in claims
+            equation_html(app, docname, equation, proven.get(equation.label, []))
+            for equation in claims
         )
         yield "</ul>"
 
@@ -253,18 +326,26 @@ def evidence_html(app: Sphinx, docname: str, proven: dict[str, list[Check]]) -> 
 def chapter_title(env: BuildEnvironment, docname: str) -> str:
     """`2. Softmax`"""
     number = env.toc_secnumbers.get(docname, {}).get("") or ()
-    return escape("".join(f"{part}. " for part in number) + env.titles[docname].astext())
+    return escape(
+        "".join(f"{part}. " for part in number) + env.titles[docname].astext()
+    )
 
 
 def counts(equations: list[Equation], proven: dict[str, list[Check]]) -> str:
     """How many claims are proven, and how many definitions there are."""
-    claims = [equation.label for equation in equations if equation.label.startswith(CLAIM)]
-    definitions = sum(equation.label.startswith(DEFINITION) for equation in equations)
+    claims = [
+        equation.label for equation in equations if equation.label.startswith(CLAIM)
+    ]
+    definitions = sum(
+        equation.label.startswith(DEFINITION) for equation in equations
+    )
     done = sum(label in proven for label in claims)
     return f"<strong>{done} of {len(claims)}</strong> equations checked; {definitions} definitions."
 
 
-def equation_html(app: Sphinx, docname: str, equation: Equation, checks: list[Check]) -> str:
+def equation_html(
+    app: Sphinx, docname: str, equation: Equation, checks: list[Check]
+) -> str:
     """One equation: its number, the equation itself, the claims of its checks."""
     links = [
         f'<li>✓ <a href="{address(app, docname, check.docname, check.anchor)}">{escape(check.claim)}</a></li>'

@@ -46,25 +46,40 @@ def install(app: Sphinx) -> None:
     app.connect("env-get-outdated", execute_chapters)
 
 
-def execute_chapters(app: Sphinx, env: BuildEnvironment, *changes: set[str]) -> list[str]:
+def execute_chapters(
+    app: Sphinx, env: BuildEnvironment, *changes: set[str]
+) -> list[str]:
     """Execute what is not in the cache; return the pages whose outputs are new."""
     if env.mystnb_config.execution_mode != "cache":
         return []
-    paths = {docname: Path(env.doc2path(docname)) for docname in sorted(env.found_docs)}
-    chapters = {str(path): docname for docname, path in paths.items() if path.suffix == ".ipynb"}
+    paths = {
+        docname: Path(env.doc2path(docname)) for docname in sorted(env.found_docs)
+    }
+    chapters = {
+        str(path): docname
+        for docname, path in paths.items()
+        if path.suffix == ".ipynb"
+    }
     if not chapters:
         return []
     cache = get_cache(env.mystnb_config.execution_cache_path)
     forget_stale(cache, chapters, Path(app.srcdir) / "requirements.txt")
-    return [chapters[uri] for uri in execute(cache, chapters, env.mystnb_config.execution_timeout)]
+    return [
+        chapters[uri]
+        for uri in execute(cache, chapters, env.mystnb_config.execution_timeout)
+    ]
 
 
-def forget_stale(cache: JupyterCacheAbstract, chapters: Iterable[str], requirements: Path) -> None:
+def forget_stale(
+    cache: JupyterCacheAbstract, chapters: Iterable[str], requirements: Path
+) -> None:
     """Drop the results of chapters whose fingerprint is new, then note the new fingerprints."""
     file = cache.path / "fingerprints.json"
     known = json.loads(file.read_text()) if file.exists() else {}
     library = Library()
-    current = {uri: fingerprint(Path(uri), library, requirements) for uri in chapters}
+    current = {
+        uri: fingerprint(Path(uri), library, requirements) for uri in chapters
+    }
     for uri in chapters:
         for record in results_of(cache, uri):
             if known.get(uri) != current[uri] or is_damaged(cache, record):
@@ -77,7 +92,11 @@ def forget_stale(cache: JupyterCacheAbstract, chapters: Iterable[str], requireme
 def results_of(cache: JupyterCacheAbstract, uri: str) -> list[NbCacheRecord]:
     """The cached results of a chapter: made from this file, or (in a checkout that moved) from this code."""
     _, key = cache.create_hashed_notebook(nbformat.read(uri, as_version=4))
-    return [record for record in cache.list_cache_records() if record.uri == uri or record.hashkey == key]
+    return [
+        record
+        for record in cache.list_cache_records()
+        if record.uri == uri or record.hashkey == key
+    ]
 
 
 def is_damaged(cache: JupyterCacheAbstract, record: NbCacheRecord) -> bool:
@@ -95,18 +114,25 @@ def forget(cache: JupyterCacheAbstract, record: NbCacheRecord) -> None:
     NbCacheRecord.remove_records([record.pk], cache.db)
 
 
-def execute(cache: JupyterCacheAbstract, chapters: Iterable[str], timeout: int) -> list[str]:
+def execute(
+    cache: JupyterCacheAbstract, chapters: Iterable[str], timeout: int
+) -> list[str]:
     """Execute chapters that have no result, on all cores; raise if one fails."""
     for uri in chapters:
         cache.add_nb_to_project(uri)
     reporter = standard_logging.getLogger("lbdl_book.executor")
     reporter.setLevel(standard_logging.INFO)
     executor = load_executor("local-parallel", cache, logger=reporter)
-    waiting = [record.uri for record in cache.list_unexecuted(filter_uris=list(chapters))]
+    waiting = [
+        record.uri for record in cache.list_unexecuted(filter_uris=list(chapters))
+    ]
     if not waiting:
         logger.info("[lbdl] no chapter to execute")
         return []
-    logger.info("[lbdl] chapters to execute: %s", ", ".join(Path(uri).stem for uri in waiting))
+    logger.info(
+        "[lbdl] chapters to execute: %s",
+        ", ".join(Path(uri).stem for uri in waiting),
+    )
     result = executor.run_and_cache(filter_uris=waiting, timeout=timeout)
     show_failures(cache, [*result.excepted, *result.errored])
     return result.succeeded
@@ -116,6 +142,10 @@ def show_failures(cache: JupyterCacheAbstract, failed: list[str]) -> None:
     """Log the whole traceback of every failed chapter, then stop the build."""
     for uri in failed:
         traceback = NbProjectRecord.record_from_uri(uri, cache.db).traceback
-        logger.error("%s failed:\n%s", uri, traceback or "the kernel died or the file could not be read")
+        logger.error(
+            "%s failed:\n%s",
+            uri,
+            traceback or "the kernel died or the file could not be read",
+        )
     if failed:
         raise ChapterFailed(", ".join(Path(uri).stem for uri in failed))

@@ -29,7 +29,9 @@ class Library:
     def __init__(self, package: str = PACKAGE):
         spec = find_spec(package)
         if spec is None or spec.origin is None:
-            raise SphinxError(f"{package} is not installed; run: pip install -e . --no-deps")
+            raise SphinxError(
+                f"{package} is not installed; run: pip install -e . --no-deps"
+            )
         self.root = Path(spec.origin).parent
         self.graph: ImportGraph = grimp.build_graph(package, cache_dir=None)
 
@@ -40,7 +42,10 @@ class Library:
         while waiting:
             module = waiting.pop()
             found.add(module)
-            waiting |= (self.graph.find_modules_directly_imported_by(module) | packages_of(module)) - found
+            waiting |= (
+                self.graph.find_modules_directly_imported_by(module)
+                | packages_of(module)
+            ) - found
         return found
 
     def files(self, module: str) -> Iterator[Path]:
@@ -64,7 +69,11 @@ def data_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix not in IGNORED_SUFFIXES:
             yield path
-        elif path.is_dir() and path.name != "__pycache__" and not (path / "__init__.py").exists():
+        elif (
+            path.is_dir()
+            and path.name != "__pycache__"
+            and not (path / "__init__.py").exists()
+        ):
             yield from data_files(path)
 
 
@@ -82,12 +91,16 @@ def chapter_code(path: Path) -> str:
     """The code cells of a notebook as one Python source, IPython's own syntax translated."""
     cells = nbformat.read(path, as_version=4).cells
     translate = TransformerManager().transform_cell
-    return "\n".join(translate(cell.source) for cell in cells if cell.cell_type == "code")
+    return "\n".join(
+        translate(cell.source) for cell in cells if cell.cell_type == "code"
+    )
 
 
 def chapter_modules(path: Path, library: Library) -> set[str]:
     """All library modules that can change a chapter's outputs; its own experiments are among them."""
-    return library.closure({*named_modules(chapter_code(path)), f"{PACKAGE}.experiments.{path.stem}"})
+    return library.closure(
+        {*named_modules(chapter_code(path)), f"{PACKAGE}.experiments.{path.stem}"}
+    )
 
 
 def fingerprint(chapter: Path, library: Library, requirements: Path) -> str:
@@ -95,7 +108,11 @@ def fingerprint(chapter: Path, library: Library, requirements: Path) -> str:
     digest = hashlib.sha256(f"python {sys.version_info[:2]}".encode())
     for name in SETTINGS:
         digest.update(f"\0{name}={os.environ.get(name, '')}".encode())
-    files = [file for module in sorted(chapter_modules(chapter, library)) for file in library.files(module)]
+    files = [
+        file
+        for module in sorted(chapter_modules(chapter, library))
+        for file in library.files(module)
+    ]
     for file in [*files, requirements]:
         digest.update(f"\0{file.name}\0".encode() + file.read_bytes())
     return digest.hexdigest()

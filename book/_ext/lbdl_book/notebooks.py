@@ -18,7 +18,11 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[3]
 METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "kernelspec": {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    },
     "language_info": {"name": "python"},
 }
 
@@ -53,7 +57,9 @@ def rewrite(path: Path) -> str:
     notebook = nbformat.read(path, as_version=4)
     folder = {"metadata": {"path": str(path.parent)}}
     try:
-        NotebookClient(notebook, timeout=600, resources=folder, record_timing=False).execute()
+        NotebookClient(
+            notebook, timeout=600, resources=folder, record_timing=False
+        ).execute()
     except CellExecutionError as error:
         return f"{path}\n{error}"
     nbformat.write(normalised(notebook), path)

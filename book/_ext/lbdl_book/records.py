@@ -22,9 +22,15 @@ def install(app: Sphinx) -> None:
     app.connect("env-get-outdated", pages_with_other_files)
 
 
-def pages_with_other_files(app: Sphinx, env: BuildEnvironment, *changes: set[str]) -> list[str]:
+def pages_with_other_files(
+    app: Sphinx, env: BuildEnvironment, *changes: set[str]
+) -> list[str]:
     """Pages whose folder holds files that were not there, or has lost some; Sphinx itself sees changed files."""
-    recorded = {name: page["lbdl_records"] for name, page in env.metadata.items() if "lbdl_records" in page}
+    recorded = {
+        name: page["lbdl_records"]
+        for name, page in env.metadata.items()
+        if "lbdl_records" in page
+    }
     return [
         docname
         for docname, (pattern, files) in recorded.items()
@@ -41,11 +47,16 @@ class RecordedTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         pattern = f"{self.folder}/**/*{self.suffix}"
         files = sorted(Path(self.env.srcdir).glob(pattern))
-        self.env.metadata[self.env.docname]["lbdl_records"] = (pattern, [str(file) for file in files])
+        self.env.metadata[self.env.docname]["lbdl_records"] = (
+            pattern,
+            [str(file) for file in files],
+        )
         for file in files:
             self.env.note_dependency(str(file))
         html = "\n".join(piece for file in files for piece in self.render(file))
-        return [nodes.raw("", html or "<p>Nothing is recorded yet.</p>", format="html")]
+        return [
+            nodes.raw("", html or "<p>Nothing is recorded yet.</p>", format="html")
+        ]
 
     def render(self, file: Path) -> Iterator[str]:
         """HTML of one recorded file."""
@@ -59,10 +70,21 @@ class Races(RecordedTable):
 
     def render(self, file: Path) -> Iterator[str]:
         record = json.loads(file.read_text())
-        machine = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
+        machine = ", ".join(
+            f"{key} {value}" for key, value in record["machine"].items()
+        )
         yield f"<h2>{title(record['topic'])}</h2>"
         yield f"<p>Recorded {escape(record['date'])} on {escape(machine)}.</p>"
-        head = ("job", "peer", "peer, ms", "ours, ms", "ours / peer", "goal", "reached", "note")
+        head = (
+            "job",
+            "peer",
+            "peer, ms",
+            "ours, ms",
+            "ours / peer",
+            "goal",
+            "reached",
+            "note",
+        )
         yield table(head, (race_row(race) for race in record["races"]))
 
 
@@ -74,7 +96,9 @@ class Experiments(RecordedTable):
     def render(self, file: Path) -> Iterator[str]:
         result = read_result(file)
         declared = find_one(result.experiment)
-        chapter = self.env.app.builder.get_relative_uri(self.env.docname, f"book/{declared.chapter}")
+        chapter = self.env.app.builder.get_relative_uri(
+            self.env.docname, f"book/{declared.chapter}"
+        )
         yield f"<h2>{title(result.experiment)}, scale {escape(result.scale)}</h2>"
         yield f"<p>It shows that {escape(declared.shows)}.</p>"
         yield f'<p>Chapter: <a href="{chapter}">{title(declared.chapter)}</a>.</p>'
@@ -83,18 +107,31 @@ class Experiments(RecordedTable):
         again = f"lbdl run {result.experiment} --scale {result.scale} --seed {result.seed}{how}"
         yield f"<p>Again: <code>{escape(again)}</code></p>"
         found = {
-            name: str(array.tolist()) for name, array in result.arrays.items() if array.numel() <= 8
+            name: str(array.tolist())
+            for name, array in result.arrays.items()
+            if array.numel() <= 8
         } | result.numbers
         rows = [*result.parameters.items(), *found.items()]
-        yield table(("parameter or finding", "value"), ((key, text(value)) for key, value in rows))
+        yield table(
+            ("parameter or finding", "value"),
+            ((key, text(value)) for key, value in rows),
+        )
 
 
 def race_row(race: dict[str, Any]) -> list[str]:
     """The cells of one race; a quantity that was not measured stays empty."""
-    numbers = [text(race.get(key)) for key in ("peer_ms", "ours_ms", "ratio", "goal")]
+    numbers = [
+        text(race.get(key)) for key in ("peer_ms", "ours_ms", "ratio", "goal")
+    ]
     reached = {True: "yes", False: "no"}.get(race.get("reached"), "")
     floor = f"floor {text(race['floor'])}" if "floor" in race else ""
-    return [race["job"], race["peer"], *numbers, reached, "; ".join(filter(None, (floor, race.get("note"))))]
+    return [
+        race["job"],
+        race["peer"],
+        *numbers,
+        reached,
+        "; ".join(filter(None, (floor, race.get("note")))),
+    ]
 
 
 def text(value: Any) -> str:
@@ -109,10 +146,15 @@ def title(name: str) -> str:
     return escape(name.rsplit("/", 1)[-1].replace("_", " ").capitalize())
 
 
-def table(head: tuple[str, ...], rows: Iterator[tuple[str, str] | list[str]]) -> str:
+def table(
+    head: tuple[str, ...], rows: Iterator[tuple[str, str] | list[str]]
+) -> str:
     """An HTML table inside a box of its own that scrolls when it is too wide."""
     header = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
     return (
         '<div class="pst-scrollable-table-container" tabindex="0" role="region" aria-label="table">'
         f'<table class="table lbdl-records"><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -35,7 +35,12 @@ from lbdl.foundations.autoregression.likelihood import (
     stream_log_probs,
     token_log_probs,
 )
-from lbdl.foundations.autoregression.neural import GPT, CausalConvolution, FixedContext, random_windows
+from lbdl.foundations.autoregression.neural import (
+    GPT,
+    CausalConvolution,
+    FixedContext,
+    random_windows,
+)
 from lbdl.foundations.autoregression.ngram import (
     Counts,
     NGram,

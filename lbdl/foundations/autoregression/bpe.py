@@ -75,7 +75,9 @@ def plain_merges(
                 counts[pair] += n
         if not counts:
             break
-        best = max(counts, key=counts.__getitem__)  # of equals, `max` takes the one that was counted first
+        best = max(
+            counts, key=counts.__getitem__
+        )  # of equals, `max` takes the one that was counted first
         learned.append((best, counts[best]))
         spelled = [(merge_pair(word, best), n) for word, n in spelled]
     return learned
@@ -114,8 +116,16 @@ def fast_merges(
     """
     require_words(words, merges)
     symbols = list(dict.fromkeys(chain.from_iterable(words)))
-    letters = {symbol: chr(i) for i, symbol in enumerate(symbols)}  # one character for each symbol
-    pairs = PairCounts({"".join(map(letters.__getitem__, word)): n for word, n in words.items() if n > 0})
+    letters = {
+        symbol: chr(i) for i, symbol in enumerate(symbols)
+    }  # one character for each symbol
+    pairs = PairCounts(
+        {
+            "".join(map(letters.__getitem__, word)): n
+            for word, n in words.items()
+            if n > 0
+        }
+    )
     learned: list[tuple[tuple[Symbol, Symbol], int]] = []
     while len(learned) < merges and pairs.settle():
         best, count = pairs.pop()
@@ -137,7 +147,9 @@ class PairCounts:
     def __init__(self, words: Mapping[str, int]) -> None:
         self.words, self.counts = list(words), list(words.values())
         self.pairs: defaultdict[str, int] = defaultdict(int)
-        self.places: defaultdict[str, set[int]] = defaultdict(set)  # words that hold a pair, or once held it
+        self.places: defaultdict[str, set[int]] = defaultdict(
+            set
+        )  # words that hold a pair, or once held it
         for i, (word, n) in enumerate(words.items()):
             for pair in map(add, word, word[1:]):
                 self.pairs[pair] += n
@@ -167,7 +179,9 @@ class PairCounts:
         equals = [heappop(self.heap)]
         while self.settle() and self.heap[0][:2] == equals[0][:2]:
             equals.append(heappop(self.heap))
-        count, _, best = min(equals, key=lambda entry: self.words[entry[1]].find(entry[2]))
+        count, _, best = min(
+            equals, key=lambda entry: self.words[entry[1]].find(entry[2])
+        )
         for entry in equals:
             if entry[2] != best:
                 heappush(self.heap, entry)
@@ -199,7 +213,9 @@ class PairCounts:
                 del self.pairs[pair]
 
 
-def end_of_word(words: Mapping[str, int], end: str = "</w>") -> dict[tuple[str, ...], int]:
+def end_of_word(
+    words: Mapping[str, int], end: str = "</w>"
+) -> dict[tuple[str, ...], int]:
     """Words as Sennrich et al. write them: characters, and a symbol that marks the end.
 
         "low"  ->  ("l", "o", "w", "</w>")
@@ -219,7 +235,9 @@ def end_of_word(words: Mapping[str, int], end: str = "</w>") -> dict[tuple[str, 
 # --- Using merges -------------------------------------------------------------------------------------------
 
 
-def plain_merge_word(word: Sequence[Symbol], ranks: Mapping[tuple[Symbol, Symbol], int]) -> list[Symbol]:
+def plain_merge_word(
+    word: Sequence[Symbol], ranks: Mapping[tuple[Symbol, Symbol], int]
+) -> list[Symbol]:
     """Apply the earliest merge that a word has a pair for, to all such pairs; repeat until none is left.
 
         (a, b) = argmin of ranks over the pairs of neighbours in the word;    ... a b ...  ->  ... ab ...
@@ -242,7 +260,9 @@ def plain_merge_word(word: Sequence[Symbol], ranks: Mapping[tuple[Symbol, Symbol
     return symbols
 
 
-def fast_merge_word(word: str, joins: Mapping[str, str], parts: Mapping[str, str]) -> str:
+def fast_merge_word(
+    word: str, joins: Mapping[str, str], parts: Mapping[str, str]
+) -> str:
     """The same, for a word that is spelled with one character a token: strings do the work.
 
         new = min over the pairs of neighbours of joins[pair];    word = word.replace(parts[new], new)
@@ -263,7 +283,9 @@ def fast_merge_word(word: str, joins: Mapping[str, str], parts: Mapping[str, str
     """
     if len(word) > SHORT:
         return merge_long_word(word, joins)
-    while new := min(filter(None, map(joins.get, map(add, word, word[1:]))), default=""):
+    while new := min(
+        filter(None, map(joins.get, map(add, word, word[1:]))), default=""
+    ):
         word = word.replace(parts[new], new)
     return word
 
@@ -273,12 +295,20 @@ def merge_long_word(word: str, joins: Mapping[str, str]) -> str:
     size = len(word)
     symbols = [*word, ""]  # "": merged into the symbol before, or the end
     before, after = [*range(-1, size)], [*range(1, size + 2)]
-    heap = [(joins[pair], i) for i, pair in enumerate(map(add, word, word[1:])) if pair in joins]
+    heap = [
+        (joins[pair], i)
+        for i, pair in enumerate(map(add, word, word[1:]))
+        if pair in joins
+    ]
     heapify(heap)
     while heap:
         new, i = heappop(heap)
         j = after[i]
-        if not symbols[i] or not symbols[j] or joins.get(symbols[i] + symbols[j]) != new:
+        if (
+            not symbols[i]
+            or not symbols[j]
+            or joins.get(symbols[i] + symbols[j]) != new
+        ):
             continue  # the pair is gone
         symbols[i], symbols[j] = new, ""
         after[i], before[after[j]] = after[j], i
@@ -292,7 +322,9 @@ def merge_long_word(word: str, joins: Mapping[str, str]) -> str:
 # --- From text to words -------------------------------------------------------------------------------------
 
 # Digits outside the decimal ones: superscripts, fractions, Roman numerals. To `re`, they are letters.
-OTHER_NUMBERS = "".join(chr(c) for c in range(2**16) if unicodedata.category(chr(c)) in ("No", "Nl"))
+OTHER_NUMBERS = "".join(
+    chr(c) for c in range(2**16) if unicodedata.category(chr(c)) in ("No", "Nl")
+)
 
 GPT2_PATTERN = (
     r"'(?:[sdmt]|ll|ve|re)"  # an English ending
@@ -304,7 +336,9 @@ GPT2_PATTERN = (
 
 
 def word_counts(
-    text: str | bytes | Iterable[str], pattern: str = GPT2_PATTERN, special: Sequence[str] = ()
+    text: str | bytes | Iterable[str],
+    pattern: str = GPT2_PATTERN,
+    special: Sequence[str] = (),
 ) -> dict[bytes, int]:
     r"""Cut text into words and count them.
 
@@ -327,7 +361,12 @@ def word_counts(
     """
     cut = require_pattern(pattern)
     pieces = [text] if isinstance(text, str | bytes) else text
-    parts = (part for piece in pieces for part, _ in split_special(as_text(piece), special) if part)
+    parts = (
+        part
+        for piece in pieces
+        for part, _ in split_special(as_text(piece), special)
+        if part
+    )
     counts = Counter(chain.from_iterable(words_of(part, cut) for part in parts))
     return {as_bytes(word): n for word, n in counts.items()}
 
@@ -336,7 +375,9 @@ def words_of(text: str, cut: re.Pattern[str]) -> list[str]:
     """The words of a text; ValueError where the pattern leaves something out."""
     words = cut.findall(text)
     if sum(map(len, words)) != len(text):
-        raise ValueError(f"pattern must match every part of the text, left out some: {cut.pattern!r}")
+        raise ValueError(
+            f"pattern must match every part of the text, left out some: {cut.pattern!r}"
+        )
     return words
 
 
@@ -345,14 +386,20 @@ def split_special(text: str, special: Sequence[str]) -> Iterator[tuple[str, str]
     if not special:
         yield text, ""
         return
-    either = "|".join(re.escape(each) for each in sorted(special, key=len, reverse=True))
+    either = "|".join(
+        re.escape(each) for each in sorted(special, key=len, reverse=True)
+    )
     parts = re.split(f"({either})", text)
     yield from zip(parts[::2], [*parts[1::2], ""], strict=True)
 
 
 def as_text(piece: str | bytes) -> str:
     """Bytes as text: what is no UTF-8 becomes lone surrogates, one a byte, which `as_bytes` turns back."""
-    return piece.decode("utf-8", "surrogateescape") if isinstance(piece, bytes) else piece
+    return (
+        piece.decode("utf-8", "surrogateescape")
+        if isinstance(piece, bytes)
+        else piece
+    )
 
 
 def as_bytes(text: str) -> bytes:
@@ -361,7 +408,9 @@ def as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as problem:
         lone = text[problem.start]
-        raise ValueError(f"text must be valid Unicode, got the lone surrogate {lone!a}") from None
+        raise ValueError(
+            f"text must be valid Unicode, got the lone surrogate {lone!a}"
+        ) from None
 
 
 # --- A tokenizer --------------------------------------------------------------------------------------------
@@ -427,7 +476,9 @@ class BPE:
             self.ids[left + right] = len(self.ids)
         require_special(special)
         self.merges, self.pattern = list(merges), pattern
-        self.joins = {self.spell(pair): self.spell([pair[0] + pair[1]]) for pair in merges}
+        self.joins = {
+            self.spell(pair): self.spell([pair[0] + pair[1]]) for pair in merges
+        }
         self.parts = {new: pair for pair, new in self.joins.items()}
         self.special = {token: len(self.ids) + i for i, token in enumerate(special)}
         self.tokens = dict(enumerate([*self.ids, *map(as_bytes, special)]))
@@ -452,7 +503,12 @@ class BPE:
         """
         text = as_text(text)
         if not (special and self.special):
-            return list(map(ord, "".join(map(self.known.__getitem__, words_of(text, self.cut)))))
+            return list(
+                map(
+                    ord,
+                    "".join(map(self.known.__getitem__, words_of(text, self.cut))),
+                )
+            )
         ids: list[int] = []
         for part, token in split_special(text, [*self.special]):
             ids += self.encode(part)
@@ -461,7 +517,9 @@ class BPE:
 
     def spell_word(self, word: str) -> str:
         """The tokens of one word, one character each."""
-        return fast_merge_word(as_bytes(word).decode("latin-1"), self.joins, self.parts)
+        return fast_merge_word(
+            as_bytes(word).decode("latin-1"), self.joins, self.parts
+        )
 
     def spell(self, symbols: Iterable[bytes]) -> str:
         """Tokens as a string, one character each."""
@@ -507,7 +565,9 @@ class BPE:
     def first(self, merges: int) -> "BPE":
         """The tokenizer that has only the first so many merges."""
         if not 0 <= merges <= len(self.merges):
-            raise ValueError(f"merges must be in 0 to {len(self.merges)}, got {merges}")
+            raise ValueError(
+                f"merges must be in 0 to {len(self.merges)}, got {merges}"
+            )
         return BPE(self.merges[:merges], self.pattern, [*self.special])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -521,9 +581,13 @@ class BPE:
             "version": VERSION,
             "pattern": self.pattern,
             "special": [*self.special],
-            "merges": [[self.ids[left], self.ids[right]] for left, right in self.merges],
+            "merges": [
+                [self.ids[left], self.ids[right]] for left, right in self.merges
+            ],
         }
-        write_atomically(Path(path), json.dumps(content | {"sha256": fingerprint(content)}))
+        write_atomically(
+            Path(path), json.dumps(content | {"sha256": fingerprint(content)})
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -544,10 +608,14 @@ class BPE:
             tokens = list(BYTES)
             for left, right in content["merges"]:
                 tokens.append(tokens[left] + tokens[right])
-            merges = [(tokens[left], tokens[right]) for left, right in content["merges"]]
+            merges = [
+                (tokens[left], tokens[right]) for left, right in content["merges"]
+            ]
             return cls(merges, content["pattern"], content["special"])
         except (ValueError, LookupError, TypeError, RecursionError) as problem:
-            raise ValueError(f"{os.fspath(path)} holds no tokenizer: {problem}") from None
+            raise ValueError(
+                f"{os.fspath(path)} holds no tokenizer: {problem}"
+            ) from None
 
 
 def byte_letters() -> list[str]:
@@ -570,8 +638,13 @@ def byte_letters() -> list[str]:
 # --- Inside -------------------------------------------------------------------------------------------------
 
 BYTES = [bytes([byte]) for byte in range(256)]
-SHORT = 16  # symbols: up to here, looking at all pairs again and again beats the heap
-REMEMBERED, LONGEST = 2**18, 256  # words, and characters of a word: what a tokenizer remembers at most
+SHORT = (
+    16  # symbols: up to here, looking at all pairs again and again beats the heap
+)
+REMEMBERED, LONGEST = (
+    2**18,
+    256,
+)  # words, and characters of a word: what a tokenizer remembers at most
 FORMAT, VERSION = "lbdl.bpe", 1
 
 
@@ -614,9 +687,13 @@ def require_content(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     if content.get("version") != VERSION:
-        raise ValueError(f"its version is {content.get('version')!r}, this code reads {VERSION}")
+        raise ValueError(
+            f"its version is {content.get('version')!r}, this code reads {VERSION}"
+        )
     if content.pop("sha256", None) != fingerprint(content):
-        raise ValueError("its content does not match its fingerprint: it is damaged or was changed")
+        raise ValueError(
+            "its content does not match its fingerprint: it is damaged or was changed"
+        )
     for number in chain.from_iterable(content["merges"]):
         if type(number) is not int or number < 0:
             raise ValueError(f"its merges hold {number!r}, which is no token")
@@ -634,20 +711,30 @@ def require_pattern(pattern: str) -> re.Pattern[str]:
     try:
         cut = re.compile(pattern)
     except re.error as problem:
-        raise ValueError(f"pattern must be a regular expression of `re`: {problem}") from None
+        raise ValueError(
+            f"pattern must be a regular expression of `re`: {problem}"
+        ) from None
     if cut.groups:
-        raise ValueError(f"pattern must have no groups but (?:...), got {pattern!r}")
+        raise ValueError(
+            f"pattern must have no groups but (?:...), got {pattern!r}"
+        )
     return cut
 
 
 def require_merge(left: bytes, right: bytes, ids: Mapping[bytes, int]) -> None:
     if left not in ids or right not in ids:
-        raise ValueError(f"merges must join tokens that are there already, got {left!r} and {right!r}")
+        raise ValueError(
+            f"merges must join tokens that are there already, got {left!r} and {right!r}"
+        )
     if left + right in ids:
         raise ValueError(f"merges must make new tokens, got {left + right!r} twice")
 
 
 def require_special(special: Sequence[str]) -> None:
-    good = not isinstance(special, str) and all(isinstance(each, str) and each for each in special)
+    good = not isinstance(special, str) and all(
+        isinstance(each, str) and each for each in special
+    )
     if not good or len(set(special)) < len(special):
-        raise ValueError(f"special must be different texts, none of them empty, got {special!r}")
+        raise ValueError(
+            f"special must be different texts, none of them empty, got {special!r}"
+        )

@@ -57,16 +57,25 @@ def dependence(
         require_deterministic(before, model(rows))
         moved = before.new_zeros(length, length)
         for _ in range(trials):
-            shift = torch.randint(1, vocabulary, (length,), generator=generator, device=tokens.device)
+            shift = torch.randint(
+                1, vocabulary, (length,), generator=generator, device=tokens.device
+            )
             changed = rows.clone()
-            changed[places, places] = (tokens + shift) % vocabulary  # row t has another token at place t
+            changed[places, places] = (
+                tokens + shift
+            ) % vocabulary  # row t has another token at place t
             moved = torch.maximum(moved, difference(model(changed), before))
     return moved.mT
 
 
 def difference(a: Tensor, b: Tensor) -> Tensor:
     """The largest change (B, T) of outputs (B, T, ...); two infinities of one sign are equal."""
-    return torch.where(a == b, 0, (a - b).abs()).nan_to_num(nan=torch.inf).flatten(2).amax(-1)
+    return (
+        torch.where(a == b, 0, (a - b).abs())
+        .nan_to_num(nan=torch.inf)
+        .flatten(2)
+        .amax(-1)
+    )
 
 
 def leaks(
@@ -103,12 +112,18 @@ def leaks(
 
     Source: van den Oord et al. 2016 (what the masks of a pixel model forbid), arXiv:1601.06759.
     """
-    moved = dependence(model, tokens, vocabulary, trials=trials, generator=generator)
+    moved = dependence(
+        model, tokens, vocabulary, trials=trials, generator=generator
+    )
     return (moved > tolerance) & future(len(tokens), ahead, tokens.device)
 
 
 def gradient_dependence(
-    model: Model, vectors: Tensor, *, trials: int = 2, generator: torch.Generator | None = None
+    model: Model,
+    vectors: Tensor,
+    *,
+    trials: int = 2,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """How steeply the output at each place depends on the input vector at another place.
 
@@ -131,16 +146,26 @@ def gradient_dependence(
     Source: Karpathy 2019, "A Recipe for Training Neural Networks" ("use backprop to chart dependencies").
     """
     if vectors.dim() != 2 or not len(vectors) or trials < 1:
-        raise ValueError(f"need vectors (T, d) and trials >= 1, got {tuple(vectors.shape)} and {trials}")
+        raise ValueError(
+            f"need vectors (T, d) and trials >= 1, got {tuple(vectors.shape)} and {trials}"
+        )
     source = vectors.detach().unsqueeze(0).requires_grad_()
     outputs = model(source).squeeze(0).flatten(1)  # (T, m)
     slopes = vectors.new_zeros(trials, len(vectors), len(vectors))
-    if not outputs.requires_grad:  # nothing depends on anything that a gradient can see
+    if (
+        not outputs.requires_grad
+    ):  # nothing depends on anything that a gradient can see
         return slopes[0]
-    for trial, s in torch.cartesian_prod(torch.arange(trials), torch.arange(len(vectors))).tolist():
-        direction = torch.randn(outputs.shape[1:], generator=generator, device=vectors.device)
+    for trial, s in torch.cartesian_prod(
+        torch.arange(trials), torch.arange(len(vectors))
+    ).tolist():
+        direction = torch.randn(
+            outputs.shape[1:], generator=generator, device=vectors.device
+        )
         seen = (outputs[s] * direction.to(outputs.dtype)).sum()
-        slope = torch.autograd.grad(seen, source, retain_graph=True, allow_unused=True)[0]
+        slope = torch.autograd.grad(
+            seen, source, retain_graph=True, allow_unused=True
+        )[0]
         if slope is not None:
             slopes[trial, s] = slope[0].norm(dim=-1)
     return slopes.amax(0)
@@ -184,16 +209,24 @@ def leaks_by_gradient(
 
 def future(length: int, ahead: int, device: torch.device) -> Tensor:
     """(T, T), true where t > s + ahead."""
-    return torch.ones(length, length, dtype=torch.bool, device=device).triu(ahead + 1)
+    return torch.ones(length, length, dtype=torch.bool, device=device).triu(
+        ahead + 1
+    )
 
 
 def require_trial(tokens: Tensor, vocabulary: int, trials: int) -> None:
     if tokens.dim() != 1 or not len(tokens) or tokens.dtype != torch.int64:
-        raise ValueError(f"tokens must be int64 (T,), T >= 1, got {tokens.dtype} {tuple(tokens.shape)}")
+        raise ValueError(
+            f"tokens must be int64 (T,), T >= 1, got {tokens.dtype} {tuple(tokens.shape)}"
+        )
     if vocabulary < 2 or trials < 1:
-        raise ValueError(f"need vocabulary >= 2 and trials >= 1, got {vocabulary} and {trials}")
+        raise ValueError(
+            f"need vocabulary >= 2 and trials >= 1, got {vocabulary} and {trials}"
+        )
 
 
 def require_deterministic(first: Tensor, second: Tensor) -> None:
     if bool((difference(first, second) > 0).any()):
-        raise ValueError("model must give one answer to one question: switch dropout off with model.eval()")
+        raise ValueError(
+            "model must give one answer to one question: switch dropout off with model.eval()"
+        )

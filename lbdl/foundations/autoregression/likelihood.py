@@ -30,7 +30,9 @@ __all__ = [
     "stream_log_probs",
 ]
 
-Model = Callable[[Tensor], Tensor]  # tokens (B, T) to logits (B, T, K): row t says what follows token t
+Model = Callable[
+    [Tensor], Tensor
+]  # tokens (B, T) to logits (B, T, K): row t says what follows token t
 
 
 # --- The chain rule -----------------------------------------------------------------------------------------
@@ -53,10 +55,16 @@ def conditionals(table: Tensor) -> list[Tensor]:
     Source: the definition of conditional probability, T - 1 times.
     """
     require_joint(table)
-    marginals = [table.sum(dim=tuple(range(t, table.dim()))) for t in range(1, table.dim())] + [table]
+    marginals = [
+        table.sum(dim=tuple(range(t, table.dim()))) for t in range(1, table.dim())
+    ] + [table]
     before = [torch.ones_like(marginals[0].sum()), *marginals[:-1]]
     return [
-        torch.where(p.unsqueeze(-1) > 0, q / p.unsqueeze(-1).clamp(min=torch.finfo(q.dtype).tiny), 0)
+        torch.where(
+            p.unsqueeze(-1) > 0,
+            q / p.unsqueeze(-1).clamp(min=torch.finfo(q.dtype).tiny),
+            0,
+        )
         for p, q in zip(before, marginals, strict=True)
     ]
 
@@ -78,14 +86,18 @@ def joint(factors: Sequence[Tensor]) -> Tensor:
     Source: the chain rule of probability.
     """
     if not factors or any(b.shape[:-1] != a.shape for a, b in pairwise(factors)):
-        raise ValueError(f"factors must have shapes (K_1,), (K_1, K_2), ..., got {[*map(tuple_of, factors)]}")
+        raise ValueError(
+            f"factors must have shapes (K_1,), (K_1, K_2), ..., got {[*map(tuple_of, factors)]}"
+        )
     product = factors[0]
     for factor in factors[1:]:
         product = product.unsqueeze(-1) * factor
     return product
 
 
-def sample_ancestral(factors: Sequence[Tensor], n: int, generator: torch.Generator | None = None) -> Tensor:
+def sample_ancestral(
+    factors: Sequence[Tensor], n: int, generator: torch.Generator | None = None
+) -> Tensor:
     """Draw sequences token by token, each given the tokens drawn before it.
 
         x_t ~ p(. | x_1, ..., x_{t-1}),    t = 1, ..., T
@@ -131,11 +143,15 @@ def next_token_pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
     Source: Bengio et al. 2003, section 2.
     """
     if tokens.dim() == 0 or tokens.shape[-1] < 2:
-        raise ValueError(f"tokens must be (..., T + 1) with T >= 1, got shape {tuple(tokens.shape)}")
+        raise ValueError(
+            f"tokens must be (..., T + 1) with T >= 1, got shape {tuple(tokens.shape)}"
+        )
     return tokens[..., :-1], tokens[..., 1:]
 
 
-def token_log_probs(logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+def token_log_probs(
+    logits: Tensor, targets: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """The log-probability of each true token, in nats: its cross-entropy with a minus, and 0 for padding.
 
         log p(y_t | ...) = logits[t, y_t] - log sum_k exp logits[t, k]
@@ -166,7 +182,9 @@ def token_log_probs(logits: Tensor, targets: Tensor, mask: Tensor | None = None)
     return logs if mask is None else logs.masked_fill(~mask, 0.0)
 
 
-def sequence_log_prob(logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+def sequence_log_prob(
+    logits: Tensor, targets: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """The log-likelihood of sequences, in nats: the chain rule, with the product as a sum of logarithms.
 
         log p(y_1, ..., y_T) = sum_t log p(y_t | y_1, ..., y_{t-1})
@@ -191,7 +209,9 @@ def sequence_log_prob(logits: Tensor, targets: Tensor, mask: Tensor | None = Non
 # --- Units --------------------------------------------------------------------------------------------------
 
 
-def change_base(x: Tensor | float, to: float = 2.0, of: float = math.e) -> Tensor | float:
+def change_base(
+    x: Tensor | float, to: float = 2.0, of: float = math.e
+) -> Tensor | float:
     """A loss in the units of another logarithm: base e gives nats, 2 bits, 10 hartleys.
 
         x_to = x_of log(of) / log(to)
@@ -265,7 +285,9 @@ def bits_per_byte(x: Tensor | float, tokens: int, size: int) -> Tensor | float:
 # --- A long text --------------------------------------------------------------------------------------------
 
 
-def stream_log_probs(model: Model, tokens: Tensor, window: int, stride: int, batch: int = 32) -> Tensor:
+def stream_log_probs(
+    model: Model, tokens: Tensor, window: int, stride: int, batch: int = 32
+) -> Tensor:
     """The log-probability of every token but the first of a long text, through windows of limited length.
 
         tokens_t is scored in the window that ends `stride` tokens after the last one, with all that is left of it
@@ -291,15 +313,25 @@ def stream_log_probs(model: Model, tokens: Tensor, window: int, stride: int, bat
     head = min(window, len(x))
     with torch.no_grad():
         logs = [token_log_probs(model(x[None, :head]), y[None, :head]).squeeze(0)]
-        full = range(head, len(x) - stride + 1, stride)  # first token that each further window scores
-        ends = torch.tensor([*full], device=tokens.device, dtype=torch.int64) + stride
+        full = range(
+            head, len(x) - stride + 1, stride
+        )  # first token that each further window scores
+        ends = (
+            torch.tensor([*full], device=tokens.device, dtype=torch.int64) + stride
+        )
         inside = torch.arange(-window, 0, device=tokens.device)
         for some in ends.split(batch):
             places = some.unsqueeze(-1) + inside  # (B, window)
-            logs.append(token_log_probs(model(x[places]), y[places])[:, -stride:].flatten())
+            logs.append(
+                token_log_probs(model(x[places]), y[places])[:, -stride:].flatten()
+            )
         left = len(x) - head - len(ends) * stride
         if left:
-            logs.append(token_log_probs(model(x[None, -window:]), y[None, -window:])[0, -left:])
+            logs.append(
+                token_log_probs(model(x[None, -window:]), y[None, -window:])[
+                    0, -left:
+                ]
+            )
     return torch.cat(logs)
 
 
@@ -322,8 +354,14 @@ def require_joint(table: Tensor) -> None:
 def require_targets(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
     """The targets, with 0 where the mask is false."""
     if not logits.is_floating_point() or targets.dtype != torch.int64:
-        raise TypeError(f"need floating logits and int64 targets, got {logits.dtype} and {targets.dtype}")
-    if logits.dim() < 1 or logits.shape[:-1] != targets.shape or not logits.shape[-1]:
+        raise TypeError(
+            f"need floating logits and int64 targets, got {logits.dtype} and {targets.dtype}"
+        )
+    if (
+        logits.dim() < 1
+        or logits.shape[:-1] != targets.shape
+        or not logits.shape[-1]
+    ):
         raise ValueError(
             f"logits must be (..., T, K) with targets (..., T), got {tuple_of(logits)} and {tuple_of(targets)}"
         )
@@ -337,7 +375,9 @@ def require_mask(mask: Tensor, targets: Tensor) -> None:
     if mask.dtype != torch.bool:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask.shape != targets.shape:
-        raise ValueError(f"mask must have the shape of targets, {tuple_of(targets)}, got {tuple_of(mask)}")
+        raise ValueError(
+            f"mask must have the shape of targets, {tuple_of(targets)}, got {tuple_of(mask)}"
+        )
 
 
 def require_base(base: float) -> None:
@@ -347,7 +387,9 @@ def require_base(base: float) -> None:
 
 def require_stream(tokens: Tensor, window: int, stride: int, batch: int) -> None:
     if tokens.dim() != 1 or len(tokens) < 2:
-        raise ValueError(f"tokens must be (N,) with N >= 2, got shape {tuple_of(tokens)}")
+        raise ValueError(
+            f"tokens must be (N,) with N >= 2, got shape {tuple_of(tokens)}"
+        )
     if not 1 <= stride <= window or batch < 1:
         raise ValueError(
             f"need 1 <= stride <= window and batch >= 1, got stride {stride}, window {window}, batch {batch}"

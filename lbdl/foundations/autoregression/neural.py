@@ -32,9 +32,13 @@ class FixedContext(nn.Module):
     Source: Bengio et al. 2003, section 2, without its direct connections.
     """
 
-    def __init__(self, vocabulary: int, context: int, width: int, hidden: int) -> None:
+    def __init__(
+        self, vocabulary: int, context: int, width: int, hidden: int
+    ) -> None:
         super().__init__()
-        require_sizes(vocabulary=vocabulary, context=context, width=width, hidden=hidden)
+        require_sizes(
+            vocabulary=vocabulary, context=context, width=width, hidden=hidden
+        )
         self.context = context
         self.embedding = nn.Embedding(vocabulary, width)
         self.start = nn.Parameter(torch.zeros(width))
@@ -49,7 +53,9 @@ class FixedContext(nn.Module):
         """The same from the vectors of the tokens, (B, T, width) to (B, T, K)."""
         pad = self.start.expand(len(vectors), self.context - 1, -1)
         padded = torch.cat([pad, vectors], dim=1)  # (B, T + c - 1, width)
-        windows = padded.unfold(1, self.context, 1).mT.flatten(-2)  # (B, T, c width), oldest first
+        windows = padded.unfold(1, self.context, 1).mT.flatten(
+            -2
+        )  # (B, T, c width), oldest first
         return self.readout(torch.tanh(self.hidden(windows)))
 
 
@@ -67,13 +73,17 @@ class CausalConvolution(nn.Module):
     Source: van den Oord et al. 2016, section 2.1, arXiv:1609.03499, without gates.
     """
 
-    def __init__(self, vocabulary: int, width: int, layers: int, causal: bool = True) -> None:
+    def __init__(
+        self, vocabulary: int, width: int, layers: int, causal: bool = True
+    ) -> None:
         super().__init__()
         require_sizes(vocabulary=vocabulary, width=width, layers=layers)
         self.causal = causal
         self.embedding = nn.Embedding(vocabulary, width)
         size = 2 if causal else 3
-        self.layers = nn.ModuleList(nn.Conv1d(width, width, size, dilation=2**i) for i in range(layers))
+        self.layers = nn.ModuleList(
+            nn.Conv1d(width, width, size, dilation=2**i) for i in range(layers)
+        )
         self.readout = nn.Linear(width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -103,12 +113,17 @@ class Block(nn.Module):
     Source: Radford et al. 2019, section 2.3.
     """
 
-    def __init__(self, width: int, heads: int, causal: bool = True, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, heads: int, causal: bool = True, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.heads, self.causal = heads, causal
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         self.mix, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.grow, self.shrink = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.grow, self.shrink = (
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+        )
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -118,7 +133,9 @@ class Block(nn.Module):
 
     def attend(self, h: Tensor) -> Tensor:
         """Each place takes a mean over the places it may see, weighted by how well their keys fit its query."""
-        q, k, v = self.mix(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, T, d)
+        q, k, v = (
+            self.mix(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (B, heads, T, d)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.merge(seen.transpose(1, 2).flatten(-2))
 
@@ -151,12 +168,25 @@ class GPT(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        require_sizes(vocabulary=vocabulary, context=context, width=width, layers=layers, heads=heads)
+        require_sizes(
+            vocabulary=vocabulary,
+            context=context,
+            width=width,
+            layers=layers,
+            heads=heads,
+        )
         if width % heads:
-            raise ValueError(f"width must be divisible by heads, got {width} and {heads}")
+            raise ValueError(
+                f"width must be divisible by heads, got {width} and {heads}"
+            )
         self.context = context
-        self.embedding, self.places = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
-        self.blocks = nn.Sequential(*(Block(width, heads, causal, dropout) for _ in range(layers)))
+        self.embedding, self.places = (
+            nn.Embedding(vocabulary, width),
+            nn.Embedding(context, width),
+        )
+        self.blocks = nn.Sequential(
+            *(Block(width, heads, causal, dropout) for _ in range(layers))
+        )
         self.norm, self.readout = nn.LayerNorm(width), nn.Linear(width, vocabulary)
         self.apply(self.initialise)
 
@@ -168,8 +198,12 @@ class GPT(nn.Module):
         """The same from the vectors of the tokens, (B, T, width) to (B, T, K)."""
         length = vectors.shape[1]
         if length > self.context:
-            raise ValueError(f"tokens must be at most {self.context} a row, got {length}")
-        return self.readout(self.norm(self.blocks(vectors + self.places.weight[:length])))
+            raise ValueError(
+                f"tokens must be at most {self.context} a row, got {length}"
+            )
+        return self.readout(
+            self.norm(self.blocks(vectors + self.places.weight[:length]))
+        )
 
     def initialise(self, part: nn.Module) -> None:
         """Small normal weights, no biases: at first all tokens are about equally likely."""
@@ -180,7 +214,10 @@ class GPT(nn.Module):
 
 
 def random_windows(
-    tokens: Tensor, batch: int, length: int, generator: torch.Generator | None = None
+    tokens: Tensor,
+    batch: int,
+    length: int,
+    generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A minibatch of pieces of a text, and what follows each of their tokens.
 
@@ -202,9 +239,13 @@ def random_windows(
     """
     require_sizes(batch=batch, length=length)
     if tokens.dim() != 1 or len(tokens) <= length:
-        raise ValueError(f"tokens must be (N,) with N > {length}, got shape {tuple(tokens.shape)}")
+        raise ValueError(
+            f"tokens must be (N,) with N > {length}, got shape {tuple(tokens.shape)}"
+        )
     device = "cpu" if generator is None else generator.device
-    starts = torch.randint(len(tokens) - length, (batch, 1), generator=generator, device=device)
+    starts = torch.randint(
+        len(tokens) - length, (batch, 1), generator=generator, device=device
+    )
     places = starts.to(tokens.device) + torch.arange(length, device=tokens.device)
     return tokens[places], tokens[places + 1]
 

@@ -88,14 +88,20 @@ def count_ngrams(tokens: Tensor, order: int, vocabulary: int) -> Counts:
 
 def tabulate(codes: Tensor, counts: Tensor, order: int, vocabulary: int) -> Counts:
     """Adds up the counts of each context. `codes` are ascending."""
-    contexts, place, kinds = (codes // vocabulary).unique_consecutive(return_inverse=True, return_counts=True)
+    contexts, place, kinds = (codes // vocabulary).unique_consecutive(
+        return_inverse=True, return_counts=True
+    )
     totals = torch.zeros_like(contexts).index_add_(0, place, counts)
     return Counts(order, vocabulary, codes, counts, contexts, totals, kinds)
 
 
 def encode(grams: Tensor, vocabulary: int) -> Tensor:
     """The codes (...) of n-grams (..., n)."""
-    codes = torch.zeros_like(grams[..., 0]) if grams.shape[-1] else grams.new_zeros(grams.shape[:-1])
+    codes = (
+        torch.zeros_like(grams[..., 0])
+        if grams.shape[-1]
+        else grams.new_zeros(grams.shape[:-1])
+    )
     for token in grams.unbind(-1):
         codes = codes * vocabulary + token
     return codes
@@ -259,7 +265,9 @@ def add_k(levels: Sequence[Counts], grams: Tensor, k: float = 1.0) -> Tensor:
     return torch.where(whole > 0, (count + k) / whole, 1 / counts.vocabulary)
 
 
-def jelinek_mercer(levels: Sequence[Counts], grams: Tensor, weight: float = 0.7) -> Tensor:
+def jelinek_mercer(
+    levels: Sequence[Counts], grams: Tensor, weight: float = 0.7
+) -> Tensor:
     """Mix the orders: the longest context has its say, and hands the rest to the next shorter one.
 
         p_n = weight c(w_1 ... w_n) / c(w_1 ... w_{n-1}) + (1 - weight) p_{n-1},    p_0 = 1/K
@@ -285,11 +293,17 @@ def jelinek_mercer(levels: Sequence[Counts], grams: Tensor, weight: float = 0.7)
     order, p = grams.shape[-1], uniform(levels, grams)
     for n in range(1, order + 1):
         count, total, _ = seen(levels[n - 1], grams[..., order - n :])
-        p = torch.where(total > 0, weight * count / total.clamp(min=1) + (1 - weight) * p, p)
+        p = torch.where(
+            total > 0, weight * count / total.clamp(min=1) + (1 - weight) * p, p
+        )
     return p
 
 
-def kneser_ney(levels: Sequence[Counts], grams: Tensor, discount: float | Sequence[float] = 0.75) -> Tensor:
+def kneser_ney(
+    levels: Sequence[Counts],
+    grams: Tensor,
+    discount: float | Sequence[float] = 0.75,
+) -> Tensor:
     """Take a discount off every count, and give what was saved to the shorter context.
 
         p_n = max(c(w_1 ... w_n) - d, 0) / c(w_1 ... w_{n-1}) + d N_1+(w_1 ... w_{n-1} .) / c(w_1 ... w_{n-1}) p_{n-1}
@@ -323,7 +337,9 @@ def kneser_ney(levels: Sequence[Counts], grams: Tensor, discount: float | Sequen
 def uniform(levels: Sequence[Counts], grams: Tensor) -> Tensor:
     """1/K for each n-gram (..., n): (...), float64."""
     chance = 1 / levels[0].vocabulary
-    return torch.full(grams.shape[:-1], chance, dtype=torch.float64, device=grams.device)
+    return torch.full(
+        grams.shape[:-1], chance, dtype=torch.float64, device=grams.device
+    )
 
 
 Smoothing = Callable[[Sequence[Counts], Tensor], Tensor]
@@ -358,7 +374,9 @@ class NGram:
         """
         require_tokens(tokens, self.levels[0].vocabulary)
         places = range(1, tokens.shape[-1] + 1)
-        return torch.stack([self.next_token(tokens[..., :t]) for t in places], dim=-2)
+        return torch.stack(
+            [self.next_token(tokens[..., :t]) for t in places], dim=-2
+        )
 
     def next_token(self, tokens: Tensor) -> Tensor:
         """Log-probabilities of all tokens after the last one.
@@ -372,7 +390,10 @@ class NGram:
         context = tokens[..., max(0, tokens.shape[-1] + 1 - len(self.levels)) :]
         choices = torch.arange(self.levels[0].vocabulary, device=tokens.device)
         shape = (*tokens.shape[:-1], len(choices))
-        grams = [context.unsqueeze(-2).expand(*shape, -1), choices.expand(shape).unsqueeze(-1)]
+        grams = [
+            context.unsqueeze(-2).expand(*shape, -1),
+            choices.expand(shape).unsqueeze(-1),
+        ]
         return self.smoothing(self.levels, torch.cat(grams, dim=-1)).log()
 
     def log_probs(self, tokens: Tensor) -> Tensor:
@@ -386,7 +407,10 @@ class NGram:
         """
         require_tokens(tokens, self.levels[0].vocabulary)
         order, length = len(self.levels), tokens.shape[-1]
-        head = [self.smoothing(self.levels, tokens[..., :t]) for t in range(1, min(order, length + 1))]
+        head = [
+            self.smoothing(self.levels, tokens[..., :t])
+            for t in range(1, min(order, length + 1))
+        ]
         parts = [torch.stack(head, dim=-1)] if head else []
         if length >= order:
             parts.append(self.smoothing(self.levels, tokens.unfold(-1, order, 1)))
@@ -401,7 +425,9 @@ def require_tokens(tokens: Tensor, vocabulary: int) -> None:
         raise TypeError(f"tokens must be int64, got {tokens.dtype}")
     if tokens.dim() == 0:
         raise ValueError("tokens must be (..., T), got shape ()")
-    if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary):
+    if tokens.numel() and (
+        int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary
+    ):
         raise ValueError(
             f"tokens must be in 0 to {vocabulary - 1}, got {int(tokens.min())} to {int(tokens.max())}"
         )
@@ -409,9 +435,13 @@ def require_tokens(tokens: Tensor, vocabulary: int) -> None:
 
 def require_order(order: int, vocabulary: int) -> None:
     if order < 1 or vocabulary < 1:
-        raise ValueError(f"order and vocabulary must be >= 1, got {order} and {vocabulary}")
+        raise ValueError(
+            f"order and vocabulary must be >= 1, got {order} and {vocabulary}"
+        )
     if vocabulary**order >= 2**63:
-        raise ValueError(f"vocabulary ** order must be below 2**63, got {vocabulary} ** {order}")
+        raise ValueError(
+            f"vocabulary ** order must be below 2**63, got {vocabulary} ** {order}"
+        )
 
 
 def require_level(levels: Sequence[Counts], grams: Tensor) -> Counts:
@@ -420,12 +450,18 @@ def require_level(levels: Sequence[Counts], grams: Tensor) -> Counts:
             f"grams must be (..., n) with n from 1 to {len(levels)}, got shape {tuple(grams.shape)}"
         )
     if [level.order for level in levels] != list(range(1, len(levels) + 1)):
-        raise ValueError(f"levels must have orders 1, 2, ..., got {[level.order for level in levels]}")
+        raise ValueError(
+            f"levels must have orders 1, 2, ..., got {[level.order for level in levels]}"
+        )
     return levels[grams.shape[-1] - 1]
 
 
-def require_discounts(discount: float | Sequence[float], orders: int) -> list[float]:
-    discounts = [discount] * orders if isinstance(discount, int | float) else list(discount)
+def require_discounts(
+    discount: float | Sequence[float], orders: int
+) -> list[float]:
+    discounts = (
+        [discount] * orders if isinstance(discount, int | float) else list(discount)
+    )
     if len(discounts) != orders or not all(0 <= d <= 1 for d in discounts):
         raise ValueError(
             f"discount must be in [0, 1], one number or one for each of {orders} orders, got {discount}"

@@ -12,7 +12,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["with_temperature", "keep_top_k", "keep_nucleus", "restrict", "sample", "generate"]
+__all__ = [
+    "with_temperature",
+    "keep_top_k",
+    "keep_nucleus",
+    "restrict",
+    "sample",
+    "generate",
+]
 
 
 def with_temperature(logits: Tensor, temperature: float, dim: int = -1) -> Tensor:
@@ -102,7 +109,9 @@ def keep_nucleus(logits: Tensor, p: float, dim: int = -1) -> Tensor:
     if p == 1:
         return logits.clone()
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    likely, order = wide.softmax(dim=dim).sort(dim=dim, descending=True, stable=True)
+    likely, order = wide.softmax(dim=dim).sort(
+        dim=dim, descending=True, stable=True
+    )
     enough_before = likely.cumsum(dim=dim) - likely >= p
     enough_before.narrow(dim, 0, 1).fill_(False)
     dropped = torch.zeros_like(enough_before).scatter_(dim, order, enough_before)
@@ -110,7 +119,11 @@ def keep_nucleus(logits: Tensor, p: float, dim: int = -1) -> Tensor:
 
 
 def restrict(
-    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float = 1.0, dim: int = -1
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    dim: int = -1,
 ) -> Tensor:
     """Temperature, then top-k, then nucleus: the order in which they are usually applied.
 
@@ -138,7 +151,9 @@ def restrict(
     return keep_nucleus(logits, top_p, dim)
 
 
-def sample(logits: Tensor, generator: torch.Generator | None = None, dim: int = -1) -> Tensor:
+def sample(
+    logits: Tensor, generator: torch.Generator | None = None, dim: int = -1
+) -> Tensor:
     """Draw a token from each row: a race, in which noise is added to the logits and the largest wins.
 
         argmax_i (logits_i + g_i),  g_i = -log(-log u_i),  u_i ~ U(0, 1)      is i  with probability softmax(logits)_i
@@ -197,9 +212,13 @@ def generate(
     Source: Graves 2013, arXiv:1308.0850.
     """
     if prompt.dim() != 2 or prompt.shape[1] < 1:
-        raise ValueError(f"prompt must be (B, T) with T >= 1, got shape {tuple(prompt.shape)}")
+        raise ValueError(
+            f"prompt must be (B, T) with T >= 1, got shape {tuple(prompt.shape)}"
+        )
     if length < 0 or context < 1:
-        raise ValueError(f"need length >= 0 and context >= 1, got {length} and {context}")
+        raise ValueError(
+            f"need length >= 0 and context >= 1, got {length} and {context}"
+        )
     tokens = prompt
     with torch.no_grad():
         for _ in range(length):
@@ -213,7 +232,11 @@ def require_logits(logits: Tensor, dim: int) -> None:
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, got {logits.dtype}")
     if not -logits.dim() <= dim < logits.dim() or not logits.shape[dim]:
-        raise ValueError(f"dim must name a dimension of size >= 1, got {dim} for {tuple(logits.shape)}")
+        raise ValueError(
+            f"dim must name a dimension of size >= 1, got {dim} for {tuple(logits.shape)}"
+        )
     peaks = logits.amax(dim=dim)  # NaN where a row holds one
     if not bool(peaks.isfinite().all()):
-        raise ValueError("logits must hold no NaN, no +inf, and a finite value in every row")
+        raise ValueError(
+            "logits must hold no NaN, no +inf, and a finite value in every row"
+        )

@@ -37,7 +37,12 @@ from lbdl.foundations.backpropagation.functions import (
     numerical_jacobian,
     vjp,
 )
-from lbdl.foundations.backpropagation.memory import LiveMemory, live_memory, peak_bytes, saved_bytes
+from lbdl.foundations.backpropagation.memory import (
+    LiveMemory,
+    live_memory,
+    peak_bytes,
+    saved_bytes,
+)
 from lbdl.foundations.backpropagation.reversible import (
     ReversibleBlock,
     reversible_chain,

@@ -124,7 +124,9 @@ class Frame:
 def random_states(inputs: Sequence[Any]) -> dict[torch.device, Tensor]:
     """The states of torch's global generators: of the CPU, and of the CUDA devices that the inputs lie on."""
     cuda = {x.device for x in inputs if isinstance(x, Tensor) and x.is_cuda}
-    return {torch.device("cpu"): torch.get_rng_state()} | {d: torch.cuda.get_rng_state(d) for d in cuda}
+    return {torch.device("cpu"): torch.get_rng_state()} | {
+        d: torch.cuda.get_rng_state(d) for d in cuda
+    }
 
 
 @contextmanager
@@ -141,7 +143,9 @@ def replayed(states: dict[torch.device, Tensor]) -> Iterator[None]:
 # --- A chain of layers: where to cut ------------------------------------------------------------------------
 
 
-def checkpoint_chain(layers: Sequence[Layer], x: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+def checkpoint_chain(
+    layers: Sequence[Layer], x: Tensor, lengths: Sequence[int] | None = None
+) -> Tensor:
     """A chain of layers cut into stretches, each of which remembers its input alone.
 
         x -> f_L(... f_2(f_1(x)))
@@ -162,7 +166,11 @@ def checkpoint_chain(layers: Sequence[Layer], x: Tensor, lengths: Sequence[int] 
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
-    lengths = equal_lengths(len(layers), round(math.sqrt(len(layers)))) if lengths is None else lengths
+    lengths = (
+        equal_lengths(len(layers), round(math.sqrt(len(layers))))
+        if lengths is None
+        else lengths
+    )
     require_lengths(lengths, len(layers))
     ends = list(accumulate(lengths))
     for begin, end in zip([0, *ends], ends[:-1], strict=False):
@@ -219,7 +227,9 @@ def tapered_lengths(layers: int, count: int) -> list[int]:
     peak = count + 1
     while sum(lengths := [max(1, peak - i) for i in range(1, count + 1)]) < layers:
         peak += 1
-    while sum(lengths) > layers:  # the last longest gives way, so that lengths never increase
+    while (
+        sum(lengths) > layers
+    ):  # the last longest gives way, so that lengths never increase
         lengths[max(range(count), key=lambda i: (lengths[i], i))] -= 1
     return lengths
 
@@ -242,7 +252,9 @@ def best_tapered_lengths(layers: int) -> list[int]:
     """
     require_count(layers, 1)
     counts = range(1, math.isqrt(2 * layers) + 2)
-    return min((tapered_lengths(layers, k) for k in counts if k <= layers), key=peak_states)
+    return min(
+        (tapered_lengths(layers, k) for k in counts if k <= layers), key=peak_states
+    )
 
 
 def peak_states(lengths: Sequence[int]) -> int:
@@ -361,12 +373,16 @@ def revolve_repetitions(layers: int, slots: int) -> int:
 
 def require_count(layers: int, count: int) -> None:
     if not 1 <= count <= layers:
-        raise ValueError(f"count must be from 1 to the number of layers, {layers}, got {count}")
+        raise ValueError(
+            f"count must be from 1 to the number of layers, {layers}, got {count}"
+        )
 
 
 def require_lengths(lengths: Sequence[int], layers: int) -> None:
     if not lengths or min(lengths) < 1 or sum(lengths) != layers:
-        raise ValueError(f"lengths must be numbers >= 1 that add up to {layers}, got {list(lengths)}")
+        raise ValueError(
+            f"lengths must be numbers >= 1 that add up to {layers}, got {list(lengths)}"
+        )
 
 
 def require_slots(layers: int, slots: int) -> None:
@@ -376,4 +392,6 @@ def require_slots(layers: int, slots: int) -> None:
 
 def require_no_autocast(name: str) -> None:
     if any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")):
-        raise RuntimeError(f"{name} does not work under autocast: cast the inputs and the module instead")
+        raise RuntimeError(
+            f"{name} does not work under autocast: cast the inputs and the module instead"
+        )

@@ -11,7 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["DenseGradients", "backward_ratio", "dense", "dense_backward", "matmul_flops", "network_flops"]
+__all__ = [
+    "DenseGradients",
+    "backward_ratio",
+    "dense",
+    "dense_backward",
+    "matmul_flops",
+    "network_flops",
+]
 
 
 class DenseGradients(NamedTuple):
@@ -99,7 +106,9 @@ def matmul_flops(m: int, k: int, n: int) -> int:
     return 2 * m * k * n
 
 
-def network_flops(widths: Sequence[int], batch: int, *, input_gradient: bool = False) -> tuple[int, int]:
+def network_flops(
+    widths: Sequence[int], batch: int, *, input_gradient: bool = False
+) -> tuple[int, int]:
     """Operations in the matrix products of a network of dense layers, of one pass forward and of one back.
 
         forward  = sum_d 2 B n_(d-1) n_d,    backward = twice that, less the input gradient of the first layer

@@ -35,12 +35,18 @@ class Dual(Differentiable):
     Source: Baydin et al. 2018, section 3.1.1, arXiv:1502.05767.
     """
 
-    def __init__(self, value: Tensor | float, tangent: Tensor | None = None) -> None:
+    def __init__(
+        self, value: Tensor | float, tangent: Tensor | None = None
+    ) -> None:
         super().__init__(value)
-        self.tangent = torch.zeros_like(self.value) if tangent is None else tangent.detach()
+        self.tangent = (
+            torch.zeros_like(self.value) if tangent is None else tangent.detach()
+        )
         if self.tangent.shape != self.shape:
             shapes = tuple(self.tangent.shape), tuple(self.shape)
-            raise ValueError(f"tangent must have the shape of value, got {shapes[0]} for {shapes[1]}")
+            raise ValueError(
+                f"tangent must have the shape of value, got {shapes[0]} for {shapes[1]}"
+            )
 
     def map(self, f: Map, slope: Callable[[Tensor, Tensor], Any]) -> "Dual":
         x, y = self.value, f(self.value)
@@ -76,5 +82,8 @@ class Dual(Differentiable):
     @staticmethod
     def join(parts: Sequence[Operand], dim: int) -> "Dual":
         values = [raw(part) for part in parts]
-        tangents = [part.tangent if isinstance(part, Dual) else torch.zeros_like(part) for part in parts]
+        tangents = [
+            part.tangent if isinstance(part, Dual) else torch.zeros_like(part)
+            for part in parts
+        ]
         return Dual(torch.cat(values, dim), torch.cat(tangents, dim))

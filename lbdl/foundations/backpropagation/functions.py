@@ -43,7 +43,9 @@ def concatenate(parts: Sequence[Operand], dim: int = 0) -> Any:
 
     Source: definition.
     """
-    kinds: list[Any] = [type(part) for part in parts if isinstance(part, Differentiable)]
+    kinds: list[Any] = [
+        type(part) for part in parts if isinstance(part, Differentiable)
+    ]
     return kinds[0].join(parts, dim) if kinds else torch.cat(list(parts), dim)
 
 
@@ -66,11 +68,15 @@ def cross_entropy(logits: Operand, target: Tensor) -> Any:
     """
     if logits.shape[:-1] != target.shape or logits.ndim == 0:
         shapes = tuple(logits.shape), tuple(target.shape)
-        raise ValueError(f"need logits (..., K) and target (...), got shapes {shapes[0]} and {shapes[1]}")
+        raise ValueError(
+            f"need logits (..., K) and target (...), got shapes {shapes[0]} and {shapes[1]}"
+        )
     return -logits.log_softmax(-1).gather(-1, target[..., None]).mean()
 
 
-def jvp(f: Function, inputs: Sequence[Tensor], tangents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def jvp(
+    f: Function, inputs: Sequence[Tensor], tangents: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
     """The value and its derivative along a direction, in one pass forward.
 
         f(x),  J t = lim (f(x + eps t) - f(x)) / eps
@@ -91,7 +97,9 @@ def jvp(f: Function, inputs: Sequence[Tensor], tangents: Sequence[Tensor]) -> tu
     Source: Baydin et al. 2018, section 3.1, arXiv:1502.05767.
     """
     if len(inputs) != len(tangents):
-        raise ValueError(f"tangents must be as many as inputs, {len(inputs)}, got {len(tangents)}")
+        raise ValueError(
+            f"tangents must be as many as inputs, {len(inputs)}, got {len(tangents)}"
+        )
     result = f(*(Dual(x, t) for x, t in zip(inputs, tangents, strict=True)))
     require_result(result, Dual)
     return result.value, result.tangent
@@ -124,7 +132,9 @@ def vjp(f: Function, *inputs: Tensor) -> tuple[Tensor, Pullback]:
         for variable in {*leaves, *result.history()}:
             variable.grad = None
         result.backward(u)
-        return tuple(torch.zeros_like(v.value) if v.grad is None else v.grad for v in leaves)
+        return tuple(
+            torch.zeros_like(v.value) if v.grad is None else v.grad for v in leaves
+        )
 
     return result.value, pull
 
@@ -166,12 +176,16 @@ def jacobian_reverse(f: Function, x: Tensor) -> Tensor:
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
     """
     value, pull = vjp(f, x)
-    return torch.stack([pull(e)[0] for e in basis(value)]).reshape((*value.shape, *x.shape))
+    return torch.stack([pull(e)[0] for e in basis(value)]).reshape(
+        (*value.shape, *x.shape)
+    )
 
 
 def basis(x: Tensor) -> Tensor:
     """All tensors like `x` with a single 1: (number of elements, *shape)."""
-    return torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape)
+    return torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(
+        -1, *x.shape
+    )
 
 
 def numerical_jacobian(f: Function, x: Tensor, eps: float = 1e-6) -> Tensor:
@@ -261,7 +275,9 @@ def require_double(inputs: Sequence[Tensor]) -> None:
             raise TypeError(f"inputs must be float64, got {x.dtype} for input {i}")
 
 
-def require_equal(i: int, found: Tensor, expected: Tensor, rtol: float, atol: float) -> None:
+def require_equal(
+    i: int, found: Tensor, expected: Tensor, rtol: float, atol: float
+) -> None:
     if found.shape != expected.shape:
         raise ArithmeticError(
             f"gradient of input {i} has shape {tuple(found.shape)}, not {tuple(expected.shape)}"

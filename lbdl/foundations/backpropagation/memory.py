@@ -92,7 +92,9 @@ class Meter(TorchDispatchMode):
         self.now = 0
         self.timeline: list[int] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         self.meet((args, kwargs), counted=False)
         result = func(*args, **(kwargs or {}))
         self.meet(result, counted=True)
@@ -101,8 +103,14 @@ class Meter(TorchDispatchMode):
 
     def meet(self, tensors: Any, counted: bool) -> None:
         for x in tree_leaves(tensors):
-            if isinstance(x, Tensor) and x.untyped_storage()._cdata not in self.known:
-                self.begin(x.untyped_storage(), x.untyped_storage().nbytes() if counted else 0)
+            if (
+                isinstance(x, Tensor)
+                and x.untyped_storage()._cdata not in self.known
+            ):
+                self.begin(
+                    x.untyped_storage(),
+                    x.untyped_storage().nbytes() if counted else 0,
+                )
 
     def begin(self, storage: torch.UntypedStorage, size: int) -> None:
         self.known.add(storage._cdata)

@@ -16,7 +16,12 @@ from torch.autograd.function import once_differentiable
 
 from lbdl.foundations.backpropagation.checkpointing import require_no_autocast
 
-__all__ = ["ReversibleBlock", "reversible_chain", "reversible_chain_inverse", "reversible_chain_stored"]
+__all__ = [
+    "ReversibleBlock",
+    "reversible_chain",
+    "reversible_chain_inverse",
+    "reversible_chain_stored",
+]
 
 Pair = tuple[Tensor, Tensor]
 
@@ -48,7 +53,9 @@ class ReversibleBlock(nn.Module):
         x2 = y2 - self.g(y1)
         return y1 - self.f(x2), x2
 
-    def pull(self, y1: Tensor, y2: Tensor, g1: Tensor, g2: Tensor) -> tuple[Pair, Pair, list[Tensor | None]]:
+    def pull(
+        self, y1: Tensor, y2: Tensor, g1: Tensor, g2: Tensor
+    ) -> tuple[Pair, Pair, list[Tensor | None]]:
         """From the outputs and their gradients: the inputs, their gradients, and those of the parameters.
 
         The gradients of the parameters are in the order of `parameters_of`.
@@ -59,21 +66,34 @@ class ReversibleBlock(nn.Module):
         return (y1 - z, x2), (g1, g2 + at_x2), of_f + of_g
 
 
-def value_and_pullback(f: nn.Module, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+def value_and_pullback(
+    f: nn.Module, x: Tensor, g: Tensor
+) -> tuple[Tensor, Tensor, list[Tensor | None]]:
     """f(x), and the gradients of <g, f(x)> with respect to x and to f's parameters."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         y = f(x)
         asked = [x, *(p for p in f.parameters() if p.requires_grad)]
         found = torch.autograd.grad(y, asked, g, allow_unused=True)
-    return y.detach(), torch.zeros_like(x) if found[0] is None else found[0], list(found[1:])
+    return (
+        y.detach(),
+        torch.zeros_like(x) if found[0] is None else found[0],
+        list(found[1:]),
+    )
 
 
 def parameters_of(block: ReversibleBlock) -> list[Tensor]:
-    return [p for part in (block.f, block.g) for p in part.parameters() if p.requires_grad]
+    return [
+        p
+        for part in (block.f, block.g)
+        for p in part.parameters()
+        if p.requires_grad
+    ]
 
 
-def reversible_chain_stored(blocks: Sequence[ReversibleBlock], x1: Tensor, x2: Tensor) -> Pair:
+def reversible_chain_stored(
+    blocks: Sequence[ReversibleBlock], x1: Tensor, x2: Tensor
+) -> Pair:
     """The blocks one after the other, the plain way: autograd keeps what is inside every one of them.
 
     Args:
@@ -95,7 +115,9 @@ def reversible_chain_stored(blocks: Sequence[ReversibleBlock], x1: Tensor, x2: T
     return x1, x2
 
 
-def reversible_chain_inverse(blocks: Sequence[ReversibleBlock], y1: Tensor, y2: Tensor) -> Pair:
+def reversible_chain_inverse(
+    blocks: Sequence[ReversibleBlock], y1: Tensor, y2: Tensor
+) -> Pair:
     """The inputs of a chain from its outputs, block by block from the last to the first.
 
         x2 = y2 - G(y1),    x1 = y1 - F(x2)
@@ -119,7 +141,9 @@ def reversible_chain_inverse(blocks: Sequence[ReversibleBlock], y1: Tensor, y2: 
     return y1, y2
 
 
-def reversible_chain(blocks: Sequence[ReversibleBlock], x1: Tensor, x2: Tensor) -> Pair:
+def reversible_chain(
+    blocks: Sequence[ReversibleBlock], x1: Tensor, x2: Tensor
+) -> Pair:
     """`reversible_chain_stored` in memory that does not depend on the number of blocks.
 
     Only the last outputs are kept. The backward pass computes each block's inputs from its outputs, and its
@@ -150,9 +174,15 @@ class Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, blocks: Sequence[ReversibleBlock], x1: Tensor, x2: Tensor, *parameters: Tensor
+        ctx: Any,
+        blocks: Sequence[ReversibleBlock],
+        x1: Tensor,
+        x2: Tensor,
+        *parameters: Tensor,
     ) -> Pair:
-        y1, y2 = reversible_chain_stored(blocks, x1, x2)  # autograd is off in here: nothing is stored
+        y1, y2 = reversible_chain_stored(
+            blocks, x1, x2
+        )  # autograd is off in here: nothing is stored
         ctx.blocks, ctx.parameters = blocks, parameters
         ctx.save_for_backward(y1, y2)
         return y1, y2

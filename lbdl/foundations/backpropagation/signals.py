@@ -63,8 +63,12 @@ def signal_norms(
     for weight in weights:
         signals.append(phi((signals[-1].unsqueeze(-2) @ weight).squeeze(-2)))
     for weight, y in zip(reversed(list(weights)), reversed(signals), strict=False):
-        gradients.append(((gradients[-1] * slope(y)).unsqueeze(-2) @ weight.mT).squeeze(-2))
-    return torch.stack(signals).norm(dim=-1), torch.stack(gradients[::-1]).norm(dim=-1)
+        gradients.append(
+            ((gradients[-1] * slope(y)).unsqueeze(-2) @ weight.mT).squeeze(-2)
+        )
+    return torch.stack(signals).norm(dim=-1), torch.stack(gradients[::-1]).norm(
+        dim=-1
+    )
 
 
 def vanishing_bound(weights: Sequence[Tensor] | Tensor, activation: str) -> Tensor:
@@ -85,7 +89,9 @@ def vanishing_bound(weights: Sequence[Tensor] | Tensor, activation: str) -> Tens
     Source: Pascanu et al. 2013, section 2, arXiv:1211.5063.
     """
     require_chain(weights, activation)
-    stretches = torch.stack([torch.linalg.matrix_norm(weight, 2) for weight in weights])
+    stretches = torch.stack(
+        [torch.linalg.matrix_norm(weight, 2) for weight in weights]
+    )
     return (MAX_SLOPES[activation] * stretches).prod(0)
 
 
@@ -109,7 +115,11 @@ def power_norms(matrix: Tensor, steps: int) -> Tensor:
     require_square(matrix)
     if steps < 0:
         raise ValueError(f"steps must be >= 0, got {steps}")
-    powers = [torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix)]
+    powers = [
+        torch.eye(
+            matrix.shape[-1], dtype=matrix.dtype, device=matrix.device
+        ).expand_as(matrix)
+    ]
     for _ in range(steps):
         powers.append(powers[-1] @ matrix)
     return torch.linalg.matrix_norm(torch.stack(powers), 2)
@@ -138,7 +148,9 @@ def with_spectral_radius(matrix: Tensor, radius: float) -> Tensor:
     return matrix * (radius / spectral_radius(matrix))[..., None, None]
 
 
-def clip_by_norm(g: Tensor, max_norm: float, dim: int | tuple[int, ...] | None = None) -> Tensor:
+def clip_by_norm(
+    g: Tensor, max_norm: float, dim: int | tuple[int, ...] | None = None
+) -> Tensor:
     """A gradient no longer than `max_norm`: shortened to it if need be, never lengthened, never turned.
 
         g min(1, c / ||g||)
@@ -161,7 +173,9 @@ def clip_by_norm(g: Tensor, max_norm: float, dim: int | tuple[int, ...] | None =
     return torch.where(norm > max_norm, g * (max_norm / norm), g).to(g.dtype)
 
 
-def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], Tensor]:
+def clip_by_global_norm(
+    gradients: Sequence[Tensor], max_norm: float
+) -> tuple[list[Tensor], Tensor]:
     """Several gradients clipped as if they were one long vector: their proportions stay.
 
         g_i min(1, c / ||(g_1, ..., g_P)||)
@@ -184,7 +198,9 @@ def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[l
     require_gradients(gradients, max_norm)
     norm = safe_global_norm(gradients)
     factor = torch.where(norm > max_norm, max_norm / norm, 1)
-    return [(g * factor).to(g.dtype) for g in gradients], norm.to(precision(gradients))
+    return [(g * factor).to(g.dtype) for g in gradients], norm.to(
+        precision(gradients)
+    )
 
 
 @torch.no_grad()
@@ -227,16 +243,22 @@ def safe_norm(g: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
 
 
 def safe_global_norm(gradients: Sequence[Tensor]) -> Tensor:
-    return safe_norm(torch.cat([safe_norm(g).flatten() for g in gradients])).squeeze()
+    return safe_norm(
+        torch.cat([safe_norm(g).flatten() for g in gradients])
+    ).squeeze()
 
 
 def precision(gradients: Sequence[Tensor]) -> torch.dtype:
     return torch.promote_types(gradients[0].dtype, torch.float32)
 
 
-def require_chain(weights: Sequence[Tensor] | Tensor, activation: str) -> tuple[Elementwise, Elementwise]:
+def require_chain(
+    weights: Sequence[Tensor] | Tensor, activation: str
+) -> tuple[Elementwise, Elementwise]:
     if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        raise ValueError(
+            f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}"
+        )
     if len(weights) == 0:
         raise ValueError("weights must hold at least one layer, got none")
     return ACTIVATIONS[activation]
@@ -244,7 +266,9 @@ def require_chain(weights: Sequence[Tensor] | Tensor, activation: str) -> tuple[
 
 def require_square(matrix: Tensor) -> None:
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
+        raise ValueError(
+            f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}"
+        )
 
 
 def require_max_norm(max_norm: float) -> None:

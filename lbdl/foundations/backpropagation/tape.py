@@ -25,7 +25,13 @@ CLOCK = itertools.count()
 
 
 def raw(x: Operand) -> Any:
-    return x.value if isinstance(x, Differentiable) else x.detach() if isinstance(x, Tensor) else x
+    return (
+        x.value
+        if isinstance(x, Differentiable)
+        else x.detach()
+        if isinstance(x, Tensor)
+        else x
+    )
 
 
 def unbroadcast(g: Tensor, x: Tensor) -> Tensor:
@@ -43,26 +49,42 @@ def unbroadcast(g: Tensor, x: Tensor) -> Tensor:
     if g.shape == x.shape:
         return g.to(x.dtype)
     added = g.dim() - x.dim()
-    copied = [d for d in range(g.dim()) if d < added or (x.shape[d - added] == 1 and g.shape[d] != 1)]
+    copied = [
+        d
+        for d in range(g.dim())
+        if d < added or (x.shape[d - added] == 1 and g.shape[d] != 1)
+    ]
     return g.sum(copied, keepdim=True).reshape(x.shape).to(x.dtype)
 
 
 def spread(g: Tensor, x: Tensor, dim: int | Sequence[int] | None) -> Tensor:
-    gone = {d % x.dim() for d in ([dim] if isinstance(dim, int) else dim or range(x.dim())) if x.dim()}
-    return g.reshape([1 if d in gone else n for d, n in enumerate(x.shape)]).expand_as(x)
+    gone = {
+        d % x.dim()
+        for d in ([dim] if isinstance(dim, int) else dim or range(x.dim()))
+        if x.dim()
+    }
+    return g.reshape(
+        [1 if d in gone else n for d, n in enumerate(x.shape)]
+    ).expand_as(x)
 
 
 class Differentiable:
     """The operations that read alike in forward and in reverse mode; `Variable` and `Dual` add the others."""
 
-    map: Callable[..., Self]  # (f, slope): element by element y = f(x), and dy/dx = slope(x, y)
+    map: Callable[
+        ..., Self
+    ]  # (f, slope): element by element y = f(x), and dy/dx = slope(x, y)
     linear: Callable[..., Self]  # (f, transpose): a linear map and its transpose
-    times: Callable[..., Self]  # (a, b): the product of matrices (..., m, k) and (..., k, n)
+    times: Callable[
+        ..., Self
+    ]  # (a, b): the product of matrices (..., m, k) and (..., k, n)
 
     def __init__(self, value: Tensor | float) -> None:
         self.value = torch.as_tensor(value).detach()
         if not self.value.is_floating_point():
-            raise TypeError(f"value must be a floating tensor, got {self.value.dtype}")
+            raise TypeError(
+                f"value must be a floating tensor, got {self.value.dtype}"
+            )
 
     shape = property(lambda self: self.value.shape)
     ndim = property(lambda self: self.value.dim())
@@ -87,36 +109,63 @@ class Differentiable:
         return (a[None] @ b)[..., 0, :] if a.ndim == 1 else self.times(a, b)
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Self:
-        return self.linear(lambda x: x.sum(dim, keepdim=keepdim), lambda g: spread(g, self.value, dim))
+        return self.linear(
+            lambda x: x.sum(dim, keepdim=keepdim),
+            lambda g: spread(g, self.value, dim),
+        )
 
     def mean(self, dim: Any = None, keepdim: bool = False) -> Self:
-        back = lambda g: spread(g, self.value, dim) * (g.numel() / max(1, self.value.numel()))
+        back = lambda g: (
+            spread(g, self.value, dim) * (g.numel() / max(1, self.value.numel()))
+        )
         return self.linear(lambda x: x.mean(dim, keepdim=keepdim), back)
 
-    def amax(self, dim: Any = (), keepdim: bool = False) -> Self:  # ties share the gradient
-        tops = (self.value == self.value.amax(dim, keepdim=True)).to(self.value.dtype)
-        share, top = tops / tops.sum(dim, keepdim=True), self.value.amax(dim, keepdim=keepdim)
+    def amax(
+        self, dim: Any = (), keepdim: bool = False
+    ) -> Self:  # ties share the gradient
+        tops = (self.value == self.value.amax(dim, keepdim=True)).to(
+            self.value.dtype
+        )
+        share, top = (
+            tops / tops.sum(dim, keepdim=True),
+            self.value.amax(dim, keepdim=keepdim),
+        )
         forward = lambda x: (x * share).sum(dim, keepdim=keepdim)
-        return self.linear(forward, lambda g: spread(g, share, dim) * share, value=top)
+        return self.linear(
+            forward, lambda g: spread(g, share, dim) * share, value=top
+        )
 
     def reshape(self, *shape: Any) -> Self:
-        return self.linear(lambda x: x.reshape(*shape), lambda g: g.reshape(self.shape))
+        return self.linear(
+            lambda x: x.reshape(*shape), lambda g: g.reshape(self.shape)
+        )
 
     def transpose(self, a: int, b: int) -> Self:
         return self.linear(lambda x: x.transpose(a, b), lambda g: g.transpose(a, b))
 
-    def take(self, places: Tensor) -> Self:  # places count the elements of the flattened tensor
-        zeros = lambda: torch.zeros_like(self.value, memory_format=torch.contiguous_format)
-        return self.linear(lambda x: x.take(places), lambda g: zeros().put_(places, g, accumulate=True))
+    def take(
+        self, places: Tensor
+    ) -> Self:  # places count the elements of the flattened tensor
+        zeros = lambda: torch.zeros_like(
+            self.value, memory_format=torch.contiguous_format
+        )
+        return self.linear(
+            lambda x: x.take(places),
+            lambda g: zeros().put_(places, g, accumulate=True),
+        )
 
     def places(self) -> Tensor:
-        return torch.arange(self.value.numel(), device=self.value.device).reshape(self.shape)
+        return torch.arange(self.value.numel(), device=self.value.device).reshape(
+            self.shape
+        )
 
     __getitem__ = lambda self, index: self.take(self.places()[index])
     gather = lambda self, dim, index: self.take(self.places().gather(dim, index))
 
     def log_softmax(self, dim: int) -> Self:
-        shifted = self - self.value.amax(dim, keepdim=True)  # a constant shift: its slope cancels as it does
+        shifted = self - self.value.amax(
+            dim, keepdim=True
+        )  # a constant shift: its slope cancels as it does
         return shifted - shifted.exp().sum(dim, keepdim=True).log()
 
 
@@ -148,29 +197,41 @@ class Variable(Differentiable):
     def backward(self, seed: Tensor | None = None) -> None:
         """Adds to the `grad` of all variables in its history the gradient of <seed, self>."""
         if self.shape != (torch.Size() if seed is None else seed.shape):
-            raise ValueError(f"seed must have the shape of the variable, {tuple(self.shape)}")
+            raise ValueError(
+                f"seed must have the shape of the variable, {tuple(self.shape)}"
+            )
         flowing = {self: torch.ones_like(self.value) if seed is None else seed}
         for variable in self.history():
             g = flowing.pop(variable)
-            own = g if variable.parents else g.clone()  # a leaf's gradient may be changed in place
+            own = (
+                g if variable.parents else g.clone()
+            )  # a leaf's gradient may be changed in place
             variable.grad = own if variable.grad is None else variable.grad + g
             for parent, pull in variable.parents:
                 share = unbroadcast(pull(g), parent.value)
-                flowing[parent] = flowing[parent] + share if parent in flowing else share
+                flowing[parent] = (
+                    flowing[parent] + share if parent in flowing else share
+                )
 
     def map(self, f: Map, slope: Callable[[Tensor, Tensor], Any]) -> "Variable":
         x, y = self.value, f(self.value)
         return Variable(y, (self, lambda g: g * slope(x, y)))
 
-    def linear(self, f: Map, transpose: Map, value: Tensor | None = None) -> "Variable":
-        return Variable(f(self.value) if value is None else value, (self, transpose))
+    def linear(
+        self, f: Map, transpose: Map, value: Tensor | None = None
+    ) -> "Variable":
+        return Variable(
+            f(self.value) if value is None else value, (self, transpose)
+        )
 
     def times(self, a: Operand, b: Operand) -> "Variable":
         A, B = raw(a), raw(b)
         return Variable(A @ B, (a, lambda g: g @ B.mT), (b, lambda g: A.mT @ g))
 
     def __add__(self, other: Operand) -> "Variable":
-        return Variable(self.value + raw(other), (self, lambda g: g), (other, lambda g: g))
+        return Variable(
+            self.value + raw(other), (self, lambda g: g), (other, lambda g: g)
+        )
 
     def __mul__(self, other: Operand) -> "Variable":
         a, b = self.value, raw(other)
@@ -178,17 +239,24 @@ class Variable(Differentiable):
 
     def __truediv__(self, other: Operand) -> "Variable":
         a, b = self.value, raw(other)
-        return Variable(a / b, (self, lambda g: g / b), (other, lambda g: -g * (a / b) / b))
+        return Variable(
+            a / b, (self, lambda g: g / b), (other, lambda g: -g * (a / b) / b)
+        )
 
     def __pow__(self, other: Operand) -> "Variable":
         a, b = self.value, raw(other)
         constant = torch.as_tensor(b, device=a.device) == 0
         by_base = lambda g: g * (b * a ** (b - 1)).masked_fill(constant, 0)
-        by_exponent = lambda g: g * (a**b * a.log()).masked_fill((a == 0) & (a**b).isfinite(), 0)
+        by_exponent = lambda g: (
+            g * (a**b * a.log()).masked_fill((a == 0) & (a**b).isfinite(), 0)
+        )
         return Variable(a**b, (self, by_base), (other, by_exponent))
 
     @staticmethod
     def join(parts: Sequence[Operand], dim: int) -> "Variable":
         values = [raw(part) for part in parts]
         cut = lambda g, i: g.split([v.shape[dim] for v in values], dim)[i]
-        return Variable(torch.cat(values, dim), *((p, partial(cut, i=i)) for i, p in enumerate(parts)))
+        return Variable(
+            torch.cat(values, dim),
+            *((p, partial(cut, i=i)) for i, p in enumerate(parts)),
+        )

@@ -32,8 +32,17 @@ from lbdl.foundations.losses.metric import (
 )
 from lbdl.foundations.losses.penalties import l1_penalty, l2_penalty, soft_threshold
 from lbdl.foundations.losses.reduction import reduce
-from lbdl.foundations.losses.regression import absolute_error, gaussian_nll, pinball, squared_error
-from lbdl.foundations.losses.retrieval import average_precision, ranked_relevance, recall_at
+from lbdl.foundations.losses.regression import (
+    absolute_error,
+    gaussian_nll,
+    pinball,
+    squared_error,
+)
+from lbdl.foundations.losses.retrieval import (
+    average_precision,
+    ranked_relevance,
+    recall_at,
+)
 
 __all__ = [
     "absolute_error",

@@ -32,7 +32,11 @@ from lbdl.foundations.losses.reduction import (
 
 
 def binary_cross_entropy(
-    logits: Tensor, targets: Tensor, *, weight: float | None = None, reduction: str = "mean"
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    weight: float | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """The code length of yes or no.
 
@@ -58,9 +62,13 @@ def binary_cross_entropy(
     y = as_binary(logits, targets, reduction)
     require_values(in_unit_interval(y), "targets must be in [0, 1] everywhere")
     if weight is None:
-        return reduce((1 - y) * logits - logsigmoid(logits), reduction)  # log sigma(-x) = log sigma(x) - x
+        return reduce(
+            (1 - y) * logits - logsigmoid(logits), reduction
+        )  # log sigma(-x) = log sigma(x) - x
     require_number("weight", weight, 0)
-    return reduce(-weight * y * logsigmoid(logits) - (1 - y) * logsigmoid(-logits), reduction)
+    return reduce(
+        -weight * y * logsigmoid(logits) - (1 - y) * logsigmoid(-logits), reduction
+    )
 
 
 def focal(
@@ -107,7 +115,9 @@ def focal(
     return reduce(losses, reduction)
 
 
-def hinge(logits: Tensor, targets: Tensor, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+def hinge(
+    logits: Tensor, targets: Tensor, *, margin: float = 1.0, reduction: str = "mean"
+) -> Tensor:
     """Right by a margin, or pay for what is missing.
 
         l = max(0, margin - s x),    s = 1 where y = 1, -1 where y = 0
@@ -163,7 +173,9 @@ def log_softmax(logits: Tensor, dim: int = -1) -> Tensor:
     return z - z.exp().sum(dim, keepdim=True).log()
 
 
-def soft_cross_entropy(logits: Tensor, q: Tensor, *, dim: int = -1, reduction: str = "mean") -> Tensor:
+def soft_cross_entropy(
+    logits: Tensor, q: Tensor, *, dim: int = -1, reduction: str = "mean"
+) -> Tensor:
     """The mean code length when the answer itself is a distribution.
 
         l = -sum_k q_k log p_k,    p = softmax(x);    gradient p - q, for sum_k q_k = 1
@@ -236,7 +248,11 @@ def cross_entropy(
 
 
 def fast_cross_entropy(
-    logits: Tensor, target: Tensor, *, smoothing: float = 0.0, reduction: str = "mean"
+    logits: Tensor,
+    target: Tensor,
+    *,
+    smoothing: float = 0.0,
+    reduction: str = "mean",
 ) -> Tensor:
     """`cross_entropy` over the last dimension, its gradient p - q written down instead of found.
 
@@ -268,7 +284,9 @@ class PredictionMinusTarget(torch.autograd.Function):
     """Cross-entropy losses (...) of logits (..., K); saves log p alone."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, smoothing: float
+    ) -> Tensor:
         log_p = torch.log_softmax(logits, -1)
         ctx.save_for_backward(log_p, target)
         ctx.smoothing = smoothing
@@ -313,7 +331,12 @@ def smoothed_optimum(classes: int, smoothing: float) -> tuple[float, float, floa
 
 
 def multiclass_focal(
-    logits: Tensor, target: Tensor, *, gamma: float = 2.0, dim: int = -1, reduction: str = "mean"
+    logits: Tensor,
+    target: Tensor,
+    *,
+    gamma: float = 2.0,
+    dim: int = -1,
+    reduction: str = "mean",
 ) -> Tensor:
     """Focal loss over a softmax.
 
@@ -338,12 +361,19 @@ def multiclass_focal(
     require_classification(logits, target, dim, reduction, least=2)
     require_number("gamma", gamma, 0)
     log_p = log_softmax(logits, dim).movedim(dim, -1)
-    rest = log_p.scatter(-1, target.unsqueeze(-1), -math.inf).logsumexp(-1)  # log(1 - p_t), without 1 - p_t
+    rest = log_p.scatter(-1, target.unsqueeze(-1), -math.inf).logsumexp(
+        -1
+    )  # log(1 - p_t), without 1 - p_t
     return reduce(-torch.exp(gamma * rest) * pick(log_p, target), reduction)
 
 
 def multiclass_hinge(
-    logits: Tensor, target: Tensor, *, margin: float = 1.0, dim: int = -1, reduction: str = "mean"
+    logits: Tensor,
+    target: Tensor,
+    *,
+    margin: float = 1.0,
+    dim: int = -1,
+    reduction: str = "mean",
 ) -> Tensor:
     """The right class ahead of every other by a margin.
 
@@ -372,7 +402,9 @@ def multiclass_hinge(
     return reduce(missing.mean(-1), reduction)
 
 
-def zero_one(logits: Tensor, target: Tensor, *, dim: int = -1, reduction: str = "mean") -> Tensor:
+def zero_one(
+    logits: Tensor, target: Tensor, *, dim: int = -1, reduction: str = "mean"
+) -> Tensor:
     """The error itself: constant wherever it is differentiable, so no gradient comes from it.
 
         l = 0 where x_t is the largest, 1 elsewhere

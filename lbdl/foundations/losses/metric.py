@@ -27,7 +27,12 @@ from lbdl.foundations.losses.reduction import (
 
 
 def pair_contrastive(
-    first: Tensor, second: Tensor, same: Tensor, *, margin: float = 1.0, reduction: str = "mean"
+    first: Tensor,
+    second: Tensor,
+    same: Tensor,
+    *,
+    margin: float = 1.0,
+    reduction: str = "mean",
 ) -> Tensor:
     """Pull pairs of a kind together; push other pairs apart until they are a margin away.
 
@@ -54,11 +59,19 @@ def pair_contrastive(
     require_same_shape(distances=first[..., 0], same=same)
     require_hard(same, "same")
     apart = (margin - distance(first, second)).relu().square()
-    return reduce(torch.where(same.bool(), (first - second).square().sum(-1), apart), reduction)
+    return reduce(
+        torch.where(same.bool(), (first - second).square().sum(-1), apart),
+        reduction,
+    )
 
 
 def triplet(
-    anchor: Tensor, positive: Tensor, negative: Tensor, *, margin: float = 1.0, reduction: str = "mean"
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    margin: float = 1.0,
+    reduction: str = "mean",
 ) -> Tensor:
     """The anchor nearer to its own kind than to a stranger, by a margin.
 
@@ -84,7 +97,10 @@ def triplet(
     """
     require_points(reduction, anchor=anchor, positive=positive, negative=negative)
     require_number("margin", margin, 0)
-    return reduce((distance(anchor, positive) - distance(anchor, negative) + margin).relu(), reduction)
+    return reduce(
+        (distance(anchor, positive) - distance(anchor, negative) + margin).relu(),
+        reduction,
+    )
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -146,8 +162,14 @@ def batch_hard_triplet(
     for a, d in enumerate(pairwise_distances(points)):
         same = labels == labels[a]
         found.append(bool(same.sum() > 1) and not bool(same.all()))
-        losses.append((d[same].max() - d[~same].min() + margin).relu() if found[-1] else d.sum() * 0)
-    return reduce_found(torch.stack(losses), torch.tensor(found, device=points.device), reduction)
+        losses.append(
+            (d[same].max() - d[~same].min() + margin).relu()
+            if found[-1]
+            else d.sum() * 0
+        )
+    return reduce_found(
+        torch.stack(losses), torch.tensor(found, device=points.device), reduction
+    )
 
 
 def fast_batch_hard_triplet(
@@ -178,9 +200,17 @@ def fast_batch_hard_triplet(
     require_batch(points, labels, margin, reduction)
     closeness = negated_squared_distances(points.detach())
     same = labels.unsqueeze(-1) == labels.unsqueeze(-2)  # (..., B, B)
-    positive = closeness.masked_fill(~same, torch.inf).argmin(-1)  # the least close of its kind
+    positive = closeness.masked_fill(~same, torch.inf).argmin(
+        -1
+    )  # the least close of its kind
     negative = closeness.masked_fill_(same, -torch.inf).argmax(-1)
-    losses = triplet(points, rows(points, positive), rows(points, negative), margin=margin, reduction="none")
+    losses = triplet(
+        points,
+        rows(points, positive),
+        rows(points, negative),
+        margin=margin,
+        reduction="none",
+    )
     found = (same.sum(-1) > 1) & ~same.all(-1)
     return reduce_found(losses.where(found, 0), found, reduction)
 
@@ -217,7 +247,10 @@ def semi_hard_triplet(
         if a != p and len(beyond):
             here = torch.zeros_like(found)
             here[a, p] = True
-            losses, found = losses + here * (d[a, p] - beyond.min() + margin).relu(), found | here
+            losses, found = (
+                losses + here * (d[a, p] - beyond.min() + margin).relu(),
+                found | here,
+            )
     return reduce_found(losses, found, reduction)
 
 
@@ -247,8 +280,14 @@ def fast_semi_hard_triplet(
     d = pairwise_distances(points)
     same = labels.unsqueeze(-1) == labels.unsqueeze(-2)  # (..., B, B)
     strangers, order = d.detach().masked_fill(same, torch.inf).sort(-1)
-    place = torch.searchsorted(strangers, d.detach().contiguous(), right=True).clamp(max=d.shape[-1] - 1)
-    found = same & strangers.gather(-1, place).isfinite() & ~torch.eye(d.shape[-1], device=d.device).bool()
+    place = torch.searchsorted(
+        strangers, d.detach().contiguous(), right=True
+    ).clamp(max=d.shape[-1] - 1)
+    found = (
+        same
+        & strangers.gather(-1, place).isfinite()
+        & ~torch.eye(d.shape[-1], device=d.device).bool()
+    )
     losses = (d - d.gather(-1, order.gather(-1, place)) + margin).relu()
     return reduce_found(losses.where(found, 0), found, reduction)
 
@@ -274,7 +313,13 @@ def reduce_found(losses: Tensor, found: Tensor, reduction: str) -> Tensor:
 # --- One positive among many --------------------------------------------------------------------------------
 
 
-def info_nce(queries: Tensor, keys: Tensor, *, temperature: float = 0.1, reduction: str = "mean") -> Tensor:
+def info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    *,
+    temperature: float = 0.1,
+    reduction: str = "mean",
+) -> Tensor:
     """Name the key that belongs to each query: cross-entropy over similarities.
 
         l_i = -log( e^(s_ii / T) / sum_j e^(s_ij / T) ),    s_ij = cos(query_i, key_j)
@@ -297,12 +342,22 @@ def info_nce(queries: Tensor, keys: Tensor, *, temperature: float = 0.1, reducti
     require_points(reduction, queries=queries, keys=keys)
     require_dim(queries, -2, "queries")
     require_number("temperature", temperature, 0, above=True)
-    similarity = normalize(queries, dim=-1) @ normalize(keys, dim=-1).mT  # (..., N, N)
-    own = torch.arange(keys.shape[-2], device=keys.device).expand(queries.shape[:-1])
+    similarity = (
+        normalize(queries, dim=-1) @ normalize(keys, dim=-1).mT
+    )  # (..., N, N)
+    own = torch.arange(keys.shape[-2], device=keys.device).expand(
+        queries.shape[:-1]
+    )
     return cross_entropy(similarity / temperature, own, reduction=reduction)
 
 
-def nt_xent(first: Tensor, second: Tensor, *, temperature: float = 0.5, reduction: str = "mean") -> Tensor:
+def nt_xent(
+    first: Tensor,
+    second: Tensor,
+    *,
+    temperature: float = 0.5,
+    reduction: str = "mean",
+) -> Tensor:
     """InfoNCE among two views of N things: each view looks for the other among 2 N - 1.
 
         l_i = -log( e^(s_{i, i'} / T) / sum_{j != i} e^(s_ij / T) ),    i' the other view of i, s the cosine
@@ -328,7 +383,11 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float = 0.5, reductio
     views = normalize(torch.cat([first, second], dim=-2), dim=-1)  # (..., 2 N, d)
     itself = torch.eye(views.shape[-2], device=views.device, dtype=torch.bool)
     similarity = (views @ views.mT / temperature).masked_fill(itself, -torch.inf)
-    other = torch.arange(views.shape[-2], device=views.device).roll(first.shape[-2]).expand(views.shape[:-1])
+    other = (
+        torch.arange(views.shape[-2], device=views.device)
+        .roll(first.shape[-2])
+        .expand(views.shape[:-1])
+    )
     return cross_entropy(similarity, other, reduction=reduction)
 
 
@@ -343,7 +402,9 @@ def require_points(reduction: str, **points: Tensor) -> None:
     require_dim(first, -1, name)
 
 
-def require_batch(points: Tensor, labels: Tensor, margin: float, reduction: str) -> None:
+def require_batch(
+    points: Tensor, labels: Tensor, margin: float, reduction: str
+) -> None:
     require_reduction(reduction)
     require_floating(points=points)
     require_dim(points, -2, "points")

@@ -30,7 +30,11 @@ def l2_penalty(weights: Tensor | Iterable[Tensor], strength: float = 1.0) -> Ten
 
     Source: Hoerl & Kennard 1970, Technometrics 12(1).
     """
-    return strength / 2 * torch.stack([w.square().sum() for w in as_list(weights, strength)]).sum()
+    return (
+        strength
+        / 2
+        * torch.stack([w.square().sum() for w in as_list(weights, strength)]).sum()
+    )
 
 
 def l1_penalty(weights: Tensor | Iterable[Tensor], strength: float = 1.0) -> Tensor:
@@ -51,7 +55,10 @@ def l1_penalty(weights: Tensor | Iterable[Tensor], strength: float = 1.0) -> Ten
 
     Source: Tibshirani 1996, JRSS B 58(1).
     """
-    return strength * torch.stack([w.abs().sum() for w in as_list(weights, strength)]).sum()
+    return (
+        strength
+        * torch.stack([w.abs().sum() for w in as_list(weights, strength)]).sum()
+    )
 
 
 def soft_threshold(w: Tensor, threshold: float) -> Tensor:

@@ -8,7 +8,9 @@ from torch import Tensor
 REDUCTIONS = ("none", "mean", "sum")
 
 
-def reduce(losses: Tensor, reduction: str = "mean", weights: Tensor | None = None) -> Tensor:
+def reduce(
+    losses: Tensor, reduction: str = "mean", weights: Tensor | None = None
+) -> Tensor:
     """The losses of a batch as one number.
 
         mean: sum_n l_n / sum_n w_n      sum: sum_n l_n      none: l
@@ -28,7 +30,9 @@ def reduce(losses: Tensor, reduction: str = "mean", weights: Tensor | None = Non
     """
     require_reduction(reduction)
     if losses.numel() == 0:
-        raise ValueError(f"losses must hold at least one element, got shape {tuple(losses.shape)}")
+        raise ValueError(
+            f"losses must hold at least one element, got shape {tuple(losses.shape)}"
+        )
     if reduction == "none":
         return losses
     if reduction == "sum":
@@ -38,16 +42,22 @@ def reduce(losses: Tensor, reduction: str = "mean", weights: Tensor | None = Non
 
 def require_reduction(reduction: str) -> None:
     if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+        raise ValueError(
+            f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}"
+        )
 
 
 def require_floating(**tensors: Tensor) -> None:
     """TypeError unless every argument is a floating tensor, ValueError where one holds no element."""
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+            raise TypeError(
+                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+            )
         if x.numel() == 0:
-            raise ValueError(f"{name} must hold at least one element, got shape {tuple(x.shape)}")
+            raise ValueError(
+                f"{name} must hold at least one element, got shape {tuple(x.shape)}"
+            )
 
 
 def require_same_shape(**tensors: Tensor) -> None:
@@ -63,15 +73,23 @@ def require_same_shape(**tensors: Tensor) -> None:
 def require_dim(x: Tensor, dim: int, name: str, least: int = 1) -> None:
     """ValueError unless `x` has the dimension `dim`, of size `least` or more."""
     if not -x.dim() <= dim < x.dim():
-        raise ValueError(f"dim must name a dimension of {name} of shape {tuple(x.shape)}, got {dim}")
+        raise ValueError(
+            f"dim must name a dimension of {name} of shape {tuple(x.shape)}, got {dim}"
+        )
     if x.shape[dim] < least:
-        raise ValueError(f"{name} must have at least {least} along dim {dim}, got shape {tuple(x.shape)}")
+        raise ValueError(
+            f"{name} must have at least {least} along dim {dim}, got shape {tuple(x.shape)}"
+        )
 
 
-def require_number(name: str, value: float, least: float, *, above: bool = False) -> None:
+def require_number(
+    name: str, value: float, least: float, *, above: bool = False
+) -> None:
     """ValueError unless `value` is finite and at least `least` (above it, where asked)."""
     if not math.isfinite(value) or value < least or (above and value == least):
-        raise ValueError(f"{name} must be finite and {'>' if above else '>='} {least:g}, got {value}")
+        raise ValueError(
+            f"{name} must be finite and {'>' if above else '>='} {least:g}, got {value}"
+        )
 
 
 def require_values(fine: Tensor, message: str) -> None:
@@ -82,7 +100,9 @@ def require_values(fine: Tensor, message: str) -> None:
 
 def require_hard(targets: Tensor, name: str = "targets") -> None:
     """ValueError where a binary target is neither 0 nor 1."""
-    require_values((targets == 0) | (targets == 1), f"{name} must be 0 or 1 everywhere")
+    require_values(
+        (targets == 0) | (targets == 1), f"{name} must be 0 or 1 everywhere"
+    )
 
 
 def require_classes(target: Tensor, logits: Tensor, dim: int) -> None:
@@ -96,5 +116,6 @@ def require_classes(target: Tensor, logits: Tensor, dim: int) -> None:
             f"target must have shape {tuple(shape)}, that of logits without dim {dim}, got {tuple(target.shape)}"
         )
     require_values(
-        (target >= 0) & (target < classes), f"target must hold class numbers from 0 to {classes - 1}"
+        (target >= 0) & (target < classes),
+        f"target must hold class numbers from 0 to {classes - 1}",
     )

@@ -18,7 +18,9 @@ from lbdl.foundations.losses.reduction import (
 )
 
 
-def squared_error(prediction: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def squared_error(
+    prediction: Tensor, target: Tensor, *, reduction: str = "mean"
+) -> Tensor:
     """The loss whose best constant is the mean.
 
         l = (prediction - target)^2
@@ -41,7 +43,9 @@ def squared_error(prediction: Tensor, target: Tensor, *, reduction: str = "mean"
     return reduce((prediction - target).square(), reduction)
 
 
-def absolute_error(prediction: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def absolute_error(
+    prediction: Tensor, target: Tensor, *, reduction: str = "mean"
+) -> Tensor:
     """The loss whose best constant is the median. Its gradient is 0 where prediction and target agree.
 
         l = |prediction - target|
@@ -65,7 +69,11 @@ def absolute_error(prediction: Tensor, target: Tensor, *, reduction: str = "mean
 
 
 def pinball(
-    prediction: Tensor, target: Tensor, quantile: float | Tensor = 0.5, *, reduction: str = "mean"
+    prediction: Tensor,
+    target: Tensor,
+    quantile: float | Tensor = 0.5,
+    *,
+    reduction: str = "mean",
 ) -> Tensor:
     """The loss whose best constant is a quantile: falling short costs q a unit, going too far 1 - q.
 
@@ -89,11 +97,17 @@ def pinball(
     require_pair(prediction, target, reduction)
     require_inside(quantile, prediction)
     short = target - prediction
-    return reduce(torch.maximum(quantile * short, (quantile - 1) * short), reduction)
+    return reduce(
+        torch.maximum(quantile * short, (quantile - 1) * short), reduction
+    )
 
 
 def gaussian_nll(
-    mean: Tensor, target: Tensor, variance: float | Tensor = 1.0, *, reduction: str = "mean"
+    mean: Tensor,
+    target: Tensor,
+    variance: float | Tensor = 1.0,
+    *,
+    reduction: str = "mean",
 ) -> Tensor:
     """The negative log-likelihood of Gaussian noise around the prediction: squared error, in units of the variance.
 
@@ -119,11 +133,19 @@ def gaussian_nll(
     require_broadcast("variance", variance, mean)
     require_values(variance > 0, "variance must be > 0 everywhere")
     return reduce(
-        ((target - mean).square() / variance + variance.log() + math.log(2 * math.pi)) / 2, reduction
+        (
+            (target - mean).square() / variance
+            + variance.log()
+            + math.log(2 * math.pi)
+        )
+        / 2,
+        reduction,
     )
 
 
-def require_pair(prediction: Tensor, target: Tensor, reduction: str, first: str = "prediction") -> None:
+def require_pair(
+    prediction: Tensor, target: Tensor, reduction: str, first: str = "prediction"
+) -> None:
     require_reduction(reduction)
     require_floating(**{first: prediction, "target": target})
     require_same_shape(**{first: prediction, "target": target})
@@ -132,7 +154,9 @@ def require_pair(prediction: Tensor, target: Tensor, reduction: str, first: str 
 def require_inside(quantile: float | Tensor, prediction: Tensor) -> None:
     if isinstance(quantile, Tensor):
         require_broadcast("quantile", quantile, prediction)
-        require_values((quantile > 0) & (quantile < 1), "quantile must be in (0, 1) everywhere")
+        require_values(
+            (quantile > 0) & (quantile < 1), "quantile must be in (0, 1) everywhere"
+        )
     elif not 0 < quantile < 1:
         raise ValueError(f"quantile must be in (0, 1), got {quantile}")
 
@@ -143,4 +167,6 @@ def require_broadcast(name: str, x: Tensor, like: Tensor) -> None:
     except RuntimeError:
         fits = False
     if not fits:
-        raise ValueError(f"{name} must broadcast to shape {tuple(like.shape)}, got shape {tuple(x.shape)}")
+        raise ValueError(
+            f"{name} must broadcast to shape {tuple(like.shape)}, got shape {tuple(x.shape)}"
+        )

@@ -7,7 +7,11 @@ among the first k); average precision as in Manning, Raghavan & Schuetze 2008, c
 import torch
 from torch import Tensor
 
-from lbdl.foundations.losses.reduction import require_dim, require_floating, require_values
+from lbdl.foundations.losses.reduction import (
+    require_dim,
+    require_floating,
+    require_values,
+)
 
 
 def ranked_relevance(points: Tensor, labels: Tensor) -> Tensor:
@@ -31,9 +35,13 @@ def ranked_relevance(points: Tensor, labels: Tensor) -> Tensor:
     require_floating(points=points)
     if points.dim() != 2 or len(points) < 2 or labels.shape != points.shape[:1]:
         shapes = tuple(points.shape), tuple(labels.shape)
-        raise ValueError(f"points and labels must be (B, d) and (B,) with B >= 2, got shapes {shapes}")
+        raise ValueError(
+            f"points and labels must be (B, d) and (B,) with B >= 2, got shapes {shapes}"
+        )
     d = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    order = d.fill_diagonal_(-1).argsort(dim=-1, stable=True)[:, 1:]  # itself first, and out
+    order = d.fill_diagonal_(-1).argsort(dim=-1, stable=True)[
+        :, 1:
+    ]  # itself first, and out
     return labels[order] == labels.unsqueeze(-1)
 
 
@@ -77,7 +85,11 @@ def average_precision(relevance: Tensor) -> Tensor:
     Source: Manning, Raghavan & Schuetze 2008, Introduction to Information Retrieval, section 8.4.
     """
     require_dim(relevance, -1, "relevance")
-    require_values(relevance.any(-1), "relevance must hold a right answer in every row")
+    require_values(
+        relevance.any(-1), "relevance must hold a right answer in every row"
+    )
     right = relevance.float()
-    precision = right.cumsum(-1) / torch.arange(1, relevance.shape[-1] + 1, device=relevance.device)
+    precision = right.cumsum(-1) / torch.arange(
+        1, relevance.shape[-1] + 1, device=relevance.device
+    )
     return (precision * right).sum(-1) / right.sum(-1)

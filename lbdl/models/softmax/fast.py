@@ -24,7 +24,9 @@ from torch import Tensor
 from lbdl.models.softmax.maps import entmax, entmax_slope, require_alpha
 from lbdl.models.softmax.scores import require_peak, require_scores, widen
 
-CHUNK = 2**16  # scores treated at once on a CPU: 256 KiB in float32, a few of which fit the second cache
+CHUNK = (
+    2**16
+)  # scores treated at once on a CPU: 256 KiB in float32, a few of which fit the second cache
 GROUP = 32  # scores of which only the largest takes part in the first guess
 MAX_STEPS = 64  # total excess times slope falls fourfold a step: 64 steps cover float64 and any n
 
@@ -117,7 +119,9 @@ class FastEntmax(torch.autograd.Function):
         return entmax_rows(x.reshape(-1, x.shape[-1]), alpha).view(x.shape)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, float], output: Tensor
+    ) -> None:
         """Keep the result: the derivative needs nothing else."""
         ctx.save_for_backward(output)
         ctx.alpha = inputs[1]
@@ -127,9 +131,13 @@ class FastEntmax(torch.autograd.Function):
         """The gradient with respect to the scores, itself differentiable where that is asked for."""
         (p,) = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return jacobian_product(entmax_slope(widen(p), ctx.alpha), widen(grad)).to(p.dtype), None
+            return jacobian_product(
+                entmax_slope(widen(p), ctx.alpha), widen(grad)
+            ).to(p.dtype), None
         n = p.shape[-1]
-        return jacobian_product_rows(p.reshape(-1, n), grad.reshape(-1, n), ctx.alpha).view(p.shape), None
+        return jacobian_product_rows(
+            p.reshape(-1, n), grad.reshape(-1, n), ctx.alpha
+        ).view(p.shape), None
 
 
 def entmax_rows(x: Tensor, alpha: float) -> Tensor:
@@ -150,12 +158,20 @@ def entmax_rows(x: Tensor, alpha: float) -> Tensor:
     maxima = widen(group_maxima(x))
     highest = maxima.amax(-1, keepdim=True)
     require_peak(highest)
-    guess, *_ = newton_root((maxima - highest).mul_(alpha - 1), torch.ones_like(highest), alpha, 1e-3)
-    smooth = alpha <= 1.5  # then `settle` leaves the square of a step; else scores may cross the threshold
-    near = (alpha - 1) * torch.finfo(maxima.dtype).eps ** (1 / 2 if smooth else 2 / 3)
+    guess, *_ = newton_root(
+        (maxima - highest).mul_(alpha - 1), torch.ones_like(highest), alpha, 1e-3
+    )
+    smooth = (
+        alpha <= 1.5
+    )  # then `settle` leaves the square of a step; else scores may cross the threshold
+    near = (alpha - 1) * torch.finfo(maxima.dtype).eps ** (
+        1 / 2 if smooth else 2 / 3
+    )
     p = torch.empty_like(x, memory_format=torch.contiguous_format)
     for scores, top, start, out in chunks(x, highest, guess, p):
-        _, slopes, weights = newton_root((scores - top).mul_(alpha - 1), start, alpha, near)
+        _, slopes, weights = newton_root(
+            (scores - top).mul_(alpha - 1), start, alpha, near
+        )
         out.copy_(settle(slopes, weights))
     return p
 
@@ -194,11 +210,15 @@ def group_maxima(x: Tensor) -> Tensor:
     n = x.shape[-1]
     columns = max(1, n // GROUP)
     whole = n - n % columns
-    table = x[:, :whole].unflatten(-1, (-1, columns))  # (rows, n / columns, columns)
+    table = x[:, :whole].unflatten(
+        -1, (-1, columns)
+    )  # (rows, n / columns, columns)
     return torch.cat([table.amax(-2), x[:, whole:]], dim=-1)
 
 
-def newton_root(z: Tensor, root: Tensor, alpha: float, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+def newton_root(
+    z: Tensor, root: Tensor, alpha: float, tolerance: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """The r for which relu(z + r)^m sums to 1, by Newton's method on the m-norm of relu(z + r).
 
         r <- r - (S - S^(2-alpha)) / D,   S = sum relu(z + r)^m,   D = sum relu(z + r)^(m-1)
@@ -224,7 +244,9 @@ def newton_root(z: Tensor, root: Tensor, alpha: float, tolerance: float) -> tupl
     return root, slopes, weights
 
 
-def lower_and_full_power(z: Tensor, root: Tensor, m: float) -> tuple[Tensor, Tensor]:
+def lower_and_full_power(
+    z: Tensor, root: Tensor, m: float
+) -> tuple[Tensor, Tensor]:
     """t^(m-1) and t^m for t = relu(z + r).
 
     Where m is a small whole number (alpha = 2, 3/2, 4/3, 5/4), products are much cheaper than a power. Elsewhere the
@@ -298,7 +320,9 @@ def jacobian_product_rows(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
     """
     result = torch.empty_like(p, memory_format=torch.contiguous_format)
     for some_p, some_grad, out in chunks(p, grad, result):
-        out.copy_(jacobian_product(quick_slopes(widen(some_p), alpha), widen(some_grad)))
+        out.copy_(
+            jacobian_product(quick_slopes(widen(some_p), alpha), widen(some_grad))
+        )
     return result
 
 
@@ -336,5 +360,9 @@ def chunks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
     Source: the module's docstring, point 4.
     """
     first = tables[0]
-    rows = max(1, CHUNK // first.shape[-1]) if first.device.type == "cpu" else max(1, len(first))
+    rows = (
+        max(1, CHUNK // first.shape[-1])
+        if first.device.type == "cpu"
+        else max(1, len(first))
+    )
     return zip(*(table.split(rows) for table in tables), strict=True)

@@ -34,7 +34,10 @@ Map = Callable[[Tensor], Tensor]
 
 
 def margin_softmax_loss(
-    cosine: Tensor, target: Tensor, margin: float = 0.35, temperature: float = 1 / 30
+    cosine: Tensor,
+    target: Tensor,
+    margin: float = 0.35,
+    temperature: float = 1 / 30,
 ) -> Tensor:
     """Cross-entropy that asks the true class to win by a margin (additive margin softmax).
 
@@ -60,7 +63,9 @@ def margin_softmax_loss(
     if not margin >= 0:
         raise ValueError(f"margin must be 0 or more, got {margin}")
     handicapped = shifted(cosine) - margin * as_onehot(target, cosine)
-    return cross_entropy(handicapped / temperature, target, reduction="none").to(cosine.dtype)
+    return cross_entropy(handicapped / temperature, target, reduction="none").to(
+        cosine.dtype
+    )
 
 
 def sparse_softmax_loss(x: Tensor, target: Tensor, k: int) -> Tensor:
@@ -116,7 +121,9 @@ def sparsemax_loss(x: Tensor, target: Tensor) -> Tensor:
     inside = z.where(support, 0)
     size = support.sum(-1)
     tau = (inside.sum(-1) - 1) / size
-    return ((1 + inside.square().sum(-1) - size * tau.square()) / 2 - inner(onehot, z)).to(x.dtype)
+    return (
+        (1 + inside.square().sum(-1) - size * tau.square()) / 2 - inner(onehot, z)
+    ).to(x.dtype)
 
 
 def entmax_loss(x: Tensor, target: Tensor, alpha: float = 1.5) -> Tensor:
@@ -141,10 +148,17 @@ def entmax_loss(x: Tensor, target: Tensor, alpha: float = 1.5) -> Tensor:
 
     Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
     """
-    return fenchel_young_loss(x, target, lambda z: fast_entmax(z, alpha), lambda p: tsallis_entropy(p, alpha))
+    return fenchel_young_loss(
+        x,
+        target,
+        lambda z: fast_entmax(z, alpha),
+        lambda p: tsallis_entropy(p, alpha),
+    )
 
 
-def fenchel_young_loss(x: Tensor, target: Tensor, maximizer: Map, entropy: Map) -> Tensor:
+def fenchel_young_loss(
+    x: Tensor, target: Tensor, maximizer: Map, entropy: Map
+) -> Tensor:
     """The loss that belongs to an entropy H: how much better the best distribution does than the target.
 
         L = max_p (<p, x> + H(p)) - (<target, x> + H(target))
@@ -173,7 +187,9 @@ def fenchel_young_loss(x: Tensor, target: Tensor, maximizer: Map, entropy: Map) 
     return (inner(p - q, z) + entropy(p) - entropy(q)).to(x.dtype)
 
 
-def universal_surrogate_loss(x: Tensor, target: Tensor, mapping: Map = softmax) -> Tensor:
+def universal_surrogate_loss(
+    x: Tensor, target: Tensor, mapping: Map = softmax
+) -> Tensor:
     """A loss for any map from scores to probabilities: its gradient is p - target by construction.
 
         L = <sg(p - target), x>,   p = mapping(x),   sg: no gradient passes
@@ -236,7 +252,9 @@ def as_distribution(target: Tensor, x: Tensor) -> Tensor:
         return as_onehot(target, x)
     require_scores(x)
     if target.shape != x.shape:
-        raise ValueError(f"target must have the shape of x, {tuple(x.shape)}, got {tuple(target.shape)}")
+        raise ValueError(
+            f"target must have the shape of x, {tuple(x.shape)}, got {tuple(target.shape)}"
+        )
     return target.to(widen(x).dtype)
 
 
@@ -258,7 +276,9 @@ def as_onehot(target: Tensor, x: Tensor) -> Tensor:
     """
     require_scores(x)
     if target.shape != x.shape[:-1]:
-        raise ValueError(f"target must have shape {tuple(x.shape[:-1])}, got {tuple(target.shape)}")
+        raise ValueError(
+            f"target must have shape {tuple(x.shape[:-1])}, got {tuple(target.shape)}"
+        )
     require_classes(target, x.shape[-1])
     return one_hot(target, x.shape[-1]).to(widen(x).dtype)
 
@@ -282,4 +302,6 @@ def require_classes(target: Tensor, classes: int) -> None:
         return
     low, high = (int(bound) for bound in target.aminmax())
     if low < 0 or high >= classes:
-        raise ValueError(f"target must be in [0, {classes - 1}], got values from {low} to {high}")
+        raise ValueError(
+            f"target must be in [0, {classes - 1}], got values from {low} to {high}"
+        )

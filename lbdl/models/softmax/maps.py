@@ -211,7 +211,9 @@ def entmax15(x: Tensor, dim: int = -1) -> Tensor:
 
     Source: Peters, Niculae & Martins 2019, Algorithm 2, arXiv:1905.05702.
     """
-    z = (shifted(x, dim) / 2).clamp(min=-1)  # max(z) = 0, so tau >= -1: what lies below gets 0 all the same
+    z = (shifted(x, dim) / 2).clamp(
+        min=-1
+    )  # max(z) = 0, so tau >= -1: what lies below gets 0 all the same
     descending = z.sort(dim=dim, descending=True).values
     return (z - entmax15_threshold(descending, dim)).relu().square().to(x.dtype)
 
@@ -233,7 +235,9 @@ def entmax15_threshold(descending: Tensor, dim: int = -1) -> Tensor:
     size = entmax15_support_size(descending.detach(), dim).to(descending.dtype)
     support = ranks(descending, dim) <= size
     mean = (descending * support).sum(dim, keepdim=True) / size
-    variance = ((descending - mean).square() * support).sum(dim, keepdim=True) / size
+    variance = ((descending - mean).square() * support).sum(
+        dim, keepdim=True
+    ) / size
     return mean - (1 / size - variance).sqrt()
 
 
@@ -284,10 +288,14 @@ def entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
 
     Source: Peters, Niculae & Martins 2019, section 3 and Algorithm 1, arXiv:1905.05702.
     """
-    z = shifted(x, dim).clamp(min=-2 * one_hot_gap(alpha))  # finite, and far enough down to get 0
+    z = shifted(x, dim).clamp(
+        min=-2 * one_hot_gap(alpha)
+    )  # finite, and far enough down to get 0
     peak = bisect_peak(z.detach(), alpha, dim)
     p = entmax_with_peak(z, peak, alpha)
-    slope = entmax_slope(p.detach(), alpha).sum(dim, keepdim=True) * peak ** (alpha - 2)  # d sum(p) / dP
+    slope = entmax_slope(p.detach(), alpha).sum(dim, keepdim=True) * peak ** (
+        alpha - 2
+    )  # d sum(p) / dP
     peak = peak - (p.sum(dim, keepdim=True) - 1) / slope
     return entmax_with_peak(z, peak, alpha).to(x.dtype)
 
@@ -331,7 +339,10 @@ def bisect_peak(z: Tensor, alpha: float, dim: int = -1) -> Tensor:
     for _ in range(int(-log2(torch.finfo(z.dtype).eps)) + 4):
         middle = (low + high) / 2
         too_much = entmax_with_peak(z, middle, alpha).sum(dim, keepdim=True) > 1
-        low, high = torch.where(too_much, low, middle), torch.where(too_much, middle, high)
+        low, high = (
+            torch.where(too_much, low, middle),
+            torch.where(too_much, middle, high),
+        )
     return high
 
 
@@ -543,7 +554,9 @@ def require_top(x: Tensor, k: int, dim: int) -> None:
     """
     require_scores(x, dim)
     if not 1 <= k <= x.shape[dim]:
-        raise ValueError(f"k must be in [1, {x.shape[dim]}] for x of shape {tuple(x.shape)}, got {k}")
+        raise ValueError(
+            f"k must be in [1, {x.shape[dim]}] for x of shape {tuple(x.shape)}, got {k}"
+        )
 
 
 def require_distribution(p: Tensor) -> None:

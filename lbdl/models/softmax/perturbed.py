@@ -16,10 +16,14 @@ from lbdl.models.softmax.scores import shifted
 
 NOISES = ("gumbel", "normal")
 REACH = 9.0  # standard deviations of noise that count: beyond lies 1e-19
-FARTHEST = 40.0  # scores this far below the best win with a probability below 1e-170
+FARTHEST = (
+    40.0  # scores this far below the best win with a probability below 1e-170
+)
 
 
-def perturb_max(x: Tensor, noise: str = "normal", dim: int = -1, nodes: int = 161) -> Tensor:
+def perturb_max(
+    x: Tensor, noise: str = "normal", dim: int = -1, nodes: int = 161
+) -> Tensor:
     """The probability of each score to be the largest after noise was added to all.
 
         p_i = integral f(y - x_i) prod_{j != i} F(y - x_j) dy,   f, F density and distribution function of the noise
@@ -74,7 +78,11 @@ def normal_win_probability(z: Tensor, nodes: int) -> Tensor:
 
 
 def sample_perturb_max(
-    x: Tensor, samples: int, noise: str = "gumbel", dim: int = -1, generator: torch.Generator | None = None
+    x: Tensor,
+    samples: int,
+    noise: str = "gumbel",
+    dim: int = -1,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """How often each score is the largest after noise was added to all: the estimate of `perturb_max` by trial.
 
@@ -109,7 +117,9 @@ def sample_perturb_max(
     return wins.mean(0).movedim(-1, dim).to(x.dtype)
 
 
-def draw_noise(noise: str, empty: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def draw_noise(
+    noise: str, empty: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
     """Fill a tensor with noise; a Gumbel variable is minus the logarithm of an exponential one.
 
     Args:

@@ -23,13 +23,17 @@ def require_scores(x: Tensor, dim: int = -1, name: str = "x") -> None:
             f"{name} must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}"
         )
     if x.dim() == 0:
-        raise ValueError(f"{name} must have at least one dimension, got a single number")
+        raise ValueError(
+            f"{name} must have at least one dimension, got a single number"
+        )
     if not -x.dim() <= dim < x.dim():
         raise ValueError(
             f"dim must be in [{-x.dim()}, {x.dim() - 1}] for {name} of shape {tuple(x.shape)}, got {dim}"
         )
     if x.shape[dim] == 0:
-        raise ValueError(f"{name} must have at least one score along dim {dim}, got shape {tuple(x.shape)}")
+        raise ValueError(
+            f"{name} must have at least one score along dim {dim}, got shape {tuple(x.shape)}"
+        )
 
 
 def require_peak(peak: Tensor, name: str = "x") -> None:
@@ -55,7 +59,9 @@ def require_peak(peak: Tensor, name: str = "x") -> None:
         raise ValueError(f"{name} must hold no NaN")
     if torch.isposinf(peak).any():
         raise ValueError(f"{name} must be below +inf")
-    raise ValueError(f"{name} must have a finite score in every row, got a row of -inf alone")
+    raise ValueError(
+        f"{name} must have a finite score in every row, got a row of -inf alone"
+    )
 
 
 def row_peak(x: Tensor, dim: int = -1, name: str = "x") -> Tensor:

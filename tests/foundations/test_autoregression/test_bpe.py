@@ -19,7 +19,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 tiktoken = pytest.importorskip("tiktoken")
 tokenizers = pytest.importorskip("tokenizers")
 
-PEERS_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+PEERS_PATTERN = (
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+)
 SENNRICH = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
 
 
@@ -34,20 +36,28 @@ def english(text: str) -> A.BPE:
 
 
 def as_tiktoken(own: A.BPE) -> "tiktoken.Encoding":
-    ranks = {token: i for i, token in own.tokens.items() if i < 256 + len(own.merges)}
+    ranks = {
+        token: i for i, token in own.tokens.items() if i < 256 + len(own.merges)
+    }
     return tiktoken.Encoding(
-        "lbdl", pat_str=PEERS_PATTERN, mergeable_ranks=ranks, special_tokens=dict(own.special)
+        "lbdl",
+        pat_str=PEERS_PATTERN,
+        mergeable_ranks=ranks,
+        special_tokens=dict(own.special),
     )
 
 
 def as_tokenizers(own: A.BPE) -> "tokenizers.Tokenizer":
     letters = A.byte_letters()
-    spell = lambda token: "".join(letters[byte] for byte in token)  # noqa: E731
+    spell = lambda token: "".join(letters[byte] for byte in token)
     model = tokenizers.models.BPE(
-        {spell(token): i for token, i in own.ids.items()}, [(spell(a), spell(b)) for a, b in own.merges]
+        {spell(token): i for token, i in own.ids.items()},
+        [(spell(a), spell(b)) for a, b in own.merges],
     )
     built = tokenizers.Tokenizer(model)
-    built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False
+    )
     built.add_special_tokens([*own.special])
     return built
 
@@ -86,15 +96,26 @@ def test_fast_merges_are_the_plain_ones_on_english(text: str) -> None:
 
 
 def test_ties_go_to_the_first_in_the_text() -> None:
-    assert A.fast_merges({tuple("xy"): 2, tuple("ab"): 2}, 2) == [(("x", "y"), 2), (("a", "b"), 2)]
+    assert A.fast_merges({tuple("xy"): 2, tuple("ab"): 2}, 2) == [
+        (("x", "y"), 2),
+        (("a", "b"), 2),
+    ]
     assert A.fast_merges({tuple("xyab"): 1}, 1) == [(("x", "y"), 1)]
     assert A.fast_merges({tuple("xy"): 2, tuple("ab"): 3}, 1) == [(("a", "b"), 3)]
 
 
 def test_merging_ends_when_no_pair_is_left() -> None:
     for learn in (A.plain_merges, A.fast_merges):
-        assert [pair for pair, _ in learn({tuple("abc"): 1}, 99)] == [("a", "b"), ("ab", "c")]
-        assert learn({}, 5) == learn({("a",): 3}, 5) == learn({tuple("ab"): 0}, 5) == []
+        assert [pair for pair, _ in learn({tuple("abc"): 1}, 99)] == [
+            ("a", "b"),
+            ("ab", "c"),
+        ]
+        assert (
+            learn({}, 5)
+            == learn({("a",): 3}, 5)
+            == learn({tuple("ab"): 0}, 5)
+            == []
+        )
         assert learn({tuple("ab"): 1}, 0) == []
 
 
@@ -102,7 +123,9 @@ def test_the_merges_of_tokenizers_are_ours_up_to_ties(text: str) -> None:
     """Every merge that `tokenizers` learns has, at its time, the largest count of all pairs."""
     piece = text[:60_000]
     built = tokenizers.Tokenizer(tokenizers.models.BPE())
-    built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    built.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False
+    )
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=256 + 150,
         show_progress=False,
@@ -110,8 +133,11 @@ def test_the_merges_of_tokenizers_are_ours_up_to_ties(text: str) -> None:
     )
     built.train_from_iterator([piece], trainer)
     byte_of = {letter: bytes([b]) for b, letter in enumerate(A.byte_letters())}
-    bytes_of = lambda token: b"".join(byte_of[letter] for letter in token)  # noqa: E731
-    theirs = [tuple(map(bytes_of, pair)) for pair in json.loads(built.to_str())["model"]["merges"]]
+    bytes_of = lambda token: b"".join(byte_of[letter] for letter in token)
+    theirs = [
+        tuple(map(bytes_of, pair))
+        for pair in json.loads(built.to_str())["model"]["merges"]
+    ]
     assert len(theirs) == 150
     spelled = {
         "".join(map(chr, word)): n for word, n in A.word_counts(piece).items()
@@ -127,7 +153,9 @@ def test_the_merges_of_tokenizers_are_ours_up_to_ties(text: str) -> None:
 
 
 def test_pair_counts_stay_right_while_merging(text: str) -> None:
-    spelled = {"".join(map(chr, w)): n for w, n in A.word_counts(text[:5000]).items()}
+    spelled = {
+        "".join(map(chr, w)): n for w, n in A.word_counts(text[:5000]).items()
+    }
     counts = module.PairCounts(spelled)
     for new in range(256, 300):
         counts.settle()
@@ -179,7 +207,9 @@ def test_no_text_is_lost_in_cutting(text: str) -> None:
 
 
 LIKE_GPT2 = st.text(
-    st.characters(exclude_categories=["Cs", "Cn"], exclude_characters="\x1c\x1d\x1e\x1f").filter(
+    st.characters(
+        exclude_categories=["Cs", "Cn"], exclude_characters="\x1c\x1d\x1e\x1f"
+    ).filter(
         lambda c: ord(c) < 2**16 or c.isdecimal() or c.isalpha() or not c.isalnum()
     )
 )
@@ -193,7 +223,9 @@ def test_words_are_those_of_gpt2(text: str) -> None:
     """Against the same pattern in the package `regex`; characters that its Unicode is newer for are left out."""
     regex = pytest.importorskip("regex")
     if all(bool(regex.match(r"\p{Cn}", c)) is False for c in text):
-        assert re.findall(A.GPT2_PATTERN, text) == regex.findall(PEERS_PATTERN, text)
+        assert re.findall(A.GPT2_PATTERN, text) == regex.findall(
+            PEERS_PATTERN, text
+        )
 
 
 def test_where_the_pattern_differs_from_gpt2() -> None:
@@ -234,14 +266,21 @@ def test_any_text_comes_back_with_and_without_special_tokens(text: str) -> None:
 
 
 TRAINED = A.train_bpe(
-    "the theme of the thesis is that these things thrive, they say; ünïcödé ünïcödé 123 123", 60
+    "the theme of the thesis is that these things thrive, they say; ünïcödé ünïcödé 123 123",
+    60,
 )
 
 
 @given(LIKE_GPT2)
 def test_tokens_are_those_of_tiktoken_and_tokenizers(text: str) -> None:
-    if not re.search(r"[^\x00-\u2fff]", text):  # older than all three tables of Unicode
-        assert TRAINED.encode(text) == TIKTOKEN.encode_ordinary(text) == TOKENIZERS.encode(text).ids
+    if not re.search(
+        r"[^\x00-\u2fff]", text
+    ):  # older than all three tables of Unicode
+        assert (
+            TRAINED.encode(text)
+            == TIKTOKEN.encode_ordinary(text)
+            == TOKENIZERS.encode(text).ids
+        )
 
 
 TIKTOKEN, TOKENIZERS = as_tiktoken(TRAINED), as_tokenizers(TRAINED)
@@ -261,14 +300,18 @@ def test_special_tokens_as_in_tiktoken(english: A.BPE) -> None:
     assert own.encode(line, special=True).count(own.special["<|end|>"]) == 2
     assert own.encode(line, special=True) == as_tokenizers(own).encode(line).ids
     single = A.BPE(english.merges, special=["<|end|>"])
-    assert single.encode(line, special=True) == as_tiktoken(single).encode(line, allowed_special="all")
+    assert single.encode(line, special=True) == as_tiktoken(single).encode(
+        line, allowed_special="all"
+    )
     assert single.encode(line) == as_tiktoken(single).encode_ordinary(line)
     assert len(single) == 256 + len(english.merges) + 1
 
 
 def test_every_token_is_encoded_as_itself(english: A.BPE) -> None:
     for i in range(256 + len(english.merges)):
-        assert english.encode(english.tokens[i]) == [i] or not english.tokens[i].decode("utf-8", "ignore")
+        assert english.encode(english.tokens[i]) == [i] or not english.tokens[
+            i
+        ].decode("utf-8", "ignore")
 
 
 def test_more_merges_never_make_a_text_longer(text: str, english: A.BPE) -> None:
@@ -287,33 +330,63 @@ def test_tokens_as_a_tensor() -> None:
 def test_a_cache_that_is_full_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED", 2)
     own = A.BPE(TRAINED.merges)
-    assert own.decode(own.encode("a b c d e f the thesis")) == "a b c d e f the thesis"
+    assert (
+        own.decode(own.encode("a b c d e f the thesis")) == "a b c d e f the thesis"
+    )
     assert len(own.known) <= 2
 
 
 def test_training_does_not_learn_special_tokens() -> None:
     own = A.train_bpe("<|end|>" * 50 + "ab ab ab", 3, special=["<|end|>"])
     assert own.merges[0] == (b"a", b"b")
-    assert not any(b"end" in token for i, token in own.tokens.items() if i < 256 + len(own.merges))
+    assert not any(
+        b"end" in token
+        for i, token in own.tokens.items()
+        if i < 256 + len(own.merges)
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: A.train_bpe("a", -1), "merges must be >= 0, got -1"),
-        (lambda: A.plain_merges({("a", "b"): -1}, 1), "words must have counts >= 0, got -1"),
+        (
+            lambda: A.plain_merges({("a", "b"): -1}, 1),
+            "words must have counts >= 0, got -1",
+        ),
         (lambda: A.train_bpe("a", 1, pattern="(a)"), "pattern must have no groups"),
-        (lambda: A.train_bpe("a", 1, pattern="("), "pattern must be a regular expression"),
-        (lambda: A.train_bpe("ab", 1, pattern="a"), "pattern must match every part"),
-        (lambda: A.BPE([], pattern="a").encode("ab"), "pattern must match every part"),
-        (lambda: A.BPE([(b"ab", b"c")]), "merges must join tokens that are there already"),
-        (lambda: A.BPE([(b"a", b"b"), (b"a", b"b")]), "merges must make new tokens"),
+        (
+            lambda: A.train_bpe("a", 1, pattern="("),
+            "pattern must be a regular expression",
+        ),
+        (
+            lambda: A.train_bpe("ab", 1, pattern="a"),
+            "pattern must match every part",
+        ),
+        (
+            lambda: A.BPE([], pattern="a").encode("ab"),
+            "pattern must match every part",
+        ),
+        (
+            lambda: A.BPE([(b"ab", b"c")]),
+            "merges must join tokens that are there already",
+        ),
+        (
+            lambda: A.BPE([(b"a", b"b"), (b"a", b"b")]),
+            "merges must make new tokens",
+        ),
         (lambda: A.BPE([], special=["x", "x"]), "special must be different texts"),
         (lambda: A.BPE([], special=[""]), "special must be different texts"),
         (lambda: A.BPE([], special="end"), "special must be different texts"),
         (lambda: A.BPE([]).encode("a\ud800"), r"lone surrogate '\\ud800'"),
-        (lambda: A.BPE([]).decode([256]), "ids must be whole numbers from 0 to 255, got 256"),
-        (lambda: A.BPE([]).decode([-1]), "ids must be whole numbers from 0 to 255, got -1"),
+        (
+            lambda: A.BPE([]).decode([256]),
+            "ids must be whole numbers from 0 to 255, got 256",
+        ),
+        (
+            lambda: A.BPE([]).decode([-1]),
+            "ids must be whole numbers from 0 to 255, got -1",
+        ),
         (lambda: A.BPE([]).first(1), "merges must be in 0 to 0, got 1"),
     ],
 )
@@ -326,7 +399,12 @@ def test_bad_input_is_named(call, message: str) -> None:
 
 
 def same(a: A.BPE, b: A.BPE) -> bool:
-    return (a.merges, a.pattern, a.special, a.tokens) == (b.merges, b.pattern, b.special, b.tokens)
+    return (a.merges, a.pattern, a.special, a.tokens) == (
+        b.merges,
+        b.pattern,
+        b.special,
+        b.tokens,
+    )
 
 
 def test_saved_and_loaded(tmp_path, english: A.BPE, text: str) -> None:
@@ -340,7 +418,9 @@ def test_saved_and_loaded(tmp_path, english: A.BPE, text: str) -> None:
     assert json.loads((tmp_path / "bpe.json").read_text())["version"] == 1
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_old_file(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     TRAINED.save(tmp_path / "bpe.json")
 
     def fail(*_: object) -> None:
@@ -375,7 +455,9 @@ def test_a_damaged_file_is_named_and_refused(data, tmp_path_factory) -> None:
     path.write_bytes(raw)
     refused = refusal(path)
     if refused is None:
-        assert same(A.BPE.load(path), TRAINED)  # only white space or the spelling of JSON was touched
+        assert same(
+            A.BPE.load(path), TRAINED
+        )  # only white space or the spelling of JSON was touched
     else:
         assert "bpe.json holds no tokenizer: " in refused
 
@@ -386,7 +468,10 @@ def test_a_damaged_file_is_named_and_refused(data, tmp_path_factory) -> None:
         ("", "Expecting value"),
         ("[]", "its format is not 'lbdl.bpe'"),
         ('{"merges": []}', "its format is not 'lbdl.bpe'"),
-        ('{"format": "lbdl.bpe", "version": 2}', "its version is 2, this code reads 1"),
+        (
+            '{"format": "lbdl.bpe", "version": 2}',
+            "its version is 2, this code reads 1",
+        ),
         ('{"format": "lbdl.bpe", "version": 1}', "does not match its fingerprint"),
         ("[" * 100_000, "recursion"),
     ],
@@ -414,8 +499,16 @@ def test_a_foreign_file_is_refused(content: str, message: str, tmp_path) -> None
     ],
 )
 def test_a_file_that_means_nothing_is_refused(change: dict, tmp_path) -> None:
-    content = {"format": "lbdl.bpe", "version": 1, "pattern": ".", "special": [], "merges": []} | change
-    (tmp_path / "x").write_text(json.dumps(content | {"sha256": module.fingerprint(content)}))
+    content = {
+        "format": "lbdl.bpe",
+        "version": 1,
+        "pattern": ".",
+        "special": [],
+        "merges": [],
+    } | change
+    (tmp_path / "x").write_text(
+        json.dumps(content | {"sha256": module.fingerprint(content)})
+    )
     with pytest.raises(ValueError, match="holds no tokenizer"):
         A.BPE.load(tmp_path / "x")
 
@@ -428,5 +521,10 @@ def test_a_file_that_is_not_there(tmp_path) -> None:
 def test_the_letters_of_gpt2() -> None:
     letters = A.byte_letters()
     assert len(set(letters)) == 256
-    assert (letters[32], letters[0], letters[65], letters[255]) == ("Ġ", "Ā", "A", "ÿ")
+    assert (letters[32], letters[0], letters[65], letters[255]) == (
+        "Ġ",
+        "Ā",
+        "A",
+        "ÿ",
+    )
     assert set(letters) == set(tokenizers.pre_tokenizers.ByteLevel.alphabet())

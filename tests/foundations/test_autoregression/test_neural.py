@@ -36,8 +36,13 @@ TOKENS = torch.randint(K, (T,), generator=seeded())
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_all_places_at_once_are_one_place_after_another(kind: str, device: str) -> None:
-    model, x = build(kind).to(device), torch.randint(K, (3, T), generator=seeded()).to(device)
+def test_all_places_at_once_are_one_place_after_another(
+    kind: str, device: str
+) -> None:
+    model, x = (
+        build(kind).to(device),
+        torch.randint(K, (3, T), generator=seeded()).to(device),
+    )
     whole = model(x)
     assert whole.shape == (3, T, K)
     for t in range(1, T + 1):
@@ -50,7 +55,9 @@ def test_the_fixed_context_model_is_the_formula_of_bengio() -> None:
     for t in range(T):
         past = [e[t - i] if t - i >= 0 else model.start for i in (3, 2, 1, 0)]
         h = torch.tanh(model.hidden.weight @ torch.cat(past) + model.hidden.bias)
-        torch.testing.assert_close(model(TOKENS[None])[0, t], model.readout.weight @ h + model.readout.bias)
+        torch.testing.assert_close(
+            model(TOKENS[None])[0, t], model.readout.weight @ h + model.readout.bias
+        )
 
 
 def test_the_convolution_is_its_sum() -> None:
@@ -58,7 +65,14 @@ def test_the_convolution_is_its_sum() -> None:
     h = model.embedding(TOKENS)  # (T, width)
     for i, layer in enumerate(model.layers):
         past = torch.cat([torch.zeros(2**i, 6, dtype=DOUBLE), h])[:T]
-        h = h + (past @ layer.weight[..., 0].T + h @ layer.weight[..., 1].T + layer.bias).relu()
+        h = (
+            h
+            + (
+                past @ layer.weight[..., 0].T
+                + h @ layer.weight[..., 1].T
+                + layer.bias
+            ).relu()
+        )
     torch.testing.assert_close(model(TOKENS[None])[0], model.readout(h))
 
 
@@ -67,7 +81,9 @@ def test_attention_is_a_weighted_mean_over_the_past() -> None:
     h = torch.randn(1, 5, 8, generator=seeded(), dtype=DOUBLE)
     q, k, v = (part.unflatten(-1, (2, 4)) for part in block.mix(h).chunk(3, -1))
     scores = torch.einsum("bthd,bshd->bhts", q, k) / 2  # sqrt of 4
-    scores = scores.masked_fill(torch.ones(5, 5, dtype=torch.bool).triu(1), -math.inf)
+    scores = scores.masked_fill(
+        torch.ones(5, 5, dtype=torch.bool).triu(1), -math.inf
+    )
     mean = torch.einsum("bhts,bshd->bthd", scores.softmax(-1), v).flatten(-2)
     torch.testing.assert_close(block.attend(h), block.merge(mean))
 
@@ -95,7 +111,9 @@ def test_models_learn_a_rule(kind: str) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss < 0.5 < math.log(5)  # the first of 8 places must be guessed: log(5) / 8 = 0.2 at best
+    assert (
+        loss < 0.5 < math.log(5)
+    )  # the first of 8 places must be guessed: log(5) / 8 = 0.2 at best
 
 
 def test_first_guesses_of_a_gpt_are_even() -> None:
@@ -108,7 +126,9 @@ def test_models_in_other_precisions(dtype: torch.dtype) -> None:
     for kind in MODELS:
         found = build(kind).to(dtype)(TOKENS[None])
         assert found.dtype == dtype
-        torch.testing.assert_close(found.double(), build(kind)(TOKENS[None]), atol=0.05, rtol=0.05)
+        torch.testing.assert_close(
+            found.double(), build(kind)(TOKENS[None]), atol=0.05, rtol=0.05
+        )
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -146,7 +166,9 @@ def test_a_leak_is_caught_by_both_tests(kind: str, device: str) -> None:
         model = build(kind, causal).to(device)
         vectors = model.embedding(tokens).detach()
         by_change = A.leaks(model, tokens, K, tolerance=1e-9, generator=g)
-        by_gradient = A.leaks_by_gradient(model.from_vectors, vectors, tolerance=1e-12, generator=g)
+        by_gradient = A.leaks_by_gradient(
+            model.from_vectors, vectors, tolerance=1e-12, generator=g
+        )
         assert by_change.any() == by_gradient.any() == (not causal)
         assert torch.equal(by_change, by_gradient)
 
@@ -155,7 +177,12 @@ def test_both_tests_agree_on_what_depends_on_what() -> None:
     for kind in MODELS:
         model = build(kind)
         moved = A.dependence(model, TOKENS, K, generator=seeded()) > 1e-9
-        steep = A.gradient_dependence(model.from_vectors, model.embedding(TOKENS), generator=seeded()) > 1e-12
+        steep = (
+            A.gradient_dependence(
+                model.from_vectors, model.embedding(TOKENS), generator=seeded()
+            )
+            > 1e-12
+        )
         assert torch.equal(moved, steep)
 
 
@@ -172,38 +199,43 @@ def test_where_a_leak_lies() -> None:
 
 def test_the_other_convention() -> None:
     """l_t depends on x_1 ... x_{t-1} only: a model that sees its own place leaks if `ahead` says so."""
-    same = lambda x: F.one_hot(x, K).double()  # noqa: E731
+    same = lambda x: F.one_hot(x, K).double()
     assert not A.leaks(same, TOKENS, K, ahead=0, generator=seeded()).any()
     assert A.leaks(same, TOKENS, K, ahead=-1, generator=seeded()).diagonal().all()
 
 
 def test_what_each_test_cannot_see() -> None:
     vectors = torch.randn(T, 3, generator=seeded(), dtype=DOUBLE)
-    detached = lambda v: v + v.detach().flip(1)  # noqa: E731
+    detached = lambda v: v + v.detach().flip(1)
     assert not A.leaks_by_gradient(detached, vectors, generator=seeded()).any()
-    assert not A.leaks_by_gradient(lambda v: v.detach(), vectors, generator=seeded()).any()
-    on_seven = lambda x: (x.flip(1) == 7).double().unsqueeze(-1)  # noqa: E731
+    assert not A.leaks_by_gradient(
+        lambda v: v.detach(), vectors, generator=seeded()
+    ).any()
+    on_seven = lambda x: (x.flip(1) == 7).double().unsqueeze(-1)
     few = torch.zeros(T, dtype=torch.int64)
     assert A.leaks(on_seven, few, 1000, trials=2, generator=seeded()).sum() == 0
     assert A.leaks(on_seven, few, 10, trials=50, generator=seeded()).any()
 
 
 def test_a_mean_over_the_batch_is_a_leak() -> None:
-    model = lambda x: x.double().mean().expand(*x.shape, 1)  # noqa: E731
+    model = lambda x: x.double().mean().expand(*x.shape, 1)
     assert A.leaks(model, TOKENS, K, generator=seeded()).triu(1).any()
 
 
 def test_normalisation_over_time_is_a_leak_that_gradients_see() -> None:
     vectors = torch.randn(T, 3, generator=seeded(), dtype=DOUBLE)
-    norm = lambda v: (v - v.mean(1, keepdim=True)) / v.std(1, keepdim=True)  # noqa: E731
+    norm = lambda v: (v - v.mean(1, keepdim=True)) / v.std(1, keepdim=True)
     found = A.leaks_by_gradient(norm, vectors, generator=seeded())
     assert torch.equal(found, torch.ones(T, T, dtype=torch.bool).triu(1))
-    softmax = lambda v: v.softmax(-1)  # noqa: E731
-    assert (A.gradient_dependence(softmax, vectors, generator=seeded()).diagonal() > 1e-3).all()
+    softmax = lambda v: v.softmax(-1)
+    assert (
+        A.gradient_dependence(softmax, vectors, generator=seeded()).diagonal()
+        > 1e-3
+    ).all()
 
 
 def test_infinite_outputs_are_no_leak() -> None:
-    masked = lambda x: torch.full((*x.shape, 2), -math.inf)  # noqa: E731
+    masked = lambda x: torch.full((*x.shape, 2), -math.inf)
     assert not A.leaks(masked, TOKENS, K, generator=seeded()).any()
 
 
@@ -212,7 +244,10 @@ def test_infinite_outputs_are_no_leak() -> None:
     [
         (lambda: A.FixedContext(0, 1, 1, 1), "vocabulary must be >= 1, got 0"),
         (lambda: A.CausalConvolution(2, 1, 0), "layers must be >= 1, got 0"),
-        (lambda: A.GPT(2, 4, 6, heads=4), "width must be divisible by heads, got 6 and 4"),
+        (
+            lambda: A.GPT(2, 4, 6, heads=4),
+            "width must be divisible by heads, got 6 and 4",
+        ),
         (
             lambda: build("gpt")(torch.zeros(1, T + 1, dtype=torch.int64)),
             "tokens must be at most 9 a row, got 10",
@@ -222,9 +257,15 @@ def test_infinite_outputs_are_no_leak() -> None:
         (lambda: A.leaks(cheat, TOKENS[None], K), "tokens must be int64"),
         (lambda: A.leaks(cheat, TOKENS[:0], K), "tokens must be int64"),
         (lambda: A.leaks(cheat, TOKENS, 1), "need vocabulary >= 2"),
-        (lambda: A.leaks(lambda x: torch.rand(*x.shape, 2), TOKENS, K), "one answer to one question"),
+        (
+            lambda: A.leaks(lambda x: torch.rand(*x.shape, 2), TOKENS, K),
+            "one answer to one question",
+        ),
         (lambda: A.gradient_dependence(cheat, torch.zeros(3)), "need vectors"),
-        (lambda: A.gradient_dependence(cheat, torch.zeros(3, 2), trials=0), "trials >= 1"),
+        (
+            lambda: A.gradient_dependence(cheat, torch.zeros(3, 2), trials=0),
+            "trials >= 1",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message: str) -> None:

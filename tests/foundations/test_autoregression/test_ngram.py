@@ -36,13 +36,19 @@ def all_contexts(n: int) -> Tensor:
 @given(texts, st.integers(1, 4))
 def test_counts_are_those_of_a_dictionary(text: list[int], n: int) -> None:
     found = A.count_ngrams(torch.tensor(text), n, K)
-    codes = [sum(w * K ** (n - 1 - i) for i, w in enumerate(g)) for g in grams_of(text, n)]
-    assert dict(zip(found.codes.tolist(), found.counts.tolist(), strict=True)) == dict(
-        zip(codes, grams_of(text, n).values(), strict=True)
-    )
+    codes = [
+        sum(w * K ** (n - 1 - i) for i, w in enumerate(g))
+        for g in grams_of(text, n)
+    ]
+    assert dict(
+        zip(found.codes.tolist(), found.counts.tolist(), strict=True)
+    ) == dict(zip(codes, grams_of(text, n).values(), strict=True))
     assert found.codes.tolist() == sorted(codes)
     followers = Counter(code // K for code in codes)
-    assert dict(zip(found.contexts.tolist(), found.kinds.tolist(), strict=True)) == followers
+    assert (
+        dict(zip(found.contexts.tolist(), found.kinds.tolist(), strict=True))
+        == followers
+    )
     assert int(found.totals.sum()) == max(0, len(text) - n + 1)
 
 
@@ -66,12 +72,19 @@ def test_francisco_follows_san_only() -> None:
     text = torch.tensor([0, 1, 0, 1, 0, 1, 2, 3, 0, 3, 1, 2])  # 0 San, 1 Francisco
     bigrams = A.count_ngrams(text[:8], 2, K)
     unigrams = A.continuation_counts(bigrams)
-    assert A.lookup(unigrams.codes, unigrams.counts, torch.tensor([1])).tolist() == [1]
-    assert A.lookup(*A.count_ngrams(text[:8], 1, K)[2:4], torch.tensor([1])).tolist() == [3]
+    assert A.lookup(
+        unigrams.codes, unigrams.counts, torch.tensor([1])
+    ).tolist() == [1]
+    assert A.lookup(
+        *A.count_ngrams(text[:8], 1, K)[2:4], torch.tensor([1])
+    ).tolist() == [3]
 
 
 def test_lookup(device: str) -> None:
-    keys, values = torch.tensor([2, 5, 9], device=device), torch.tensor([20, 50, 90], device=device)
+    keys, values = (
+        torch.tensor([2, 5, 9], device=device),
+        torch.tensor([20, 50, 90], device=device),
+    )
     wanted = torch.tensor([[9, 1], [5, 100]], device=device)
     assert A.lookup(keys, values, wanted).tolist() == [[90, 0], [50, 0]]
     assert A.lookup(keys[:0], values[:0], wanted).tolist() == [[0, 0], [0, 0]]
@@ -82,7 +95,10 @@ def test_lookup(device: str) -> None:
 
 def plain_add_k(text: list[int], gram: tuple, k: float) -> float:
     n = len(gram)
-    count, total = grams_of(text, n)[gram], sum(grams_of(text, n)[(*gram[:-1], w)] for w in range(K))
+    count, total = (
+        grams_of(text, n)[gram],
+        sum(grams_of(text, n)[(*gram[:-1], w)] for w in range(K)),
+    )
     return (count + k) / (total + k * K) if total + k > 0 else 1 / K
 
 
@@ -91,33 +107,53 @@ def plain_jelinek_mercer(text: list[int], gram: tuple, weight: float) -> float:
         return 1 / K
     total = sum(grams_of(text, len(gram))[(*gram[:-1], w)] for w in range(K))
     below = plain_jelinek_mercer(text, gram[1:], weight)
-    return weight * grams_of(text, len(gram))[gram] / total + (1 - weight) * below if total else below
+    return (
+        weight * grams_of(text, len(gram))[gram] / total + (1 - weight) * below
+        if total
+        else below
+    )
 
 
 def plain_kneser_ney(text: list[int], gram: tuple, d: float, top: int) -> float:
     if not gram:
         return 1 / K
     n = len(gram)
-    counts = grams_of(text, n) if n == top else Counter(g[1:] for g in grams_of(text, n + 1))
+    counts = (
+        grams_of(text, n)
+        if n == top
+        else Counter(g[1:] for g in grams_of(text, n + 1))
+    )
     followers = [counts[(*gram[:-1], w)] for w in range(K)]
     below = plain_kneser_ney(text, gram[1:], d, top)
     if not sum(followers):
         return below
-    return (max(counts[gram] - d, 0) + d * sum(f > 0 for f in followers) * below) / sum(followers)
+    return (
+        max(counts[gram] - d, 0) + d * sum(f > 0 for f in followers) * below
+    ) / sum(followers)
 
 
 @given(texts, st.integers(1, 3), st.floats(0, 1))
-def test_smoothing_is_that_of_dictionaries(text: list[int], n: int, x: float) -> None:
+def test_smoothing_is_that_of_dictionaries(
+    text: list[int], n: int, x: float
+) -> None:
     grams = all_contexts(n).flatten(0, 1)
     tokens, listed = torch.tensor(text), [tuple(g) for g in grams.tolist()]
     raw, kept = A.count_up_to(tokens, n, K), A.kneser_ney_counts(tokens, n, K)
     pairs = [
         (A.add_k(raw, grams, x), [plain_add_k(text, g, x) for g in listed]),
-        (A.jelinek_mercer(raw, grams, 0.9 * x), [plain_jelinek_mercer(text, g, 0.9 * x) for g in listed]),
-        (A.kneser_ney(kept, grams, x), [plain_kneser_ney(text, g, x, n) for g in listed]),
+        (
+            A.jelinek_mercer(raw, grams, 0.9 * x),
+            [plain_jelinek_mercer(text, g, 0.9 * x) for g in listed],
+        ),
+        (
+            A.kneser_ney(kept, grams, x),
+            [plain_kneser_ney(text, g, x, n) for g in listed],
+        ),
     ]
     for found, expected in pairs:
-        torch.testing.assert_close(found, torch.tensor(expected, dtype=DOUBLE), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            found, torch.tensor(expected, dtype=DOUBLE), rtol=1e-9, atol=1e-12
+        )
 
 
 @given(texts, st.integers(1, 3))
@@ -131,20 +167,31 @@ def test_probabilities_sum_to_one(text: list[int], n: int) -> None:
         A.kneser_ney(kept, grams),
     ):
         assert p.shape == (K ** (n - 1), K)
-        torch.testing.assert_close(p.sum(-1), torch.ones(K ** (n - 1), dtype=DOUBLE), rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            p.sum(-1), torch.ones(K ** (n - 1), dtype=DOUBLE), rtol=1e-12, atol=0
+        )
     assert (A.kneser_ney(kept, grams) > 0).all()
     assert (A.jelinek_mercer(raw, grams) > 0).all()
 
 
 def test_kneser_ney_keeps_the_unigram_distribution() -> None:
     """The law from which Kneser and Ney derive the continuation counts."""
-    tokens = torch.randint(K, (200,), generator=torch.Generator().manual_seed(0)) ** 2 % K
+    tokens = (
+        torch.randint(K, (200,), generator=torch.Generator().manual_seed(0)) ** 2
+        % K
+    )
     kept, bigrams = A.kneser_ney_counts(tokens, 2, K), A.count_ngrams(tokens, 2, K)
     p = A.kneser_ney(kept, all_contexts(2), (0.0, 0.75))  # (K, K)
     weight = A.lookup(bigrams.contexts, bigrams.totals, torch.arange(K)).double()
-    torch.testing.assert_close(weight @ p, torch.bincount(tokens[1:], minlength=K).double())
-    spoiled = A.kneser_ney(A.count_up_to(tokens, 2, K), all_contexts(2), (0.0, 0.75))
-    assert not torch.allclose(weight @ spoiled, torch.bincount(tokens[1:], minlength=K).double())
+    torch.testing.assert_close(
+        weight @ p, torch.bincount(tokens[1:], minlength=K).double()
+    )
+    spoiled = A.kneser_ney(
+        A.count_up_to(tokens, 2, K), all_contexts(2), (0.0, 0.75)
+    )
+    assert not torch.allclose(
+        weight @ spoiled, torch.bincount(tokens[1:], minlength=K).double()
+    )
 
 
 def test_the_largest_likelihood_is_that_of_relative_frequency() -> None:
@@ -164,14 +211,20 @@ def test_the_largest_likelihood_is_that_of_relative_frequency() -> None:
 
 @pytest.mark.parametrize("smoothing", [A.add_k, A.jelinek_mercer])
 def test_scoring_is_the_chain_rule(smoothing, device: str) -> None:
-    text = torch.randint(K, (3, 30), generator=torch.Generator().manual_seed(1)).to(device)
+    text = torch.randint(K, (3, 30), generator=torch.Generator().manual_seed(1)).to(
+        device
+    )
     model = A.NGram(A.count_up_to(text, 3, K), smoothing)
     logs = model.log_probs(text)
     assert logs.shape == (3, 30)
     rows = model(text)
     assert rows.shape == (3, 30, K)
-    torch.testing.assert_close(A.token_log_probs(rows[:, :-1], text[:, 1:]), logs[:, 1:])
-    torch.testing.assert_close(rows.exp().sum(-1), torch.ones(3, 30, dtype=DOUBLE, device=device))
+    torch.testing.assert_close(
+        A.token_log_probs(rows[:, :-1], text[:, 1:]), logs[:, 1:]
+    )
+    torch.testing.assert_close(
+        rows.exp().sum(-1), torch.ones(3, 30, dtype=DOUBLE, device=device)
+    )
     short = model.log_probs(text[:, :2])
     torch.testing.assert_close(short, logs[:, :2])
 
@@ -181,17 +234,27 @@ def test_the_probabilities_of_all_texts_sum_to_one() -> None:
     model = A.NGram(A.kneser_ney_counts(tokens, 3, K), A.kneser_ney)
     everything = torch.cartesian_prod(*[torch.arange(K)] * 5)
     torch.testing.assert_close(
-        model.log_probs(everything).sum(-1).exp().sum(), torch.tensor(1.0, dtype=DOUBLE)
+        model.log_probs(everything).sum(-1).exp().sum(),
+        torch.tensor(1.0, dtype=DOUBLE),
     )
 
 
 def test_an_ngram_model_is_causal() -> None:
     tokens = torch.randint(K, (60,), generator=torch.Generator().manual_seed(3))
-    model = A.NGram(A.kneser_ney_counts(tokens, 3, K), partial(A.kneser_ney, discount=0.5))
-    seen = A.dependence(model, tokens[:8], K, generator=torch.Generator().manual_seed(0)) > 1e-12
+    model = A.NGram(
+        A.kneser_ney_counts(tokens, 3, K), partial(A.kneser_ney, discount=0.5)
+    )
+    seen = (
+        A.dependence(
+            model, tokens[:8], K, generator=torch.Generator().manual_seed(0)
+        )
+        > 1e-12
+    )
     assert not A.leaks(model, tokens[:8], K).any()
     reach = torch.arange(8)[:, None] - torch.arange(8)
-    assert not seen[(reach < 0) | (reach > 1)].any()  # two tokens back at most: itself and one before
+    assert not seen[
+        (reach < 0) | (reach > 1)
+    ].any()  # two tokens back at most: itself and one before
     assert seen[(reach >= 0) & (reach <= 1)].any()
 
 
@@ -211,7 +274,11 @@ RAW = A.count_up_to(torch.tensor([0, 1, 2]), 2, K)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: A.count_ngrams(torch.tensor([0.0]), 1, K), TypeError, "tokens must be int64"),
+        (
+            lambda: A.count_ngrams(torch.tensor([0.0]), 1, K),
+            TypeError,
+            "tokens must be int64",
+        ),
         (
             lambda: A.count_ngrams(torch.tensor([0, 4]), 1, K),
             ValueError,
@@ -222,17 +289,57 @@ RAW = A.count_up_to(torch.tensor([0, 1, 2]), 2, K)
             ValueError,
             "tokens must be in 0 to 3, got -1 to -1",
         ),
-        (lambda: A.count_ngrams(torch.tensor(1), 1, K), ValueError, r"tokens must be \(..., T\)"),
-        (lambda: A.count_ngrams(torch.tensor([0]), 0, K), ValueError, "order and vocabulary must be >= 1"),
-        (lambda: A.count_ngrams(torch.tensor([0]), 8, 256), ValueError, "must be below"),
+        (
+            lambda: A.count_ngrams(torch.tensor(1), 1, K),
+            ValueError,
+            r"tokens must be \(..., T\)",
+        ),
+        (
+            lambda: A.count_ngrams(torch.tensor([0]), 0, K),
+            ValueError,
+            "order and vocabulary must be >= 1",
+        ),
+        (
+            lambda: A.count_ngrams(torch.tensor([0]), 8, 256),
+            ValueError,
+            "must be below",
+        ),
         (lambda: A.continuation_counts(RAW[0]), ValueError, "order >= 2, got 1"),
-        (lambda: A.lookup(RAW[0].codes, RAW[1].counts[:0], RAW[0].codes), ValueError, "keys and values"),
-        (lambda: A.add_k(RAW, torch.zeros(3, dtype=torch.int64)), ValueError, "grams must be"),
-        (lambda: A.add_k(RAW[1:], torch.zeros(1, dtype=torch.int64)), ValueError, "levels must have orders"),
-        (lambda: A.add_k(RAW, torch.tensor([0]), -1), ValueError, "k must be >= 0, got -1"),
-        (lambda: A.jelinek_mercer(RAW, torch.tensor([0]), 1.0), ValueError, "weight must be in"),
-        (lambda: A.kneser_ney(RAW, torch.tensor([0]), 1.5), ValueError, "discount must be in"),
-        (lambda: A.kneser_ney(RAW, torch.tensor([0]), [0.5]), ValueError, "discount must be in"),
+        (
+            lambda: A.lookup(RAW[0].codes, RAW[1].counts[:0], RAW[0].codes),
+            ValueError,
+            "keys and values",
+        ),
+        (
+            lambda: A.add_k(RAW, torch.zeros(3, dtype=torch.int64)),
+            ValueError,
+            "grams must be",
+        ),
+        (
+            lambda: A.add_k(RAW[1:], torch.zeros(1, dtype=torch.int64)),
+            ValueError,
+            "levels must have orders",
+        ),
+        (
+            lambda: A.add_k(RAW, torch.tensor([0]), -1),
+            ValueError,
+            "k must be >= 0, got -1",
+        ),
+        (
+            lambda: A.jelinek_mercer(RAW, torch.tensor([0]), 1.0),
+            ValueError,
+            "weight must be in",
+        ),
+        (
+            lambda: A.kneser_ney(RAW, torch.tensor([0]), 1.5),
+            ValueError,
+            "discount must be in",
+        ),
+        (
+            lambda: A.kneser_ney(RAW, torch.tensor([0]), [0.5]),
+            ValueError,
+            "discount must be in",
+        ),
     ],
 )
 def test_bad_input_is_named(call, error: type, message: str) -> None:

@@ -18,9 +18,9 @@ def seeded(seed: int = 0, device: str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
-rows = st.lists(st.one_of(st.integers(-4, 4).map(float), st.just(-INF)), min_size=1, max_size=9).filter(
-    lambda row: max(row) > -INF
-)  # whole numbers: many ties
+rows = st.lists(
+    st.one_of(st.integers(-4, 4).map(float), st.just(-INF)), min_size=1, max_size=9
+).filter(lambda row: max(row) > -INF)  # whole numbers: many ties
 
 
 def in_order(row: list[float]) -> list[int]:
@@ -60,14 +60,20 @@ def test_nucleus_is_the_plain_one(row: list[float], p: float) -> None:
 
 
 @given(rows, st.floats(0.01, 1))
-def test_a_nucleus_is_large_enough_and_no_larger(row: list[float], p: float) -> None:
+def test_a_nucleus_is_large_enough_and_no_larger(
+    row: list[float], p: float
+) -> None:
     logits = torch.tensor(row, dtype=DOUBLE)
     kept = A.keep_nucleus(logits, p) > -INF
     likely = logits.softmax(0)
     assert likely[kept].sum() >= p - 1e-9
     if p < 1:
         assert likely[kept].sum() - likely[kept].min() < p + 1e-9
-        assert kept.sum() == 1 or likely[kept].min() >= likely[~kept].max().item() if (~kept).any() else True
+        assert (
+            kept.sum() == 1 or likely[kept].min() >= likely[~kept].max().item()
+            if (~kept).any()
+            else True
+        )
 
 
 def test_a_nucleus_by_hand() -> None:
@@ -79,35 +85,55 @@ def test_a_nucleus_by_hand() -> None:
         (0.96, [0, 1, 2, 3]),
         (1.0, [0, 1, 2, 3]),
     ):
-        assert (A.keep_nucleus(logits, p) > -INF).nonzero().flatten().tolist() == kept
+        assert (
+            A.keep_nucleus(logits, p) > -INF
+        ).nonzero().flatten().tolist() == kept
     tied = torch.zeros(4)
     assert A.keep_nucleus(tied, 0.5).tolist() == [0, 0, -INF, -INF]
     assert A.keep_top_k(tied, 3).tolist() == [0, 0, 0, -INF]
 
 
 @given(rows, st.floats(0.05, 20))
-def test_temperature_is_a_power_of_the_probabilities(row: list[float], temperature: float) -> None:
+def test_temperature_is_a_power_of_the_probabilities(
+    row: list[float], temperature: float
+) -> None:
     logits = torch.tensor(row, dtype=DOUBLE)
     powers = logits.softmax(0) ** (1 / temperature)
-    torch.testing.assert_close(A.with_temperature(logits, temperature).softmax(0), powers / powers.sum())
+    torch.testing.assert_close(
+        A.with_temperature(logits, temperature).softmax(0), powers / powers.sum()
+    )
 
 
 def test_the_ends_of_temperature() -> None:
     logits = torch.tensor([1.0, 3.0, 3.0, -INF])
     assert A.with_temperature(logits, 0).softmax(0).tolist() == [0, 0.5, 0.5, 0]
     torch.testing.assert_close(
-        A.with_temperature(logits, 1e-3).softmax(0), A.with_temperature(logits, 0).softmax(0)
+        A.with_temperature(logits, 1e-3).softmax(0),
+        A.with_temperature(logits, 0).softmax(0),
     )
     torch.testing.assert_close(
-        A.with_temperature(logits, 1e6).softmax(0), torch.tensor([1, 1, 1, 0]) / 3, atol=1e-5, rtol=0
+        A.with_temperature(logits, 1e6).softmax(0),
+        torch.tensor([1, 1, 1, 0]) / 3,
+        atol=1e-5,
+        rtol=0,
     )
-    torch.testing.assert_close(A.with_temperature(logits, 1.0).softmax(0), logits.softmax(0))
-    assert A.with_temperature(torch.tensor([1e4, -1e4]), 1e-30).softmax(0).tolist() == [1, 0]
+    torch.testing.assert_close(
+        A.with_temperature(logits, 1.0).softmax(0), logits.softmax(0)
+    )
+    assert A.with_temperature(torch.tensor([1e4, -1e4]), 1e-30).softmax(
+        0
+    ).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("dtype", [DOUBLE, torch.float32, torch.bfloat16, torch.float16])
-def test_any_dimension_any_dtype_not_contiguous(dtype: torch.dtype, device: str) -> None:
-    logits = torch.randn(3, 6, 4, generator=seeded()).to(device, dtype).transpose(0, 2)  # (4, 6, 3)
+@pytest.mark.parametrize(
+    "dtype", [DOUBLE, torch.float32, torch.bfloat16, torch.float16]
+)
+def test_any_dimension_any_dtype_not_contiguous(
+    dtype: torch.dtype, device: str
+) -> None:
+    logits = (
+        torch.randn(3, 6, 4, generator=seeded()).to(device, dtype).transpose(0, 2)
+    )  # (4, 6, 3)
     for rule in (
         lambda x, dim: A.keep_top_k(x, 2, dim),
         lambda x, dim: A.keep_nucleus(x, 0.6, dim),
@@ -143,10 +169,15 @@ def test_gradients_reach_the_tokens_that_are_kept() -> None:
 @pytest.mark.parametrize("dim", [0, -1])
 def test_draws_have_the_distribution_of_the_logits(dim: int, device: str) -> None:
     logits = torch.tensor([0.5, -1.0, 2.0, -INF, 0.0], device=device)
-    many = logits.expand(50_000, 5) if dim else logits.unsqueeze(1).expand(5, 50_000)
+    many = (
+        logits.expand(50_000, 5) if dim else logits.unsqueeze(1).expand(5, 50_000)
+    )
     drawn = A.sample(many, seeded(0, device), dim)
     assert drawn.shape == (50_000,) and drawn.dtype == torch.int64
-    seen, p = torch.bincount(drawn, minlength=5).double(), logits.double().softmax(0)
+    seen, p = (
+        torch.bincount(drawn, minlength=5).double(),
+        logits.double().softmax(0),
+    )
     assert seen[3] == 0
     chi_square = ((seen - 50_000 * p) ** 2 / (50_000 * p))[p > 0].sum()
     assert chi_square < 25  # 3 degrees of freedom: exceeded with probability 2e-5
@@ -157,17 +188,25 @@ def test_draws_in_half_precision_and_of_one_token() -> None:
     half = torch.tensor([0.0, -INF, 60000.0], dtype=torch.float16).expand(100, 3)
     assert A.sample(half, seeded()).unique().tolist() == [2]
     assert A.sample(torch.zeros(0, 3)).shape == (0,)
-    assert torch.equal(A.sample(torch.zeros(9, 50), seeded(1)), A.sample(torch.zeros(9, 50), seeded(1)))
+    assert torch.equal(
+        A.sample(torch.zeros(9, 50), seeded(1)),
+        A.sample(torch.zeros(9, 50), seeded(1)),
+    )
 
 
 def chain(x: Tensor) -> Tensor:
     """0 -> 1 -> 2 -> 0, never anything else."""
-    return torch.full((*x.shape, 3), -INF).scatter(-1, ((x + 1) % 3).unsqueeze(-1), 0.0)
+    return torch.full((*x.shape, 3), -INF).scatter(
+        -1, ((x + 1) % 3).unsqueeze(-1), 0.0
+    )
 
 
 def test_generation_follows_the_model_row_by_row() -> None:
     start = torch.tensor([[0], [2]])
-    assert A.generate(chain, start, 4, context=1).tolist() == [[0, 1, 2, 0, 1], [2, 0, 1, 2, 0]]
+    assert A.generate(chain, start, 4, context=1).tolist() == [
+        [0, 1, 2, 0, 1],
+        [2, 0, 1, 2, 0],
+    ]
     assert torch.equal(A.generate(chain, start, 0, context=1), start)
 
 
@@ -178,22 +217,43 @@ def test_generation_shows_the_model_no_more_than_its_context() -> None:
         longest.append(x.shape[1])
         return torch.zeros(*x.shape, 3)
 
-    A.generate(model, torch.zeros(2, 3, dtype=torch.int64), 5, context=4, generator=seeded())
+    A.generate(
+        model,
+        torch.zeros(2, 3, dtype=torch.int64),
+        5,
+        context=4,
+        generator=seeded(),
+    )
     assert longest == [3, 4, 4, 4, 4]
 
 
 def test_generated_pairs_have_the_right_joint_distribution(device: str) -> None:
     transition = torch.tensor([[0.7, 0.3], [0.4, 0.6]], device=device)
     start = torch.zeros(40_000, 1, dtype=torch.int64, device=device)
-    drawn = A.generate(lambda x: transition[x].log(), start, 2, context=1, generator=seeded(0, device))
+    drawn = A.generate(
+        lambda x: transition[x].log(),
+        start,
+        2,
+        context=1,
+        generator=seeded(0, device),
+    )
     seen = torch.bincount(drawn[:, 1] * 2 + drawn[:, 2], minlength=4) / 40_000
     expected = torch.tensor([0.49, 0.21, 0.12, 0.18], device=device)
-    torch.testing.assert_close(seen, expected, atol=0.012, rtol=0)  # five standard deviations
+    torch.testing.assert_close(
+        seen, expected, atol=0.012, rtol=0
+    )  # five standard deviations
 
 
 def test_greedy_generation_takes_the_largest() -> None:
     model = A.GPT(7, 8, 8, heads=2)
-    tokens = A.generate(model, torch.tensor([[1, 2]]), 5, context=8, temperature=0, generator=seeded())
+    tokens = A.generate(
+        model,
+        torch.tensor([[1, 2]]),
+        5,
+        context=8,
+        temperature=0,
+        generator=seeded(),
+    )
     for t in range(2, 7):
         assert tokens[0, t] == model(tokens[:, :t])[0, -1].argmax()
 
@@ -204,20 +264,56 @@ ROW = torch.zeros(3)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: A.with_temperature(ROW, -1), ValueError, "temperature must be finite and >= 0, got -1"),
-        (lambda: A.with_temperature(ROW, math.nan), ValueError, "temperature must be finite"),
+        (
+            lambda: A.with_temperature(ROW, -1),
+            ValueError,
+            "temperature must be finite and >= 0, got -1",
+        ),
+        (
+            lambda: A.with_temperature(ROW, math.nan),
+            ValueError,
+            "temperature must be finite",
+        ),
         (lambda: A.keep_top_k(ROW, 0), ValueError, "k must be >= 1, got 0"),
-        (lambda: A.keep_nucleus(ROW, 0), ValueError, r"p must be in \(0, 1\], got 0"),
-        (lambda: A.keep_nucleus(ROW, 1.5), ValueError, r"p must be in \(0, 1\], got 1.5"),
-        (lambda: A.sample(ROW.long()), TypeError, "logits must be floating, got torch.int64"),
+        (
+            lambda: A.keep_nucleus(ROW, 0),
+            ValueError,
+            r"p must be in \(0, 1\], got 0",
+        ),
+        (
+            lambda: A.keep_nucleus(ROW, 1.5),
+            ValueError,
+            r"p must be in \(0, 1\], got 1.5",
+        ),
+        (
+            lambda: A.sample(ROW.long()),
+            TypeError,
+            "logits must be floating, got torch.int64",
+        ),
         (lambda: A.sample(ROW, dim=1), ValueError, "dim must name a dimension"),
-        (lambda: A.sample(ROW[:0]), ValueError, "dim must name a dimension of size >= 1"),
+        (
+            lambda: A.sample(ROW[:0]),
+            ValueError,
+            "dim must name a dimension of size >= 1",
+        ),
         (lambda: A.sample(ROW - INF), ValueError, "a finite value in every row"),
         (lambda: A.sample(ROW * math.nan), ValueError, "no NaN"),
         (lambda: A.sample(ROW + INF), ValueError, "no \\+inf"),
-        (lambda: A.generate(chain, ROW.long(), 1, context=1), ValueError, r"prompt must be \(B, T\)"),
-        (lambda: A.generate(chain, ROW.long()[None], -1, context=1), ValueError, "need length >= 0"),
-        (lambda: A.generate(chain, ROW.long()[None], 1, context=0), ValueError, "context >= 1"),
+        (
+            lambda: A.generate(chain, ROW.long(), 1, context=1),
+            ValueError,
+            r"prompt must be \(B, T\)",
+        ),
+        (
+            lambda: A.generate(chain, ROW.long()[None], -1, context=1),
+            ValueError,
+            "need length >= 0",
+        ),
+        (
+            lambda: A.generate(chain, ROW.long()[None], 1, context=0),
+            ValueError,
+            "context >= 1",
+        ),
     ],
 )
 def test_bad_input_is_named(call, error: type, message: str) -> None:

@@ -18,33 +18,48 @@ DOUBLE = torch.float64
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
 
-def randn(*shape: int, seed: int = 0, device: str = "cpu", dtype: torch.dtype = DOUBLE) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE).to(device, dtype)
+def randn(
+    *shape: int, seed: int = 0, device: str = "cpu", dtype: torch.dtype = DOUBLE
+) -> Tensor:
+    return torch.randn(
+        shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE
+    ).to(device, dtype)
 
 
 # --- The dense layer
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (1, 3), (2, 4, 5, 3), (0, 3)])
-def test_dense_backward_is_that_of_torch(shape: tuple[int, ...], device: str) -> None:
-    x, w, b = (randn(*s, seed=i, device=device) for i, s in enumerate((shape, (3, 4), (4,))))
+def test_dense_backward_is_that_of_torch(
+    shape: tuple[int, ...], device: str
+) -> None:
+    x, w, b = (
+        randn(*s, seed=i, device=device)
+        for i, s in enumerate((shape, (3, 4), (4,)))
+    )
     g = randn(*shape[:-1], 4, seed=9, device=device)
     leaves = [t.clone().requires_grad_() for t in (x, w, b)]
     y = torch.nn.functional.linear(leaves[0], leaves[1].mT, leaves[2])
     torch.testing.assert_close(B.dense(x, w, b), y.detach(), **CLOSE)
-    for found, expected in zip(B.dense_backward(g, x, w), torch.autograd.grad(y, leaves, g), strict=True):
+    for found, expected in zip(
+        B.dense_backward(g, x, w), torch.autograd.grad(y, leaves, g), strict=True
+    ):
         torch.testing.assert_close(found, expected, **CLOSE)
 
 
 def test_dense_backward_passes_our_gradcheck() -> None:
-    pull = lambda u, x, w, b: B.dense_backward(u, x, w)  # noqa: E731
-    assert B.gradcheck(B.dense, randn(2, 5, 3), randn(3, 4), randn(4), pullback=pull)
+    pull = lambda u, x, w, b: B.dense_backward(u, x, w)
+    assert B.gradcheck(
+        B.dense, randn(2, 5, 3), randn(3, 4), randn(4), pullback=pull
+    )
 
 
 # --- Operations
 
 
-def counted_flops(widths: list[int], batch: int, input_gradient: bool, tape: bool) -> tuple[int, int]:
+def counted_flops(
+    widths: list[int], batch: int, input_gradient: bool, tape: bool
+) -> tuple[int, int]:
     """Operations of both passes of a network of dense layers, by torch's counter."""
     x = randn(batch, widths[0])
     weights = [randn(a, b) for a, b in pairwise(widths)]
@@ -65,12 +80,16 @@ def counted_flops(widths: list[int], batch: int, input_gradient: bool, tape: boo
 @pytest.mark.parametrize("tape", [False, True], ids=["torch", "tape"])
 @pytest.mark.parametrize("input_gradient", [False, True])
 @pytest.mark.parametrize("widths", [[8, 8], [8, 8, 8], [3, 7, 5, 2], [6] * 11])
-def test_flops_are_those_that_torch_counts(widths: list[int], input_gradient: bool, tape: bool) -> None:
+def test_flops_are_those_that_torch_counts(
+    widths: list[int], input_gradient: bool, tape: bool
+) -> None:
     found = B.network_flops(widths, 13, input_gradient=input_gradient)
     assert found == counted_flops(widths, 13, input_gradient, tape)
 
 
-@pytest.mark.parametrize(("depth", "ratio"), [(1, 1.0), (2, 1.5), (3, 5 / 3), (10, 1.9)])
+@pytest.mark.parametrize(
+    ("depth", "ratio"), [(1, 1.0), (2, 1.5), (3, 5 / 3), (10, 1.9)]
+)
 def test_backward_over_forward(depth: int, ratio: float) -> None:
     forward, backward = B.network_flops([32] * (depth + 1), 7)
     assert B.backward_ratio(depth) == pytest.approx(ratio, rel=1e-15)
@@ -82,7 +101,10 @@ def test_backward_over_forward(depth: int, ratio: float) -> None:
 
 def chain(depth: int, width: int = 32, device: str = "cpu") -> list[nn.Module]:
     torch.manual_seed(0)
-    made = [nn.Sequential(nn.Linear(width, width), nn.Tanh()).to(device) for _ in range(depth)]
+    made = [
+        nn.Sequential(nn.Linear(width, width), nn.Tanh()).to(device)
+        for _ in range(depth)
+    ]
     for p in (p for layer in made for p in layer.parameters()):
         p.grad = torch.zeros_like(p)
     return made
@@ -121,7 +143,7 @@ def test_live_memory_of_a_known_computation(device: str) -> None:
 
 def test_live_memory_is_what_torch_allocates() -> None:
     layers, x = chain(12), torch.randn(STATES)
-    job = lambda: run(layers, x).sum().backward()  # noqa: E731
+    job = lambda: run(layers, x).sum().backward()
     assert B.live_memory(job).peak == pytest.approx(peak_memory(job), rel=0.1)
 
 
@@ -129,9 +151,11 @@ def test_live_memory_is_what_torch_allocates() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_live_memory_is_what_cuda_allocates() -> None:
     layers, x = chain(12, device="cuda"), torch.randn(STATES, device="cuda")
-    job = lambda: run(layers, x).sum().backward()  # noqa: E731
+    job = lambda: run(layers, x).sum().backward()
     job()  # the first run makes workspaces
-    assert B.live_memory(job).peak == pytest.approx(B.peak_bytes(job, "cuda"), rel=0.1)
+    assert B.live_memory(job).peak == pytest.approx(
+        B.peak_bytes(job, "cuda"), rel=0.1
+    )
 
 
 # --- One checkpoint
@@ -175,14 +199,22 @@ def test_checkpoint_changes_no_bit_and_runs_twice(device: str) -> None:
     expected = gradients(f, x, layers)
     assert_equal(gradients(lambda x: B.checkpoint(f, x), x, layers), expected)
     assert {layer.runs for layer in layers} == {3}
-    assert_equal(gradients(lambda x: torch_checkpoint(f, x, use_reentrant=False), x, layers), expected)
+    assert_equal(
+        gradients(lambda x: torch_checkpoint(f, x, use_reentrant=False), x, layers),
+        expected,
+    )
 
 
 def test_checkpoint_keeps_its_inputs_alone() -> None:
     layers, x = chain(9), torch.randn(STATES)
     assert B.live_memory(lambda: run(layers, x)).kept == 9 * STATE
-    assert B.live_memory(lambda: B.checkpoint(partial(run, layers), x)).kept == STATE  # the result
-    assert B.live_memory(lambda: B.checkpoint_chain(layers, x, [3, 3, 3])).kept == 5 * STATE
+    assert (
+        B.live_memory(lambda: B.checkpoint(partial(run, layers), x)).kept == STATE
+    )  # the result
+    assert (
+        B.live_memory(lambda: B.checkpoint_chain(layers, x, [3, 3, 3])).kept
+        == 5 * STATE
+    )
 
 
 def test_parameters_get_gradients_where_the_input_needs_none() -> None:
@@ -200,7 +232,9 @@ def test_random_numbers_are_the_same_the_second_time(device: str) -> None:
     after = torch.rand(3)
     y.sum().backward()
     assert 300 < (x.grad == 0).sum() < 700
-    torch.testing.assert_close(x.grad, torch.where(y.detach() == 1, 0.0, 2 * y.detach()))
+    torch.testing.assert_close(
+        x.grad, torch.where(y.detach() == 1, 0.0, 2 * y.detach())
+    )
     torch.manual_seed(3)
     drop(x)
     assert device != "cpu" or torch.equal(after, torch.rand(3))
@@ -208,15 +242,17 @@ def test_random_numbers_are_the_same_the_second_time(device: str) -> None:
 
 def test_tuples_and_several_inputs() -> None:
     a, b = randn(3).requires_grad_(), randn(3, seed=1).requires_grad_()
-    f = lambda a, b, scale: (a * b.exp() * scale, (a * a).tanh())  # noqa: E731
+    f = lambda a, b, scale: (a * b.exp() * scale, (a * a).tanh())
     expected = torch.autograd.grad(sum(y.sum() for y in f(a, b, 2.0)), (a, b))
-    found = torch.autograd.grad(sum(y.sum() for y in B.checkpoint(f, a, b, 2.0)), (a, b))
+    found = torch.autograd.grad(
+        sum(y.sum() for y in B.checkpoint(f, a, b, 2.0)), (a, b)
+    )
     torch.testing.assert_close(found, expected, **CLOSE)
 
 
 def test_checkpoint_passes_gradcheck_twice() -> None:
     x = randn(3, 4).requires_grad_()
-    f = lambda x: B.checkpoint(lambda x: (x @ x.mT).tanh().exp(), x)  # noqa: E731
+    f = lambda x: B.checkpoint(lambda x: (x @ x.mT).tanh().exp(), x)
     assert torch.autograd.gradcheck(f, x)
     assert torch.autograd.gradgradcheck(f, x)
 
@@ -230,13 +266,19 @@ def test_backward_twice_computes_again() -> None:
 
 def test_a_function_that_changes_its_mind_is_found() -> None:
     calls = iter([True, False])
-    y = B.checkpoint(lambda x: x.exp().tanh() if next(calls) else x + 1, randn(3).requires_grad_())
+    y = B.checkpoint(
+        lambda x: x.exp().tanh() if next(calls) else x + 1,
+        randn(3).requires_grad_(),
+    )
     with pytest.raises(RuntimeError, match="must do the same operations"):
         y.sum().backward()
 
 
 def test_autocast_is_refused() -> None:
-    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="autocast"):
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(RuntimeError, match="autocast"),
+    ):
         B.checkpoint(torch.tanh, torch.ones(2))
 
 
@@ -244,15 +286,22 @@ def test_autocast_is_refused() -> None:
 
 
 @pytest.mark.parametrize("lengths", [None, [9], [1] * 9, [4, 3, 2], [2, 7]])
-def test_checkpointed_chains_change_no_bit(lengths: list[int] | None, device: str) -> None:
+def test_checkpointed_chains_change_no_bit(
+    lengths: list[int] | None, device: str
+) -> None:
     layers = chain(9, device=device)
     x = torch.randn(STATES, generator=torch.Generator().manual_seed(1)).to(device)
     expected = gradients(partial(run, layers), x, layers)
-    assert_equal(gradients(lambda x: B.checkpoint_chain(layers, x, lengths), x, layers), expected)
+    assert_equal(
+        gradients(lambda x: B.checkpoint_chain(layers, x, lengths), x, layers),
+        expected,
+    )
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 8, 30])
-def test_revolve_changes_no_bit_and_runs_as_often_as_it_says(slots: int, device: str) -> None:
+def test_revolve_changes_no_bit_and_runs_as_often_as_it_says(
+    slots: int, device: str
+) -> None:
     layers = [Counted(layer) for layer in chain(17, device=device)]
     x = torch.randn(STATES, generator=torch.Generator().manual_seed(1)).to(device)
     found = gradients(lambda x: B.checkpoint_revolve(layers, x, slots), x, layers)
@@ -269,17 +318,33 @@ def peak_of(f, layers: list[nn.Module]) -> float:
 
 def test_measured_peaks_are_the_counted_ones() -> None:
     layers = chain(25)
-    for lengths in ([25], B.equal_lengths(25, 5), B.best_tapered_lengths(25), [1] * 25):
-        peak = peak_of(lambda x, lengths=lengths: B.checkpoint_chain(layers, x, lengths), layers)
+    for lengths in (
+        [25],
+        B.equal_lengths(25, 5),
+        B.best_tapered_lengths(25),
+        [1] * 25,
+    ):
+        peak = peak_of(
+            lambda x, lengths=lengths: B.checkpoint_chain(layers, x, lengths),
+            layers,
+        )
         assert B.peak_states(lengths) - 1 <= peak <= B.peak_states(lengths) + 2
     for slots in (1, 2, 3, 5):
-        peak = peak_of(lambda x, slots=slots: B.checkpoint_revolve(layers, x, slots), layers)
+        peak = peak_of(
+            lambda x, slots=slots: B.checkpoint_revolve(layers, x, slots), layers
+        )
         assert slots <= peak <= slots + 4
 
 
 def test_facts_about_64_layers() -> None:
     assert B.peak_states([64]) == 65
-    assert [B.peak_states(B.equal_lengths(64, k)) for k in (1, 4, 8, 16, 64)] == [65, 20, 16, 20, 65]
+    assert [B.peak_states(B.equal_lengths(64, k)) for k in (1, 4, 8, 16, 64)] == [
+        65,
+        20,
+        16,
+        20,
+        65,
+    ]
     assert min(B.peak_states(B.equal_lengths(64, k)) for k in range(1, 65)) == 16
     assert B.peak_states(B.best_tapered_lengths(64)) == 12
 
@@ -291,9 +356,15 @@ def test_tapered_lengths_are_the_best_of_all(layers: int) -> None:
         ends = ([0, *cut, layers] for cut in cuts)
         best = min(B.peak_states([b - a for a, b in pairwise(e)]) for e in ends)
         found = B.tapered_lengths(layers, count)
-        assert (sum(found), len(found), B.peak_states(found)) == (layers, count, best)
+        assert (sum(found), len(found), B.peak_states(found)) == (
+            layers,
+            count,
+            best,
+        )
         assert found == sorted(found, reverse=True)
-    everything = (B.peak_states(B.tapered_lengths(layers, k)) for k in range(1, layers + 1))
+    everything = (
+        B.peak_states(B.tapered_lengths(layers, k)) for k in range(1, layers + 1)
+    )
     assert B.peak_states(B.best_tapered_lengths(layers)) == min(everything)
 
 
@@ -318,7 +389,10 @@ def least_runs(layers: int, slots: int) -> int:
         return 1
     if slots == 0:
         return 10**9
-    return min(j + least_runs(layers - j, slots - 1) + least_runs(j, slots) for j in range(1, layers))
+    return min(
+        j + least_runs(layers - j, slots - 1) + least_runs(j, slots)
+        for j in range(1, layers)
+    )
 
 
 @pytest.mark.parametrize("slots", range(1, 8))
@@ -327,31 +401,45 @@ def test_revolve_is_the_best_schedule(slots: int) -> None:
         assert B.revolve_cost(layers, slots) == least_runs(layers, slots)
         if layers > 1:
             j = B.revolve_split(layers, slots)
-            by_this_cut = j + least_runs(layers - j, slots - 1) + least_runs(j, slots)
+            by_this_cut = (
+                j + least_runs(layers - j, slots - 1) + least_runs(j, slots)
+            )
             assert by_this_cut == least_runs(layers, slots)
 
 
 # --- Reversible blocks
 
 
-def blocks_of(depth: int, width: int = 8, device: str = "cpu", dtype: torch.dtype = DOUBLE):
+def blocks_of(
+    depth: int, width: int = 8, device: str = "cpu", dtype: torch.dtype = DOUBLE
+):
     torch.manual_seed(0)
-    half = lambda: nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))  # noqa: E731
-    return [B.ReversibleBlock(half(), half()).to(device, dtype) for _ in range(depth)]
+    half = lambda: nn.Sequential(
+        nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width)
+    )
+    return [
+        B.ReversibleBlock(half(), half()).to(device, dtype) for _ in range(depth)
+    ]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
 @pytest.mark.parametrize("depth", [1, 2, 10])
-def test_reversible_chain_is_the_stored_one(depth: int, dtype: torch.dtype, device: str) -> None:
+def test_reversible_chain_is_the_stored_one(
+    depth: int, dtype: torch.dtype, device: str
+) -> None:
     blocks = blocks_of(depth, device=device, dtype=dtype)
     x1, x2 = (randn(5, 8, seed=i, device=device, dtype=dtype) for i in (1, 2))
     found = [
-        gradients(lambda x, f=f: torch.cat(f(blocks, x, x2 * x.sum()), -1), x1, blocks)
+        gradients(
+            lambda x, f=f: torch.cat(f(blocks, x, x2 * x.sum()), -1), x1, blocks
+        )
         for f in (B.reversible_chain, B.reversible_chain_stored)
     ]
     tolerance = 100 * torch.finfo(dtype).eps * depth
     for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.abs().max()))
+        torch.testing.assert_close(
+            a, b, rtol=tolerance, atol=tolerance * float(b.abs().max())
+        )
 
 
 @given(depth=st.integers(1, 20), seed=st.integers(0, 50))
@@ -359,16 +447,20 @@ def test_inverse(depth: int, seed: int) -> None:
     blocks = blocks_of(depth)
     x1, x2 = randn(2, 3, 8, seed=seed), randn(2, 3, 8, seed=seed + 1)
     with torch.no_grad():
-        back = B.reversible_chain_inverse(blocks, *B.reversible_chain(blocks, x1, x2))
+        back = B.reversible_chain_inverse(
+            blocks, *B.reversible_chain(blocks, x1, x2)
+        )
     torch.testing.assert_close(back, (x1, x2), rtol=0, atol=1e-13)
 
 
 def test_reversible_chain_passes_gradcheck() -> None:
     blocks = blocks_of(3, width=3)
     x1, x2 = randn(2, 3).requires_grad_(), randn(2, 3, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: B.reversible_chain(blocks, a, b), (x1, x2))
+    assert torch.autograd.gradcheck(
+        lambda a, b: B.reversible_chain(blocks, a, b), (x1, x2)
+    )
     parameters = [p for block in blocks for p in block.parameters()]
-    out = lambda *_: B.reversible_chain(blocks, x1, x2)  # noqa: E731
+    out = lambda *_: B.reversible_chain(blocks, x1, x2)
     assert torch.autograd.gradcheck(out, tuple(parameters))
 
 
@@ -399,7 +491,9 @@ def test_memory_of_a_reversible_chain_does_not_grow_with_depth() -> None:
 
     def peaks(f) -> list[int]:
         return [
-            B.live_memory(lambda d=d: sum(y.sum() for y in f(blocks_of(d), x1, x2)).backward()).peak
+            B.live_memory(
+                lambda d=d: sum(y.sum() for y in f(blocks_of(d), x1, x2)).backward()
+            ).peak
             for d in (4, 8, 32)
         ]
 
@@ -412,22 +506,42 @@ def test_memory_of_a_reversible_chain_does_not_grow_with_depth() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: B.dense(randn(3), randn(3, 4), randn(4)), r"need \(\.\.\., n, d\), \(d, k\) and \(k,\)"),
-        (lambda: B.dense(randn(2, 3), randn(3, 4), randn(3)), r"got shapes \(\(2, 3\), \(3, 4\), \(3,\)\)"),
-        (lambda: B.dense_backward(randn(5, 4), randn(2, 3), randn(3, 4)), "g and x must agree"),
+        (
+            lambda: B.dense(randn(3), randn(3, 4), randn(4)),
+            r"need \(\.\.\., n, d\), \(d, k\) and \(k,\)",
+        ),
+        (
+            lambda: B.dense(randn(2, 3), randn(3, 4), randn(3)),
+            r"got shapes \(\(2, 3\), \(3, 4\), \(3,\)\)",
+        ),
+        (
+            lambda: B.dense_backward(randn(5, 4), randn(2, 3), randn(3, 4)),
+            "g and x must agree",
+        ),
         (lambda: B.network_flops([3], 2), "two or more numbers"),
         (lambda: B.backward_ratio(0), "depth must be >= 1, got 0"),
         (lambda: B.equal_lengths(5, 6), "from 1 to the number of layers, 5, got 6"),
-        (lambda: B.tapered_lengths(5, 0), "from 1 to the number of layers, 5, got 0"),
+        (
+            lambda: B.tapered_lengths(5, 0),
+            "from 1 to the number of layers, 5, got 0",
+        ),
         (lambda: B.best_tapered_lengths(0), "number of layers, 0"),
         (lambda: B.peak_states([]), "lengths must be numbers >= 1"),
-        (lambda: B.checkpoint_chain(chain(3), torch.ones(1, 32), [2, 2]), r"add up to 3, got \[2, 2\]"),
-        (lambda: B.revolve_cost(3, 0), "layers and slots must be >= 1, got 3 and 0"),
+        (
+            lambda: B.checkpoint_chain(chain(3), torch.ones(1, 32), [2, 2]),
+            r"add up to 3, got \[2, 2\]",
+        ),
+        (
+            lambda: B.revolve_cost(3, 0),
+            "layers and slots must be >= 1, got 3 and 0",
+        ),
         (lambda: B.revolve_split(1, 2), "layers must be >= 2 to be split, got 1"),
         (lambda: B.checkpoint_revolve([], torch.ones(1), 2), "got 0 and 2"),
         (lambda: B.reversible_chain([], randn(2), randn(2)), "at least one block"),
         (
-            lambda: B.reversible_chain_inverse(blocks_of(1), randn(2, 8), randn(3, 8)),
+            lambda: B.reversible_chain_inverse(
+                blocks_of(1), randn(2, 8), randn(3, 8)
+            ),
             "two halves of one shape",
         ),
     ],

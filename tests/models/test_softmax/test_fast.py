@@ -6,14 +6,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbdl.models.softmax import entmax, entmax15, fast_entmax, fast_entmax15, fast_sparsemax, maps, sparsemax
+from lbdl.models.softmax import (
+    entmax,
+    entmax15,
+    fast_entmax,
+    fast_entmax15,
+    fast_sparsemax,
+    maps,
+    sparsemax,
+)
 from lbdl.models.softmax import fast as module
 
 ALPHAS = [1.001, 1.1, 1.2, 1.25, 4 / 3, 1.4, 1.5, 1.75, 1.999, 2.0]
 
 
 def scores(*shape: int, seed: int = 0, spread: float = 1.0) -> torch.Tensor:
-    return spread * torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return spread * torch.randn(
+        *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 @pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])
@@ -21,14 +31,21 @@ def scores(*shape: int, seed: int = 0, spread: float = 1.0) -> torch.Tensor:
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_fast_equals_plain(alpha, n, spread, device):
     x = scores(9, n, spread=spread).to(device)
-    torch.testing.assert_close(fast_entmax(x, alpha), entmax(x, alpha), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        fast_entmax(x, alpha), entmax(x, alpha), rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_quick_slopes_equal_the_plain_ones(alpha):
     p = fast_entmax(scores(9, 50, spread=2), alpha)
     assert (p == 0).any() or alpha < 1.1
-    torch.testing.assert_close(module.quick_slopes(p, alpha), maps.entmax_slope(p, alpha), rtol=1e-14, atol=0)
+    torch.testing.assert_close(
+        module.quick_slopes(p, alpha),
+        maps.entmax_slope(p, alpha),
+        rtol=1e-14,
+        atol=0,
+    )
 
 
 def test_names_equal_their_alpha():
@@ -39,8 +56,13 @@ def test_names_equal_their_alpha():
     assert torch.equal(fast_entmax(x, 2.5), entmax(x, 2.5))
 
 
-@pytest.mark.parametrize(("fast", "plain"), [(fast_sparsemax, sparsemax), (fast_entmax15, entmax15)])
-@given(row=st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=70), copies=st.integers(1, 3))
+@pytest.mark.parametrize(
+    ("fast", "plain"), [(fast_sparsemax, sparsemax), (fast_entmax15, entmax15)]
+)
+@given(
+    row=st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=70),
+    copies=st.integers(1, 3),
+)
 def test_fast_equals_sorting_on_any_row(fast, plain, row, copies):
     x = torch.tensor(row * copies, dtype=torch.float64)
     torch.testing.assert_close(fast(x), plain(x), rtol=0, atol=1e-12)
@@ -53,24 +75,34 @@ def test_float32_errs_no_more_than_its_rounding(alpha, spread):
     exact = entmax(x.double(), alpha)
     powers = 1 / (alpha - 1)  # p = t^powers multiplies the relative error of t
     errors = (fast_entmax(x, alpha).double() - exact).abs().amax(-1)
-    assert (errors <= 4 * powers * torch.finfo(torch.float32).eps * exact.amax(-1)).all()
+    assert (
+        errors <= 4 * powers * torch.finfo(torch.float32).eps * exact.amax(-1)
+    ).all()
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_rows_that_halve_their_gaps_converge(alpha):
-    x = -(0.5 ** torch.arange(60, dtype=torch.float64)).cumsum(0)  # many scales in one row
+    x = -(0.5 ** torch.arange(60, dtype=torch.float64)).cumsum(
+        0
+    )  # many scales in one row
     for row in (x, x.flip(0), -x, 1e-8 * x):
-        torch.testing.assert_close(fast_entmax(row, alpha), entmax(row, alpha), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            fast_entmax(row, alpha), entmax(row, alpha), rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_newton_stays_above_the_root_and_comes_down(alpha):
     z = scores(50, 40) * (alpha - 1)
     z = z - z.amax(-1, keepdim=True)
-    root, *_ = module.newton_root(z, torch.ones(50, 1, dtype=torch.float64), alpha, 1e-14)
+    root, *_ = module.newton_root(
+        z, torch.ones(50, 1, dtype=torch.float64), alpha, 1e-14
+    )
     assert ((root > 0) & (root <= 1)).all()
     total = (z + root).relu().pow(1 / (alpha - 1)).sum(-1)
-    torch.testing.assert_close(total, torch.ones(50, dtype=torch.float64), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        total, torch.ones(50, dtype=torch.float64), rtol=0, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 100, 2047])
@@ -97,7 +129,10 @@ def test_more_rows_than_one_chunk_holds(monkeypatch):
 def test_gradient_equals_the_plain_way(alpha, dim, device):
     x = scores(40, 30, 3).to(device).requires_grad_()
     grad = scores(40, 30, 3, seed=1).to(device)
-    fast, plain = (torch.autograd.grad(f(x, alpha, dim), x, grad)[0] for f in (fast_entmax, entmax))
+    fast, plain = (
+        torch.autograd.grad(f(x, alpha, dim), x, grad)[0]
+        for f in (fast_entmax, entmax)
+    )
     torch.testing.assert_close(fast, plain, rtol=0, atol=1e-10)
 
 
@@ -106,7 +141,10 @@ def test_gradient_equals_the_plain_way(alpha, dim, device):
     [
         (fast_sparsemax, peer.sparsemax),
         (fast_entmax15, peer.entmax15),
-        (lambda x: fast_entmax(x, 1.25), lambda x: peer.entmax_bisect(x, 1.25, n_iter=60)),
+        (
+            lambda x: fast_entmax(x, 1.25),
+            lambda x: peer.entmax_bisect(x, 1.25, n_iter=60),
+        ),
     ],
 )
 def test_value_and_gradient_equal_the_package(fast, theirs):

@@ -61,12 +61,19 @@ shift_invariant = pytest.mark.parametrize(
 
 
 def scores(
-    *shape: int, seed: int = 0, spread: float = 1.0, dtype: torch.dtype = torch.float64
+    *shape: int,
+    seed: int = 0,
+    spread: float = 1.0,
+    dtype: torch.dtype = torch.float64,
 ) -> torch.Tensor:
-    return spread * torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    return spread * torch.randn(
+        *shape, dtype=dtype, generator=torch.Generator().manual_seed(seed)
+    )
 
 
-def assert_equal(actual: torch.Tensor, expected: torch.Tensor, atol: float = 1e-12) -> None:
+def assert_equal(
+    actual: torch.Tensor, expected: torch.Tensor, atol: float = 1e-12
+) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
 
 
@@ -74,7 +81,9 @@ def assert_equal(actual: torch.Tensor, expected: torch.Tensor, atol: float = 1e-
 
 
 @every_map
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+)
 def test_result_is_a_distribution_of_the_same_dtype(mapping, dtype, device):
     p = mapping(scores(20, 9, spread=3).to(device, dtype))
     assert p.dtype == dtype and p.shape == (20, 9) and p.device.type == device
@@ -91,14 +100,19 @@ def test_result_is_a_distribution_of_the_same_dtype(mapping, dtype, device):
 def test_half_precision_errs_by_its_rounding_alone(mapping, dtype):
     x = scores(20, 300, spread=0.3).to(dtype)
     p = mapping(x.double())
-    torch.testing.assert_close(mapping(x).double(), p, rtol=torch.finfo(dtype).eps, atol=1e-6)
+    torch.testing.assert_close(
+        mapping(x).double(), p, rtol=torch.finfo(dtype).eps, atol=1e-6
+    )
 
 
 @every_map
 @pytest.mark.parametrize("dim", [0, 1, 2, -1, -2, -3])
 def test_dim_says_what_is_normalised(mapping, dim):
     x = scores(3, 4, 5)
-    assert_equal(mapping(x, dim), mapping(x.movedim(dim, -1).contiguous(), -1).movedim(-1, dim))
+    assert_equal(
+        mapping(x, dim),
+        mapping(x.movedim(dim, -1).contiguous(), -1).movedim(-1, dim),
+    )
 
 
 @every_map
@@ -112,7 +126,9 @@ def test_non_contiguous_scores(mapping):
 def test_one_vector_and_one_element(mapping):
     x = scores(6)
     assert_equal(mapping(x), mapping(x[None])[0], atol=0)
-    assert_equal(mapping(torch.tensor([[-4.0], [1e4]])), torch.ones(2, 1), atol=1e-6)
+    assert_equal(
+        mapping(torch.tensor([[-4.0], [1e4]])), torch.ones(2, 1), atol=1e-6
+    )
 
 
 @every_map
@@ -154,7 +170,10 @@ def test_a_shift_changes_nothing(mapping):
 
 @every_map
 def test_extreme_scores_stay_finite(mapping):
-    x = torch.tensor([[1e30, -1e30, 0.0], [3e38, -3e38, 3e38], [-1e4, -1e4 - 1, -2e4]], requires_grad=True)
+    x = torch.tensor(
+        [[1e30, -1e30, 0.0], [3e38, -3e38, 3e38], [-1e4, -1e4 - 1, -2e4]],
+        requires_grad=True,
+    )
     p = mapping(x)
     p[:, 0].sum().backward()
     assert p.isfinite().all() and x.grad.isfinite().all()
@@ -183,7 +202,9 @@ def test_bad_values_are_refused(mapping, row, words):
 
 @every_map
 def test_bad_shapes_and_types_are_refused(mapping):
-    with pytest.raises(ValueError, match=r"at least one score along dim -1, got shape \(3, 0\)"):
+    with pytest.raises(
+        ValueError, match=r"at least one score along dim -1, got shape \(3, 0\)"
+    ):
         mapping(torch.empty(3, 0))
     with pytest.raises(ValueError, match="x must have at least one dimension"):
         mapping(torch.tensor(1.0))
@@ -194,7 +215,16 @@ def test_bad_shapes_and_types_are_refused(mapping):
 
 
 @pytest.mark.parametrize(
-    "name", ["softmax", "taylor", "sparse", "normal noise", "sparsemax", "entmax15", "entmax 1.25"]
+    "name",
+    [
+        "softmax",
+        "taylor",
+        "sparse",
+        "normal noise",
+        "sparsemax",
+        "entmax15",
+        "entmax 1.25",
+    ],
 )
 def test_plain_maps_compile_to_one_graph(name):
     x = scores(4, 6)
@@ -202,13 +232,18 @@ def test_plain_maps_compile_to_one_graph(name):
     assert_equal(compiled(x), MAPS[name](x))
 
 
-@pytest.mark.parametrize("name", ["fast sparsemax", "fast entmax15", "fast entmax 1.8"])
+@pytest.mark.parametrize(
+    "name", ["fast sparsemax", "fast entmax15", "fast entmax 1.8"]
+)
 def test_fast_maps_run_inside_compiled_code(name):
     x = scores(4, 6).requires_grad_()
     compiled = torch.compile(lambda z: 2 * MAPS[name](z), backend="eager")
     assert_equal(compiled(x), 2 * MAPS[name](x))
     assert_equal(
-        *(torch.autograd.grad(f(x)[:, 0].sum(), x)[0] for f in (compiled, lambda z: 2 * MAPS[name](z)))
+        *(
+            torch.autograd.grad(f(x)[:, 0].sum(), x)[0]
+            for f in (compiled, lambda z: 2 * MAPS[name](z))
+        )
     )
 
 
@@ -231,10 +266,14 @@ def test_entmax_is_monotone_permutes_along_and_sums_to_one(alpha, row):
 
 @pytest.mark.parametrize("alpha", [2.5, 3.0, 4.0])
 @pytest.mark.parametrize("short", [1e-14, 7e-11, 1e-6])
-def test_a_lead_just_short_of_the_gap_costs_no_more_than_the_root_of_the_rounding(alpha, short):
+def test_a_lead_just_short_of_the_gap_costs_no_more_than_the_root_of_the_rounding(
+    alpha, short
+):
     x = torch.tensor([one_hot_gap(alpha), short], dtype=torch.float64)
     atol = 4 * torch.finfo(x.dtype).eps ** (1 / (alpha - 1))
-    assert_equal(entmax(x, alpha).sum(), torch.tensor(1.0, dtype=torch.float64), atol)
+    assert_equal(
+        entmax(x, alpha).sum(), torch.tensor(1.0, dtype=torch.float64), atol
+    )
 
 
 # Softmax
@@ -243,15 +282,22 @@ def test_a_lead_just_short_of_the_gap_costs_no_more_than_the_root_of_the_roundin
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 7.0])
 def test_softmax_and_logsumexp_equal_torch(temperature):
     x = scores(10, 6, spread=5)
-    assert_equal(softmax(x, temperature=temperature), torch.softmax(x / temperature, -1))
-    assert_equal(logsumexp(x, temperature=temperature), temperature * torch.logsumexp(x / temperature, -1))
+    assert_equal(
+        softmax(x, temperature=temperature), torch.softmax(x / temperature, -1)
+    )
+    assert_equal(
+        logsumexp(x, temperature=temperature),
+        temperature * torch.logsumexp(x / temperature, -1),
+    )
     assert_equal(logsumexp(x, 0), torch.logsumexp(x, 0))
 
 
 def test_logsumexp_is_a_smooth_maximum_whose_gradient_is_softmax():
     x = scores(10, 6).requires_grad_()
     smooth = logsumexp(x, temperature=0.3)
-    assert (smooth > x.amax(-1)).all() and (smooth < x.amax(-1) + 0.3 * torch.log(torch.tensor(6.0))).all()
+    assert (smooth > x.amax(-1)).all() and (
+        smooth < x.amax(-1) + 0.3 * torch.log(torch.tensor(6.0))
+    ).all()
     smooth.sum().backward()
     assert_equal(x.grad, softmax(x.detach(), temperature=0.3))
     assert_equal(logsumexp(x.detach(), temperature=1e-4), x.detach().amax(-1))
@@ -268,7 +314,9 @@ def test_bad_temperature_is_refused(function, temperature):
 
 
 def autograd_jacobian(mapping, x: torch.Tensor) -> torch.Tensor:
-    return torch.stack([torch.autograd.functional.jacobian(mapping, row) for row in x])
+    return torch.stack(
+        [torch.autograd.functional.jacobian(mapping, row) for row in x]
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +325,10 @@ def autograd_jacobian(mapping, x: torch.Tensor) -> torch.Tensor:
         (lambda x: torch.softmax(x, -1), softmax_jacobian),
         (peer.sparsemax, sparsemax_jacobian),
         (peer.entmax15, entmax_jacobian),
-        (lambda x: peer.entmax_bisect(x, 1.25, n_iter=60), lambda p: entmax_jacobian(p, 1.25)),
+        (
+            lambda x: peer.entmax_bisect(x, 1.25, n_iter=60),
+            lambda p: entmax_jacobian(p, 1.25),
+        ),
     ],
 )
 def test_jacobians_equal_autograd_through_the_reference(mapping, jacobian):
@@ -287,16 +338,24 @@ def test_jacobians_equal_autograd_through_the_reference(mapping, jacobian):
 
 def test_jacobian_norm_of_softmax_measures_its_spread():
     p = softmax(scores(8, 5))
-    assert_equal(softmax_jacobian(p).abs().sum((-1, -2)) / 2, 1 - p.square().sum(-1))
+    assert_equal(
+        softmax_jacobian(p).abs().sum((-1, -2)) / 2, 1 - p.square().sum(-1)
+    )
 
 
 def test_jacobian_of_half_precision_keeps_its_dtype():
     p = softmax(scores(2, 5).half())
     assert softmax_jacobian(p).dtype == torch.float16
-    assert_equal(softmax_jacobian(p).double(), softmax_jacobian(softmax(p.double().log())), atol=2e-3)
+    assert_equal(
+        softmax_jacobian(p).double(),
+        softmax_jacobian(softmax(p.double().log())),
+        atol=2e-3,
+    )
 
 
-@pytest.mark.parametrize("p", [[0.5, 0.4], [1.5, -0.5], [1.0, 2.0], [torch.nan, 1.0]])
+@pytest.mark.parametrize(
+    "p", [[0.5, 0.4], [1.5, -0.5], [1.0, 2.0], [torch.nan, 1.0]]
+)
 def test_jacobian_refuses_what_is_no_distribution(p):
     with pytest.raises(ValueError, match="p must be probabilities"):
         softmax_jacobian(torch.tensor(p))
@@ -308,13 +367,19 @@ def test_jacobian_refuses_what_is_no_distribution(p):
 @pytest.mark.parametrize("order", [2, 4, 6])
 def test_taylor_softmax_by_its_definition(order):
     x = scores(10, 6, spread=2)
-    weights = sum(x**m / torch.lgamma(torch.tensor(m + 1.0, dtype=x.dtype)).exp() for m in range(order + 1))
+    weights = sum(
+        x**m / torch.lgamma(torch.tensor(m + 1.0, dtype=x.dtype)).exp()
+        for m in range(order + 1)
+    )
     assert_equal(taylor_softmax(x, order), weights / weights.sum(-1, keepdim=True))
 
 
 def test_taylor_softmax_comes_near_softmax_as_the_order_grows():
     x = scores(10, 6)
-    errors = [(taylor_softmax(x, order) - softmax(x)).abs().max() for order in (2, 4, 8, 16)]
+    errors = [
+        (taylor_softmax(x, order) - softmax(x)).abs().max()
+        for order in (2, 4, 8, 16)
+    ]
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-6
 
 
@@ -334,11 +399,16 @@ def test_taylor_softmax_refuses_an_order_that_is_not_positive_and_even(order):
 def test_sparse_softmax_is_softmax_with_the_rest_masked(k):
     x = scores(10, 6)
     outside = x < x.sort(descending=True).values[:, k - 1 : k]
-    assert_equal(sparse_softmax(x, k), torch.softmax(x.masked_fill(outside, -torch.inf), -1))
+    assert_equal(
+        sparse_softmax(x, k), torch.softmax(x.masked_fill(outside, -torch.inf), -1)
+    )
 
 
 def test_sparse_softmax_keeps_k_of_ties():
-    assert_equal(sparse_softmax(torch.zeros(4, 5), 2).sort().values, torch.tensor([[0, 0, 0, 0.5, 0.5]] * 4))
+    assert_equal(
+        sparse_softmax(torch.zeros(4, 5), 2).sort().values,
+        torch.tensor([[0, 0, 0, 0.5, 0.5]] * 4),
+    )
 
 
 @pytest.mark.parametrize("k", [0, 4])
@@ -351,8 +421,12 @@ def test_sparse_softmax_refuses_a_k_beyond_the_scores(k):
 
 
 def test_normal_noise_with_two_classes_is_the_normal_distribution_function():
-    x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [3.0, -2.0], [0.0, 12.0]], dtype=torch.float64)
-    assert_equal(perturb_max(x)[:, 0], torch.special.ndtr((x[:, 0] - x[:, 1]) / 2**0.5))
+    x = torch.tensor(
+        [[0.0, 0.0], [1.0, 0.0], [3.0, -2.0], [0.0, 12.0]], dtype=torch.float64
+    )
+    assert_equal(
+        perturb_max(x)[:, 0], torch.special.ndtr((x[:, 0] - x[:, 1]) / 2**0.5)
+    )
 
 
 def test_normal_noise_by_adaptive_quadrature():
@@ -364,7 +438,9 @@ def test_normal_noise_by_adaptive_quadrature():
         others = [value for j, value in enumerate(x.tolist()) if j != i]
 
         def wins(y, own=own, others=others):
-            return norm.pdf(y - own) * norm.cdf([y - other for other in others]).prod()
+            return (
+                norm.pdf(y - own) * norm.cdf([y - other for other in others]).prod()
+            )
 
         value, _ = quad(wins, own - 12, own + 12, epsabs=1e-13, limit=500)
         assert perturb_max(x)[i].item() == pytest.approx(value, abs=1e-11)
@@ -386,15 +462,24 @@ def test_trials_come_to_the_exact_probabilities(noise):
     x = scores(4, 6)
     samples = 40_000
     p = perturb_max(x, noise)
-    frequency = sample_perturb_max(x, samples, noise, generator=torch.Generator().manual_seed(0))
-    assert ((frequency - p).abs() < 5 * (p * (1 - p) / samples).sqrt()).all()  # five standard errors
+    frequency = sample_perturb_max(
+        x, samples, noise, generator=torch.Generator().manual_seed(0)
+    )
+    assert (
+        (frequency - p).abs() < 5 * (p * (1 - p) / samples).sqrt()
+    ).all()  # five standard errors
     assert_equal(frequency.sum(-1), torch.ones(4, dtype=torch.float64))
 
 
 def test_trials_never_choose_a_masked_score_and_obey_dim_and_generator():
-    x = scores(3, 4).masked_fill(torch.tensor([False, True, False, False]), -torch.inf)
+    x = scores(3, 4).masked_fill(
+        torch.tensor([False, True, False, False]), -torch.inf
+    )
     first, again = (
-        sample_perturb_max(x.t(), 50, dim=0, generator=torch.Generator().manual_seed(7)) for _ in range(2)
+        sample_perturb_max(
+            x.t(), 50, dim=0, generator=torch.Generator().manual_seed(7)
+        )
+        for _ in range(2)
     )
     assert_equal(first, again, atol=0)
     assert (first[1] == 0).all()
@@ -402,7 +487,9 @@ def test_trials_never_choose_a_masked_score_and_obey_dim_and_generator():
 
 
 def test_noise_refuses_bad_arguments():
-    with pytest.raises(ValueError, match="noise must be one of gumbel, normal, got 'cauchy'"):
+    with pytest.raises(
+        ValueError, match="noise must be one of gumbel, normal, got 'cauchy'"
+    ):
         perturb_max(torch.zeros(3), "cauchy")
     with pytest.raises(ValueError, match="noise must be one of"):
         sample_perturb_max(torch.zeros(3), 5, "cauchy")
@@ -416,8 +503,16 @@ def test_noise_refuses_bad_arguments():
 
 
 def test_numbers_from_the_fact_sheet():
-    assert_equal(sparsemax(torch.tensor([1, 0.9, 0.8, 0.7])), torch.tensor([0.4, 0.3, 0.2, 0.1]), atol=1e-7)
-    assert_equal(entmax15(torch.tensor([1.0, 1, 0])), torch.tensor([0.4812, 0.4812, 0.0375]), atol=5e-5)
+    assert_equal(
+        sparsemax(torch.tensor([1, 0.9, 0.8, 0.7])),
+        torch.tensor([0.4, 0.3, 0.2, 0.1]),
+        atol=1e-7,
+    )
+    assert_equal(
+        entmax15(torch.tensor([1.0, 1, 0])),
+        torch.tensor([0.4812, 0.4812, 0.0375]),
+        atol=5e-5,
+    )
 
 
 @pytest.mark.parametrize("spread", [0.05, 1, 5])
@@ -427,7 +522,9 @@ def test_plain_maps_equal_the_package(n, spread):
     assert_equal(sparsemax(x), peer.sparsemax(x))
     assert_equal(entmax15(x), peer.entmax15(x), atol=1e-10)
     for alpha in (1.1, 1.25, 1.5, 1.9, 2.0, 3.0):
-        assert_equal(entmax(x, alpha), peer.entmax_bisect(x, alpha, n_iter=70), atol=1e-10)
+        assert_equal(
+            entmax(x, alpha), peer.entmax_bisect(x, alpha, n_iter=70), atol=1e-10
+        )
 
 
 @pytest.mark.parametrize("alpha", [1.5, 2.0])
@@ -437,11 +534,19 @@ def test_entmax_solves_its_problem(alpha):
 
         def cost(p, x=x):
             return float(
-                -(torch.from_numpy(p) * x).sum() - tsallis_entropy(torch.from_numpy(p).clamp(0, 1), alpha)
+                -(torch.from_numpy(p) * x).sum()
+                - tsallis_entropy(torch.from_numpy(p).clamp(0, 1), alpha)
             )
 
         total = {"type": "eq", "fun": lambda p: p.sum() - 1}
-        best = minimize(cost, [0.2] * 5, bounds=[(0, 1)] * 5, constraints=total, method="SLSQP", tol=1e-14)
+        best = minimize(
+            cost,
+            [0.2] * 5,
+            bounds=[(0, 1)] * 5,
+            constraints=total,
+            method="SLSQP",
+            tol=1e-14,
+        )
         assert_equal(entmax(x, alpha), torch.from_numpy(best.x), atol=1e-5)
 
 
@@ -458,9 +563,13 @@ def test_one_hot_exactly_from_the_gap_on(alpha):
     gap = one_hot_gap(alpha)
     assert gap == pytest.approx(1 / (alpha - 1))
     for mapping in (entmax, fast_entmax):
-        wide = mapping(torch.tensor([gap + 1e-6, 0.0, 0.0], dtype=torch.float64), alpha)
+        wide = mapping(
+            torch.tensor([gap + 1e-6, 0.0, 0.0], dtype=torch.float64), alpha
+        )
         assert_equal(wide, torch.tensor([1.0, 0, 0], dtype=torch.float64))
-        narrow = mapping(torch.tensor([gap - 1e-2, 0.0, 0.0], dtype=torch.float64), alpha)
+        narrow = mapping(
+            torch.tensor([gap - 1e-2, 0.0, 0.0], dtype=torch.float64), alpha
+        )
         assert narrow[1] > 0
 
 
@@ -481,7 +590,9 @@ def test_tsallis_exponential_by_its_definition():
 
 def test_tsallis_entropy_by_its_definition():
     p = softmax(scores(10, 6))
-    assert_equal(tsallis_entropy(p, 1.0), torch.distributions.Categorical(probs=p).entropy())
+    assert_equal(
+        tsallis_entropy(p, 1.0), torch.distributions.Categorical(probs=p).entropy()
+    )
     assert_equal(tsallis_entropy(p, 2.0), (1 - p.square().sum(-1)) / 2)
     assert_equal(tsallis_entropy(p, 1.5), (1 - p.pow(1.5).sum(-1)) / 0.75)
     assert_equal(tsallis_entropy(p, 1 + 1e-7), tsallis_entropy(p, 1.0), atol=1e-5)
