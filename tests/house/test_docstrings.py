@@ -1,4 +1,4 @@
-"""Every public function says what it solves, what goes in and out with shapes, and where it comes from."""
+"""Every public function says what it solves, and what goes in and out with shapes; its source, where it has one."""
 
 import inspect
 import re
@@ -42,11 +42,10 @@ def test_a_topic_says_what_it_is_about_and_what_it_offers(module):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_documents_arguments_result_and_source(name: str):
+def test_a_function_documents_arguments_and_result(name: str):
     docstring = inspect.getdoc(FUNCTIONS[name]) or ""
     parameters = inspect.signature(FUNCTIONS[name]).parameters
     assert section(docstring, "Returns").strip(), "Returns"
-    assert section(docstring, "Source").strip(), "Source"
     missing = [
         p
         for p in parameters
@@ -66,10 +65,16 @@ def test_a_function_gives_the_shapes_of_its_tensors(name: str):
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name not in FUNCTIONS])
-def test_a_class_documents_its_arguments_and_its_source(name: str):
+def test_a_class_documents_its_arguments(name: str):
     docstring = inspect.getdoc(PUBLIC[name]) or ""
     assert section(docstring, "Args").strip(), "Args"
-    assert section(docstring, "Source").strip(), "Source"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_source_is_given_where_there_is_one(name: str):
+    docstring = inspect.getdoc(PUBLIC[name]) or ""
+    if "\nSource:" in docstring:
+        assert section(docstring, "Source").strip(), "Source: nothing"
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=str)
