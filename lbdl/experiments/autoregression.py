@@ -17,12 +17,12 @@ from lbdl.core.steps import Steps, sharding
 from lbdl.core.training import set_rates
 from lbdl.foundations.autoregression import (
     BPE,
-    GPT,
     bits_per_byte,
     random_windows,
     stream_log_probs,
     train_bpe,
 )
+from lbdl.models.transformer import GPT
 
 WARMUP = 50  # steps in which the learning rate rises
 

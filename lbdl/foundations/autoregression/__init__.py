@@ -36,7 +36,6 @@ from lbdl.foundations.autoregression.likelihood import (
     token_log_probs,
 )
 from lbdl.foundations.autoregression.neural import (
-    GPT,
     CausalConvolution,
     FixedContext,
     random_windows,
@@ -68,7 +67,6 @@ __all__ = [
     "CausalConvolution",
     "Counts",
     "FixedContext",
-    "GPT",
     "GPT2_PATTERN",
     "NGram",
     "add_k",

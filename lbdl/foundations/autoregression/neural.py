@@ -1,19 +1,18 @@
 """Neural language models: a table of vectors for tokens, a function of the last few, and a softmax.
 
 `FixedContext` is the network that began it: the vectors of the last c tokens, side by side, through one hidden
-layer. `CausalConvolution` stacks layers of it that look further and further back. `GPT` lets every place choose
-what to look at; it is kept minimal here, attention has a chapter of its own. All three map tokens to logits for all
-places at once, row t for the token after t.
+layer. `CausalConvolution` stacks layers of it that look further and further back. Both map tokens to logits for all
+places at once, row t for the token after t, as the transformer `lbdl.models.transformer.GPT` does.
 
 Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic Language Model"; van den Oord et al. 2016,
-arXiv:1609.03499; Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2019.
+arXiv:1609.03499.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["FixedContext", "CausalConvolution", "GPT", "random_windows"]
+__all__ = ["FixedContext", "CausalConvolution", "random_windows"]
 
 
 class FixedContext(nn.Module):
@@ -97,120 +96,6 @@ class CausalConvolution(nn.Module):
             padded = F.pad(h, (2**i, 0) if self.causal else (2**i, 2**i))
             h = h + layer(padded).relu()
         return self.readout(h.mT)
-
-
-class Block(nn.Module):
-    """One layer of a transformer: look around, then think, each added to what was there.
-
-        h <- h + attention(norm(h)),    h <- h + mlp(norm(h))
-
-    Args:
-        width: of the vectors, divisible by `heads`.
-        heads: number of attention heads.
-        causal: false lets every place see all others: a leak, to be caught.
-        dropout: share of each branch's output that is dropped in training.
-
-    Source: Radford et al. 2019, section 2.3.
-    """
-
-    def __init__(
-        self, width: int, heads: int, causal: bool = True, dropout: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.heads, self.causal = heads, causal
-        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
-        self.mix, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.grow, self.shrink = (
-            nn.Linear(width, 4 * width),
-            nn.Linear(4 * width, width),
-        )
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """(B, T, width) to (B, T, width)."""
-        h = h + self.dropout(self.attend(self.norms[0](h)))
-        return h + self.dropout(self.shrink(F.gelu(self.grow(self.norms[1](h)))))
-
-    def attend(self, h: Tensor) -> Tensor:
-        """Each place takes a mean over the places it may see, weighted by how well their keys fit its query."""
-        q, k, v = (
-            self.mix(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # (B, heads, T, d)
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return self.merge(seen.transpose(1, 2).flatten(-2))
-
-
-class GPT(nn.Module):
-    """A transformer that predicts the next token: vectors of tokens and of places, blocks, a readout.
-
-        logits = readout(norm(block(... block(e(x) + position))))
-
-    Args:
-        vocabulary: K >= 1.
-        context: the longest input.
-        width: of the vectors, divisible by `heads`.
-        layers: number of blocks.
-        heads: attention heads of each block.
-        causal: false lets every place see all others: a leak, to be caught.
-        dropout: share of each branch's output that is dropped in training.
-
-    Source: Radford et al. 2019, section 2.3; Vaswani et al. 2017, arXiv:1706.03762.
-    """
-
-    def __init__(
-        self,
-        vocabulary: int,
-        context: int,
-        width: int,
-        layers: int = 1,
-        heads: int = 4,
-        causal: bool = True,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        require_sizes(
-            vocabulary=vocabulary,
-            context=context,
-            width=width,
-            layers=layers,
-            heads=heads,
-        )
-        if width % heads:
-            raise ValueError(
-                f"width must be divisible by heads, got {width} and {heads}"
-            )
-        self.context = context
-        self.embedding, self.places = (
-            nn.Embedding(vocabulary, width),
-            nn.Embedding(context, width),
-        )
-        self.blocks = nn.Sequential(
-            *(Block(width, heads, causal, dropout) for _ in range(layers))
-        )
-        self.norm, self.readout = nn.LayerNorm(width), nn.Linear(width, vocabulary)
-        self.apply(self.initialise)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (B, T, K) for tokens (B, T), int64, T <= context."""
-        return self.from_vectors(self.embedding(tokens))
-
-    def from_vectors(self, vectors: Tensor) -> Tensor:
-        """The same from the vectors of the tokens, (B, T, width) to (B, T, K)."""
-        length = vectors.shape[1]
-        if length > self.context:
-            raise ValueError(
-                f"tokens must be at most {self.context} a row, got {length}"
-            )
-        return self.readout(
-            self.norm(self.blocks(vectors + self.places.weight[:length]))
-        )
-
-    def initialise(self, part: nn.Module) -> None:
-        """Small normal weights, no biases: at first all tokens are about equally likely."""
-        if isinstance(part, nn.Linear | nn.Embedding):
-            nn.init.normal_(part.weight, std=0.02)
-        if isinstance(part, nn.Linear) and part.bias is not None:
-            nn.init.zeros_(part.bias)
 
 
 def random_windows(
