@@ -1,13 +1,15 @@
 """Gradient descent and its family: how a gradient becomes a step.
 
-Every rule here has one form, `rule(w, gradient, state, lr=...) -> (w, state)`: the weights, the gradient
-there, what the rule remembers (`None` at the start), and back come the new weights and the new memory. Rules
-act element by element, so one call moves one point, a batch of points or a weight matrix, and `lr` may be a
-tensor that broadcasts against `w`.
+Every rule here has one form, `rule(w, gradient, state, lr=...) -> (w, state)`: the
+weights, the gradient there, what the rule remembers (`None` at the start), and back
+come the new weights and the new memory. Rules act element by element, so one call
+moves one point, a batch of points or a weight matrix, and `lr` may be a tensor that
+broadcasts against `w`.
 
-Cauchy 1847 (descent), Polyak 1964 (heavy ball), Nesterov 1983, Tieleman & Hinton 2012 (RMSProp), Kingma & Ba
-2015 (Adam, arXiv:1412.6980), Loshchilov & Hutter 2019 (AdamW, arXiv:1711.05101). The theory on quadratics
-follows Polyak 1987. At the end the same gradient is taken with respect to the input: Goodfellow et al. 2015,
+Cauchy 1847 (descent), Polyak 1964 (heavy ball), Nesterov 1983, Tieleman & Hinton
+2012 (RMSProp), Kingma & Ba 2015 (Adam, arXiv:1412.6980), Loshchilov & Hutter 2019
+(AdamW, arXiv:1711.05101). The theory on quadratics follows Polyak 1987. At the end
+the same gradient is taken with respect to the input: Goodfellow et al. 2015,
 arXiv:1412.6572.
 """
 
@@ -61,7 +63,7 @@ Rule = Callable[..., tuple[Tensor, State]]
 Objective = Callable[[Tensor], Tensor]
 
 
-# --- First-order rules --------------------------------------------------------------------------------------
+# --- First-order rules ------------------------------------------------------------
 
 
 def gradient_descent(
@@ -83,8 +85,8 @@ def gradient_descent(
     Raises:
         ValueError: shapes differ, or `lr` is negative or not finite.
 
-    Source: Cauchy 1847; the proximal form, Nesterov, Introductory Lectures on Convex Optimization, 2004,
-        section 1.3.1.
+    Source: Cauchy 1847; the proximal form, Nesterov, Introductory Lectures on
+        Convex Optimization, 2004, section 1.3.1.
     """
     require_step(w, gradient, lr)
     return w - lr * gradient, None
@@ -97,9 +99,10 @@ def heavy_ball(
 
         v <- beta v + g,    w <- w - lr v
 
-    `torch.optim.SGD` keeps this v. Polyak's v is the displacement, v <- beta v - lr g, w <- w + v: the same
-    path as long as `lr` is constant. When `lr` changes, this form applies the new rate to the whole memory,
-    Polyak's only to the new gradient.
+    `torch.optim.SGD` keeps this v. Polyak's v is the displacement, v <- beta v - lr
+    g, w <- w + v: the same path as long as `lr` is constant. When `lr` changes,
+    this form applies the new rate to the whole memory, Polyak's only to the new
+    gradient.
 
     Args:
         w: weights, any shape, floating dtype.
@@ -112,7 +115,8 @@ def heavy_ball(
         The new weights and the new velocity, both with the shape of `w`.
 
     Raises:
-        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
+        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is
+            outside [0, 1).
 
     Source: Polyak 1964, USSR Comput. Math. Math. Phys. 4(5).
     """
@@ -128,7 +132,8 @@ def nesterov(
 
         v <- beta v + g,    w <- w - lr (g + beta v)
 
-    It is `nesterov_lookahead` seen from the look-ahead point: this w is that w - lr beta v.
+    It is `nesterov_lookahead` seen from the look-ahead point: this w is that w - lr
+    beta v.
 
     Args:
         w: weights, any shape, floating dtype.
@@ -141,9 +146,11 @@ def nesterov(
         The new weights and the new velocity, both with the shape of `w`.
 
     Raises:
-        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
+        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is
+            outside [0, 1).
 
-    Source: Sutskever et al. 2013, equations (3)-(4), and Bengio et al. 2012, arXiv:1212.0901, section 3.5.
+    Source: Sutskever et al. 2013, equations (3)-(4), and Bengio et al. 2012,
+        arXiv:1212.0901, section 3.5.
     """
     require_step(w, gradient, lr, beta=beta)
     velocity = gradient if state is None else beta * state + gradient
@@ -158,7 +165,8 @@ def nesterov_lookahead(
     lr: Rate,
     beta: Rate = 0.9,
 ) -> tuple[Tensor, State]:
-    """Nesterov momentum as it was thought of: the gradient where the ball is about to be.
+    """Nesterov momentum as it was thought of: the gradient where the ball is about
+    to be.
 
         v <- beta v + grad f(w - lr beta v),    w <- w - lr v
 
@@ -175,8 +183,8 @@ def nesterov_lookahead(
     Raises:
         ValueError: `lr` is negative or not finite, or `beta` is outside [0, 1).
 
-    Source: Nesterov 1983, Soviet Math. Dokl. 27(2); in this notation Sutskever et al. 2013, equations
-        (3)-(4).
+    Source: Nesterov 1983, Soviet Math. Dokl. 27(2); in this notation Sutskever et
+        al. 2013, equations (3)-(4).
     """
     require_step(w, w, lr, beta=beta)
     velocity = torch.zeros_like(w) if state is None else state
@@ -202,7 +210,8 @@ def rmsprop(
     Args:
         w: weights, any shape, floating dtype.
         gradient: the gradient at `w`, same shape.
-        state: the running mean v of squared gradients, shape of `w`, or `None` at the start.
+        state: the running mean v of squared gradients, shape of `w`, or `None` at
+            the start.
         lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
         beta: memory of v, in [0, 1).
         eps: added to the root, > 0.
@@ -211,9 +220,11 @@ def rmsprop(
         The new weights and the new v, both with the shape of `w`.
 
     Raises:
-        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
+        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is
+            outside [0, 1).
 
-    Source: Tieleman & Hinton 2012, Neural Networks for Machine Learning, lecture 6.5.
+    Source: Tieleman & Hinton 2012, Neural Networks for Machine Learning, lecture
+        6.5.
     """
     require_step(w, gradient, lr, beta=beta)
     second = (1 - beta) * gradient**2 + (0 if state is None else beta * state)
@@ -229,27 +240,31 @@ def adam(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> tuple[Tensor, State]:
-    """Momentum divided by the root mean square of the gradient, both corrected for their start at zero.
+    """Momentum divided by the root mean square of the gradient, both corrected for
+    their start at zero.
 
         m <- beta1 m + (1 - beta1) g            v <- beta2 v + (1 - beta2) g^2
         w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
-    v is the uncentred second moment, not a variance. Where |g| is far above eps, the first step is lr sign(g).
+    v is the uncentred second moment, not a variance. Where |g| is far above eps,
+    the first step is lr sign(g).
 
     Args:
         w: weights, any shape, floating dtype.
         gradient: the gradient at `w`, same shape.
-        state: (m, v, t), two tensors of the shape of `w` and the number of steps done, or `None` at the
-            start.
+        state: (m, v, t), two tensors of the shape of `w` and the number of steps
+            done, or `None` at the start.
         lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
         betas: memories of m and v, each in [0, 1).
-        eps: added to the root, > 0. In float16 anything below 6e-8, the default too, rounds to 0.
+        eps: added to the root, > 0. In float16 anything below 6e-8, the default
+            too, rounds to 0.
 
     Returns:
         The new weights, shape of `w`, and the new (m, v, t).
 
     Raises:
-        ValueError: shapes differ, `lr` is negative or not finite, or a beta is outside [0, 1).
+        ValueError: shapes differ, `lr` is negative or not finite, or a beta is
+            outside [0, 1).
 
     Source: Kingma & Ba 2015, Algorithm 1, arXiv:1412.6980.
     """
@@ -276,12 +291,14 @@ def adamw(
 ) -> tuple[Tensor, State]:
     """Adam with the weights shrunk beside it, not through the gradient.
 
-        w <- (1 - lr decay) w,    then the step of `adam` with the gradient of the loss alone
+        w <- (1 - lr decay) w,
+        then the step of `adam` with the gradient of the loss alone
 
     Args:
         w: weights, any shape, floating dtype.
         gradient: the gradient of the loss at `w`, same shape.
-        state: (m, v, t) as for `adam`, tensors with the shape of `w`, or `None` at the start.
+        state: (m, v, t) as for `adam`, tensors with the shape of `w`, or `None` at
+            the start.
         lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
         decay: weight decay >= 0.
         options: `betas` and `eps` as for `adam`.
@@ -303,8 +320,9 @@ def with_l2(rule: Rule, decay: float) -> Rule:
 
         g <- g + decay w,    then the rule
 
-    It is what torch calls `weight_decay` in SGD, RMSprop and Adam.
-    For gradient descent this is the same as shrinking w by 1 - lr decay; for Adam it is not, see `adamw`.
+    It is what torch calls `weight_decay` in SGD, RMSprop and Adam. For gradient
+    descent this is the same as shrinking w by 1 - lr decay; for Adam it is not, see
+    `adamw`.
 
     Args:
         rule: any rule of this module; it acts on weights of any shape.
@@ -328,7 +346,7 @@ def with_l2(rule: Rule, decay: float) -> Rule:
     return penalised
 
 
-# --- Adam in place: the fast way over many tensors ----------------------------------------------------------
+# --- Adam in place: the fast way over many tensors --------------------------------
 
 
 @torch.no_grad()
@@ -344,16 +362,17 @@ def adam_(
 ) -> State:
     """`adamw` on a whole list of tensors, in place; with `decay=0` it is `adam`.
 
-        w <- (1 - lr decay) w - (lr / (1 - beta1^t)) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+        w <- (1 - lr decay) w
+            - (lr / (1 - beta1^t)) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 
-    Six passes over the memory instead of a dozen, and one scratch tensor that all weights of a shape share.
-    Not differentiable: the weights are overwritten.
+    Six passes over the memory instead of a dozen, and one scratch tensor that all
+    weights of a shape share. Not differentiable: the weights are overwritten.
 
     Args:
         weights: tensors of any shapes, floating dtype, changed in place.
         gradients: one for each weight, same shape.
-        state: (ms, vs, t), two lists of tensors with the shapes of the weights and the number of steps done,
-            changed in place; `None` at the start.
+        state: (ms, vs, t), two lists of tensors with the shapes of the weights and
+            the number of steps done, changed in place; `None` at the start.
         lr: learning rate >= 0.
         betas: memories of m and v, each in [0, 1).
         eps: added to the root, > 0.
@@ -363,7 +382,8 @@ def adam_(
         The new (ms, vs, t).
 
     Raises:
-        ValueError: lengths or shapes differ, `lr` or `decay` is negative, or a beta is outside [0, 1).
+        ValueError: lengths or shapes differ, `lr` or `decay` is negative, or a beta
+            is outside [0, 1).
 
     Source: Kingma & Ba 2015, the rearrangement in section 2, arXiv:1412.6980.
     """
@@ -395,11 +415,12 @@ def room_for(w: Tensor, scratch: Tensor) -> Tensor:
     return scratch if fits else torch.empty_like(w)
 
 
-# --- Second-order rules -------------------------------------------------------------------------------------
+# --- Second-order rules -----------------------------------------------------------
 
 
 def newton(w: Tensor, gradient: Tensor, hessian: Tensor) -> Tensor:
-    """Jump to the stationary point of the local quadratic, be it a minimum, a saddle or a maximum.
+    """Jump to the stationary point of the local quadratic, be it a minimum, a
+    saddle or a maximum.
 
         w <- w - H^-1 g
 
@@ -427,8 +448,9 @@ def damped_newton(
 
         w <- w - (H + damping I)^-1 g
 
-    damping = 0 is Newton; large damping is gradient descent with rate 1 / damping. The step is sure to point
-    downhill only when the damping lifts every curvature above 0.
+    damping = 0 is Newton; large damping is gradient descent with rate 1 / damping.
+    The step is sure to point downhill only when the damping lifts every curvature
+    above 0.
 
     Args:
         w: points (..., d), floating dtype.
@@ -443,7 +465,8 @@ def damped_newton(
         ValueError: shapes do not fit, or `damping` is negative.
         RuntimeError: H + damping I is singular (`torch.linalg.LinAlgError`).
 
-    Source: Levenberg 1944; Nocedal & Wright 2006, Numerical Optimization, section 3.4.
+    Source: Levenberg 1944; Nocedal & Wright 2006, Numerical Optimization, section
+        3.4.
     """
     require_hessian(w, gradient, hessian)
     if not damping >= 0:
@@ -491,9 +514,10 @@ def trust_region_newton(
 
         w <- w + argmin_{||p|| <= radius}  <g, p> + <p, H p> / 2
 
-    The answer is p = -(H + mu I)^-1 g with the least mu >= 0 that makes H + mu I positive semidefinite and p
-    fit the ball. Where g has no part along the lowest curvature (the "hard case": exactly on the ridge of a
-    saddle), the way to the rim is made up along that direction, so the saddle is left all the same. Not
+    The answer is p = -(H + mu I)^-1 g with the least mu >= 0 that makes H + mu I
+    positive semidefinite and p fit the ball. Where g has no part along the lowest
+    curvature (the "hard case": exactly on the ridge of a saddle), the way to the
+    rim is made up along that direction, so the saddle is left all the same. Not
     differentiable at the hard case.
 
     Args:
@@ -508,7 +532,8 @@ def trust_region_newton(
     Raises:
         ValueError: shapes do not fit, or `radius` is not positive.
 
-    Source: Moré & Sorensen 1983; Nocedal & Wright 2006, Numerical Optimization, section 4.3, theorem 4.1.
+    Source: Moré & Sorensen 1983; Nocedal & Wright 2006, Numerical Optimization,
+        section 4.3, theorem 4.1.
     """
     require_hessian(w, gradient, hessian)
     if not radius > 0:
@@ -522,7 +547,8 @@ def trust_region_newton(
 
 
 def ball_step(curvature: Tensor, slope: Tensor, radius: float) -> Tensor:
-    """The step in the eigenbasis: -slope / (curvature + mu), made up to the rim in the hard case."""
+    """The step in the eigenbasis: -slope / (curvature + mu), made up to the rim in
+    the hard case."""
     above, lowest = (
         curvature - curvature[..., :1],
         curvature[..., :1],
@@ -545,7 +571,8 @@ def ball_step(curvature: Tensor, slope: Tensor, radius: float) -> Tensor:
 def shift_to_fit(
     above: Tensor, slope: Tensor, radius: float, low: Tensor
 ) -> Tensor:
-    """The least shift >= low, (..., 1), for which slope / (above + shift) fits the radius, by bisection."""
+    """The least shift >= low, (..., 1), for which slope / (above + shift) fits the
+    radius, by bisection."""
 
     def fits(shift: Tensor) -> Tensor:
         return (slope / positive(above + shift)).norm(
@@ -568,7 +595,7 @@ def positive(x: Tensor) -> Tensor:
     return x.clamp(min=torch.finfo(x.dtype).tiny)
 
 
-# --- Paths --------------------------------------------------------------------------------------------------
+# --- Paths ------------------------------------------------------------------------
 
 
 def trajectory(
@@ -578,12 +605,13 @@ def trajectory(
 
         w_0,   (w_{t+1}, state) = rule(w_t, grad f(w_t), state)
 
-    A batch of independent descents costs one call: give `w0` leading dimensions, and `lr` or `beta` a shape
-    that broadcasts against it.
+    A batch of independent descents costs one call: give `w0` leading dimensions,
+    and `lr` or `beta` a shape that broadcasts against it.
 
     Args:
         rule: a first-order rule of this module.
-        f: objective, points (..., d) -> values (...), differentiable, each value of its own point alone.
+        f: objective, points (..., d) -> values (...), differentiable, each value of
+            its own point alone.
         w0: starting points (..., d), floating dtype.
         steps: number of steps >= 0.
         options: passed to the rule: `lr`, `beta`, ...
@@ -592,7 +620,8 @@ def trajectory(
         The path (steps + 1, ..., d), starting with `w0`, detached.
 
     Raises:
-        ValueError: `steps` is negative, or a rate broadcasts `w0` to a larger shape.
+        ValueError: `steps` is negative, or a rate broadcasts `w0` to a larger
+            shape.
         TypeError: `w0` is not floating.
 
     Source: definition.
@@ -603,7 +632,8 @@ def trajectory(
         w, state = rule(path[-1], gradient_of(f, path[-1]), state, **options)
         if w.shape != w0.shape:
             raise ValueError(
-                f"w0 must have the batch shape {tuple(w.shape)} of the rates, got {tuple(w0.shape)}"
+                f"w0 must have the batch shape {tuple(w.shape)} of the rates, got "
+                f"{tuple(w0.shape)}"
             )
         path.append(w.detach())
     return torch.stack(path)
@@ -621,8 +651,10 @@ def newton_trajectory(
         w_0,   w_{t+1} = rule(w_t, grad f(w_t), Hessian f(w_t))
 
     Args:
-        rule: `newton`, `damped_newton`, `saddle_free_newton` or `trust_region_newton`.
-        f: objective, one point (d,) -> one value (), twice differentiable; it is mapped over the batch.
+        rule: `newton`, `damped_newton`, `saddle_free_newton` or
+            `trust_region_newton`.
+        f: objective, one point (d,) -> one value (), twice differentiable; it is
+            mapped over the batch.
         w0: starting points (..., d), floating dtype.
         steps: number of steps >= 0.
         options: passed to the rule: `damping`, `radius`.
@@ -652,9 +684,11 @@ def minimize(
     max_steps: int = 10_000,
     **options: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Follow a rule until the gradient is small, and keep the best point seen: the last one need not be it.
+    """Follow a rule until the gradient is small, and keep the best point seen: the
+    last one need not be it.
 
-        stop when ||grad f(w)|| <= tolerance; the result is argmin f over the points visited
+        stop when ||grad f(w)|| <= tolerance;
+        the result is argmin f over the points visited
 
     Args:
         rule: a first-order rule of this module.
@@ -665,7 +699,8 @@ def minimize(
         options: passed to the rule.
 
     Returns:
-        The best point (d,) and the values of f at all points visited, shape (steps + 1,).
+        The best point (d,) and the values of f at all points visited, shape
+        (steps + 1,).
 
     Raises:
         ValueError: `max_steps` is negative.
@@ -721,7 +756,8 @@ def gradient_and_hessian(f: Objective, w: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Gradients (..., d) and Hessians (..., d, d).
 
-    Source: definition; the Hessian is the Jacobian of the gradient, `jacrev` over `grad`.
+    Source: definition; the Hessian is the Jacobian of the gradient, `jacrev` over
+        `grad`.
     """
     points = w.reshape(-1, w.shape[-1])
     gradients = torch.func.vmap(torch.func.grad(f))(points)
@@ -729,7 +765,7 @@ def gradient_and_hessian(f: Objective, w: Tensor) -> tuple[Tensor, Tensor]:
     return gradients.reshape(w.shape), hessians.reshape(*w.shape, w.shape[-1])
 
 
-# --- Theory on a quadratic ----------------------------------------------------------------------------------
+# --- Theory on a quadratic --------------------------------------------------------
 
 
 def stability_limit(
@@ -741,7 +777,8 @@ def stability_limit(
         lr < 2 (1 + beta) / ((1 + 2 beta) L)   (Nesterov)
 
     Args:
-        curvature: L > 0, the largest eigenvalue of the Hessian; a number or a tensor of any shape.
+        curvature: L > 0, the largest eigenvalue of the Hessian; a number or a
+            tensor of any shape.
         beta: momentum in [0, 1), a number or a tensor.
         lookahead: whether the momentum is Nesterov's.
 
@@ -751,17 +788,19 @@ def stability_limit(
     Raises:
         ValueError: `beta` is outside [0, 1).
 
-    Source: Polyak 1987, Introduction to Optimization, section 3.2; Nesterov's by Jury's criterion on
-        `iteration_matrix`.
+    Source: Polyak 1987, Introduction to Optimization, section 3.2; Nesterov's by
+        Jury's criterion on `iteration_matrix`.
     """
     require_beta(beta=beta)
     return 2 * (1 + beta) / ((1 + 2 * beta if lookahead else 1) * curvature)
 
 
 def best_rate(smallest: float, largest: float) -> tuple[float, float]:
-    """The best constant rate of gradient descent on a quadratic, and how fast the error then shrinks.
+    """The best constant rate of gradient descent on a quadratic, and how fast the
+    error then shrinks.
 
-        lr = 2 / (L + m),   error per step = (kappa - 1) / (kappa + 1),   kappa = L / m
+        lr = 2 / (L + m),   error per step = (kappa - 1) / (kappa + 1),
+        kappa = L / m
 
     Args:
         smallest: m > 0, the smallest eigenvalue of the Hessian, shape ().
@@ -780,17 +819,20 @@ def best_rate(smallest: float, largest: float) -> tuple[float, float]:
 
 
 def best_heavy_ball(smallest: float, largest: float) -> tuple[float, float, float]:
-    """The best constants of the heavy ball on a quadratic, and how fast the error then shrinks.
+    """The best constants of the heavy ball on a quadratic, and how fast the error
+    then shrinks.
 
-        lr = 4 / (sqrt L + sqrt m)^2,   beta = ((sqrt kappa - 1) / (sqrt kappa + 1))^2,   error per step =
-        sqrt beta
+        lr = 4 / (sqrt L + sqrt m)^2,
+        beta = ((sqrt kappa - 1) / (sqrt kappa + 1))^2,
+        error per step = sqrt beta
 
     Args:
         smallest: m > 0, the smallest eigenvalue of the Hessian, shape ().
         largest: L >= m, the largest, shape ().
 
     Returns:
-        The learning rate, the momentum, and the asymptotic factor of the error per step.
+        The learning rate, the momentum, and the asymptotic factor of the error per
+        step.
 
     Raises:
         ValueError: not 0 < m <= L.
@@ -832,8 +874,11 @@ def iteration_matrix(
 ) -> Tensor:
     """One step of momentum on f(w) = h w^2 / 2, as a matrix on (w, v).
 
-        heavy ball   [1 - lr h,  -lr beta]      Nesterov   [1 - lr h (1 + beta),  -lr beta^2]
-                     [    h,        beta ]                 [        h,               beta   ]
+        heavy ball   [1 - lr h,  -lr beta]
+                     [    h,        beta ]
+
+        Nesterov     [1 - lr h (1 + beta),  -lr beta^2]
+                     [        h,               beta   ]
 
     Args:
         curvature: h (...), eigenvalues of the Hessian, floating dtype.
@@ -847,7 +892,8 @@ def iteration_matrix(
     Raises:
         TypeError: `curvature` is not a floating tensor.
 
-    Source: Polyak 1987, Introduction to Optimization, section 3.2; Lessard et al. 2016, arXiv:1408.3595.
+    Source: Polyak 1987, Introduction to Optimization, section 3.2; Lessard et al.
+        2016, arXiv:1408.3595.
     """
     require_floating(curvature=curvature)
     peek = (
@@ -864,7 +910,8 @@ def iteration_matrix(
 
 
 def spectral_radius(matrix: Tensor) -> Tensor:
-    """The largest absolute value of an eigenvalue: the asymptotic factor of the error per step.
+    """The largest absolute value of an eigenvalue: the asymptotic factor of the
+    error per step.
 
         rho(M) = max |lambda_i(M)| = lim ||M^t||^(1/t)
 
@@ -886,7 +933,7 @@ def spectral_radius(matrix: Tensor) -> Tensor:
     return torch.linalg.eigvals(matrix).abs().amax(-1)
 
 
-# --- Landscapes to try the rules on -------------------------------------------------------------------------
+# --- Landscapes to try the rules on -----------------------------------------------
 
 
 def quadratic_bowl(curvature: Tensor) -> Objective:
@@ -949,16 +996,17 @@ def saddle(w: Tensor) -> Tensor:
     return x**2 - y**2
 
 
-# --- The same gradient, with respect to the input -----------------------------------------------------------
+# --- The same gradient, with respect to the input ---------------------------------
 
 
 def fgsm(x: Tensor, gradient: Tensor, eps: float) -> Tensor:
     """The fast gradient sign method: the worst step within a box, to first order.
 
-        x + eps sign(grad_x loss)   =   argmax_{||u - x||_inf <= eps}  <grad_x loss, u - x>
+        x + eps sign(grad_x loss)
+            =   argmax_{||u - x||_inf <= eps}  <grad_x loss, u - x>
 
-    The loss grows by eps ||grad_x loss||_1 + O(eps^2): a local penalty on the gradient, no bound on it
-    elsewhere.
+    The loss grows by eps ||grad_x loss||_1 + O(eps^2): a local penalty on the
+    gradient, no bound on it elsewhere.
 
     Args:
         x: inputs, any shape, floating dtype.
@@ -981,9 +1029,11 @@ def fgsm(x: Tensor, gradient: Tensor, eps: float) -> Tensor:
 def worst_logistic_loss(
     w: Tensor, x: Tensor, y: Tensor, eps: float, *, p: float = math.inf
 ) -> Tensor:
-    """The loss of a linear logistic classifier under the worst attack of size eps: exact, in closed form.
+    """The loss of a linear logistic classifier under the worst attack of size eps:
+    exact, in closed form.
 
-        max_{||d||_p <= eps} softplus(-y <w, x + d>) = softplus(-y <w, x> + eps ||w||_q),    1/p + 1/q = 1
+        max_{||d||_p <= eps} softplus(-y <w, x + d>)
+            = softplus(-y <w, x> + eps ||w||_q),    1/p + 1/q = 1
 
     Args:
         w: weights (..., d), floating dtype.
@@ -996,13 +1046,16 @@ def worst_logistic_loss(
         The worst losses (...).
 
     Raises:
-        ValueError: the last dimensions of `w` and `x` differ, `eps` is negative, or `p` < 1.
+        ValueError: the last dimensions of `w` and `x` differ, `eps` is negative, or
+            `p` < 1.
 
-    Source: Goodfellow et al. 2015, section 5, arXiv:1412.6572 (p = infinity); Hoelder's inequality otherwise.
+    Source: Goodfellow et al. 2015, section 5, arXiv:1412.6572 (p = infinity);
+        Hoelder's inequality otherwise.
     """
     if w.shape[-1:] != x.shape[-1:]:
         raise ValueError(
-            f"w and x must share the last dimension, got {tuple(w.shape)} and {tuple(x.shape)}"
+            f"w and x must share the last dimension, got {tuple(w.shape)} and "
+            f"{tuple(x.shape)}"
         )
     require_budget(eps)
     return F.softplus(
@@ -1025,7 +1078,8 @@ def dual_order(p: float) -> float:
     Raises:
         ValueError: `p` is below 1.
 
-    Source: Hoelder's inequality; Hardy, Littlewood & Polya 1934, Inequalities, theorem 13.
+    Source: Hoelder's inequality; Hardy, Littlewood & Polya 1934, Inequalities,
+        theorem 13.
     """
     if not p >= 1:
         raise ValueError(f"p must be in [1, inf], got {p}")
@@ -1035,15 +1089,18 @@ def dual_order(p: float) -> float:
 
 
 def lipschitz_bound(weights: Sequence[Tensor]) -> Tensor:
-    """An upper bound on how much a network can stretch the distance of two inputs, anywhere.
+    """An upper bound on how much a network can stretch the distance of two inputs,
+    anywhere.
 
         ||f(x) - f(x')||_2 <= prod_l ||W_l||_2  ||x - x'||_2
 
-    for activations that are 1-Lipschitz (ReLU, tanh; the sigmoid is 1/4-Lipschitz). The bound is met by
-    linear networks whose singular directions line up, and is loose elsewhere.
+    for activations that are 1-Lipschitz (ReLU, tanh; the sigmoid is 1/4-Lipschitz).
+    The bound is met by linear networks whose singular directions line up, and is
+    loose elsewhere.
 
     Args:
-        weights: at least one matrix (..., out, in), floating dtype, batch dimensions equal.
+        weights: at least one matrix (..., out, in), floating dtype, batch
+            dimensions equal.
 
     Returns:
         The bounds (...).
@@ -1055,18 +1112,20 @@ def lipschitz_bound(weights: Sequence[Tensor]) -> Tensor:
     """
     if not weights or any(w.dim() < 2 for w in weights):
         raise ValueError(
-            f"weights must be matrices, at least one, got shapes {[tuple(w.shape) for w in weights]}"
+            "weights must be matrices, at least one, got shapes "
+            f"{[tuple(w.shape) for w in weights]}"
         )
     return torch.stack([torch.linalg.matrix_norm(w, 2) for w in weights]).prod(0)
 
 
-# --- Checks -------------------------------------------------------------------------------------------------
+# --- Checks -----------------------------------------------------------------------
 
 
 def require_step(w: Tensor, gradient: Tensor, lr: Rate, **betas: Rate) -> None:
     if gradient.shape != w.shape:
         raise ValueError(
-            f"gradient must have the shape of w, {tuple(w.shape)}, got {tuple(gradient.shape)}"
+            f"gradient must have the shape of w, {tuple(w.shape)}, got "
+            f"{tuple(gradient.shape)}"
         )
     if (
         not isinstance(lr, Tensor) and not 0 <= lr < math.inf
@@ -1093,7 +1152,8 @@ def require_lists(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Non
     )
     if not shapes or shapes != others:
         raise ValueError(
-            f"gradients must match weights, at least one tensor, got shapes {others} for {shapes}"
+            "gradients must match weights, at least one tensor, got shapes "
+            f"{others} for {shapes}"
         )
 
 
@@ -1101,7 +1161,8 @@ def require_hessian(w: Tensor, gradient: Tensor, hessian: Tensor) -> None:
     if gradient.shape != w.shape or hessian.shape != (*w.shape, *w.shape[-1:]):
         shapes = tuple(w.shape), tuple(gradient.shape), tuple(hessian.shape)
         raise ValueError(
-            f"w, gradient, hessian must be (..., d), (..., d), (..., d, d), got shapes {shapes}"
+            "w, gradient, hessian must be (..., d), (..., d), (..., d, d), got "
+            f"shapes {shapes}"
         )
 
 
@@ -1115,7 +1176,8 @@ def require_floating(**tensors: Tensor) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(
-                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+                f"{name} must be a floating tensor, got "
+                f"{getattr(x, 'dtype', type(x).__name__)}"
             )
 
 

@@ -1,4 +1,5 @@
-"""The rules of `gradient_descent` behind torch's optimizer interface, for training loops and schedulers."""
+"""The rules of `gradient_descent` behind torch's optimizer interface, for training
+loops and schedulers."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,14 +19,16 @@ class Optimizer(torch.optim.Optimizer):
 
         for every parameter:  w, state <- rule(w, gradient, state, **options)
 
-    Schedulers, parameter groups, `state_dict` and `load_state_dict` work as for torch's own optimizers.
+    Schedulers, parameter groups, `state_dict` and `load_state_dict` work as for
+    torch's own optimizers.
 
     Args:
-        params: parameters of any shape, floating dtype, or groups of them (dictionaries with their own
-            options).
+        params: parameters of any shape, floating dtype, or groups of them
+            (dictionaries with their own options).
         rule: a first-order rule, such as `heavy_ball` or `adam`.
         lr: learning rate >= 0.
-        options: further options of the rule, such as `beta`; they may differ between groups.
+        options: further options of the rule, such as `beta`; they may differ
+            between groups.
 
     Raises:
         ValueError: `lr` is negative; at the first step, whatever the rule refuses.
@@ -44,7 +47,8 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        """Move every parameter that has a gradient; `closure`, if given, computes the loss first."""
+        """Move every parameter that has a gradient; `closure`, if given, computes
+        the loss first."""
         with torch.enable_grad():
             loss = closure() if closure else None
         for group in self.param_groups:

@@ -1,14 +1,18 @@
-"""Learning from examples: models made of basis functions, their risk, and what keeps it low on new examples.
+"""Learning from examples: models made of basis functions, their risk, and what
+keeps it low on new examples.
 
-A model with weights w predicts features(x) @ w. Everything about capacity, over-fitting and regularisation
-shows in this one case, where the best weights have a formula: least squares, its minimum-norm solution past
-the interpolation threshold, and ridge regression (Hoerl & Kennard 1970). Bias and variance follow Geman,
-Bienenstock & Doursat 1992; double descent follows Belkin et al. 2019, arXiv:1812.11118, and Belkin, Hsu & Xu
-2020, arXiv:1903.07571; leave-one-out errors without refitting follow Allen 1974.
+A model with weights w predicts features(x) @ w. Everything about capacity,
+over-fitting and regularisation shows in this one case, where the best weights have
+a formula: least squares, its minimum-norm solution past the interpolation
+threshold, and ridge regression (Hoerl & Kennard 1970). Bias and variance follow
+Geman, Bienenstock & Doursat 1992; double descent follows Belkin et al. 2019,
+arXiv:1812.11118, and Belkin, Hsu & Xu 2020, arXiv:1903.07571; leave-one-out errors
+without refitting follow Allen 1974.
 
-Targets are columns, y (..., n, m): m problems that share their features. Half precision is solved in float32
-and rounded at the end. The solvers refuse values that are not finite; that look at the values is the one
-step that `torch.compile` does outside its graph.
+Targets are columns, y (..., n, m): m problems that share their features. Half
+precision is solved in float32 and rounded at the end. The solvers refuse values
+that are not finite; that look at the values is the one step that `torch.compile`
+does outside its graph.
 """
 
 import math
@@ -52,7 +56,7 @@ __all__ = [
 ]
 
 
-# --- Bases: what a model is made of -------------------------------------------------------------------------
+# --- Bases: what a model is made of -----------------------------------------------
 
 
 def monomial_basis(x: Tensor, count: int) -> Tensor:
@@ -78,9 +82,11 @@ def monomial_basis(x: Tensor, count: int) -> Tensor:
 
 
 def chebyshev_basis(x: Tensor, count: int) -> Tensor:
-    """The first Chebyshev polynomials: the same models as `monomial_basis`, in well-conditioned coordinates.
+    """The first Chebyshev polynomials: the same models as `monomial_basis`, in
+    well-conditioned coordinates.
 
-        T_0 = 1,    T_1 = x,    T_{k+1} = 2 x T_k - T_{k-1};    T_k(cos a) = cos(k a)
+        T_0 = 1,    T_1 = x,    T_{k+1} = 2 x T_k - T_{k-1};
+        T_k(cos a) = cos(k a)
 
     Args:
         x: numbers (...), floating dtype, best in [-1, 1].
@@ -93,7 +99,8 @@ def chebyshev_basis(x: Tensor, count: int) -> Tensor:
         TypeError: `x` is not floating.
         ValueError: `count` is below 1.
 
-    Source: Trefethen 2013, Approximation Theory and Approximation Practice, chapter 3.
+    Source: Trefethen 2013, Approximation Theory and Approximation Practice, chapter
+        3.
     """
     require_basis(x, count)
     columns = [torch.ones_like(x), x]
@@ -129,7 +136,8 @@ def gaussian_basis(x: Tensor, centres: Tensor, width: float | Tensor) -> Tensor:
 
 
 def relu_basis(x: Tensor, directions: Tensor, thresholds: Tensor) -> Tensor:
-    """A hidden layer that is not trained: ramps, each flat on one side of a hyperplane.
+    """A hidden layer that is not trained: ramps, each flat on one side of a
+    hyperplane.
 
         features_k(x) = max(0, <x, u_k> - t_k)
 
@@ -145,8 +153,8 @@ def relu_basis(x: Tensor, directions: Tensor, thresholds: Tensor) -> Tensor:
         TypeError: `x` is not floating.
         ValueError: shapes do not fit.
 
-    Source: Rahimi & Recht 2008, "Weighted Sums of Random Kitchen Sinks"; with ReLU, Belkin et al. 2019,
-        arXiv:1812.11118.
+    Source: Rahimi & Recht 2008, "Weighted Sums of Random Kitchen Sinks"; with ReLU,
+        Belkin et al. 2019, arXiv:1812.11118.
     """
     require_floating(x=x)
     if (
@@ -156,7 +164,8 @@ def relu_basis(x: Tensor, directions: Tensor, thresholds: Tensor) -> Tensor:
     ):
         raise ValueError(
             "need x (..., n, d), directions (d, K), thresholds (K,), got "
-            f"{tuple(x.shape)}, {tuple(directions.shape)}, {tuple(thresholds.shape)}"
+            f"{tuple(x.shape)}, {tuple(directions.shape)}, "
+            f"{tuple(thresholds.shape)}"
         )
     return (x @ directions - thresholds).relu()
 
@@ -167,7 +176,8 @@ def random_relu_units(
     generator: Generator | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
-    """Random units for `relu_basis`, made for inputs of length about 1 in any direction.
+    """Random units for `relu_basis`, made for inputs of length about 1 in any
+    direction.
 
         u_k uniform on the unit sphere,    t_k ~ U(-1, 1)
 
@@ -183,7 +193,8 @@ def random_relu_units(
     Raises:
         ValueError: a number is below 1.
 
-    Source: Rahimi & Recht 2008, "Weighted Sums of Random Kitchen Sinks", with another distribution.
+    Source: Rahimi & Recht 2008, "Weighted Sums of Random Kitchen Sinks", with
+        another distribution.
     """
     if d < 1 or count < 1:
         raise ValueError(f"d and count must be >= 1, got {d} and {count}")
@@ -226,7 +237,7 @@ def kernel_log_density(x: Tensor, examples: Tensor, width: float) -> Tensor:
     )
 
 
-# --- Risk ---------------------------------------------------------------------------------------------------
+# --- Risk -------------------------------------------------------------------------
 
 
 def empirical_risk(
@@ -249,28 +260,33 @@ def empirical_risk(
         The mean, a scalar.
 
     Raises:
-        ValueError: there is no example, `x` and `y` differ in length, or `loss` gives no value an example.
+        ValueError: there is no example, `x` and `y` differ in length, or `loss`
+            gives no value an example.
 
     Source: Vapnik 1992, "Principles of Risk Minimization for Learning Theory".
     """
     if x.dim() == 0 or y.dim() == 0 or len(x) == 0 or len(x) != len(y):
         raise ValueError(
-            f"x and y must hold the same n >= 1 examples, got {tuple(x.shape)} and {tuple(y.shape)}"
+            f"x and y must hold the same n >= 1 examples, got {tuple(x.shape)} and "
+            f"{tuple(y.shape)}"
         )
     losses = loss(model(x), y)
     if losses.dim() == 0 or len(losses) != len(x):
         raise ValueError(
-            f"loss must give one value an example, ({len(x)}, ...), got {tuple(losses.shape)}"
+            f"loss must give one value an example, ({len(x)}, ...), got "
+            f"{tuple(losses.shape)}"
         )
     return losses.mean()
 
 
 def error_rate(scores: Tensor, classes: Tensor) -> Tensor:
-    """The empirical 0-1 risk: the share of examples whose largest score is not at their class.
+    """The empirical 0-1 risk: the share of examples whose largest score is not at
+    their class.
 
         (1/n) sum_i [argmax_k scores_ik != class_i]
 
-    Its gradient is zero wherever it exists: nearly every small change of the scores changes no argmax.
+    Its gradient is zero wherever it exists: nearly every small change of the scores
+    changes no argmax.
 
     Args:
         scores: (..., n, K), floating dtype, n >= 1.
@@ -290,26 +306,30 @@ def error_rate(scores: Tensor, classes: Tensor) -> Tensor:
         or not scores.shape[-2] == classes.shape[-1] > 0
     ):
         raise ValueError(
-            f"need scores (..., n, K) and classes (..., n) with n >= 1, got {tuple(scores.shape)} and "
+            "need scores (..., n, K) and classes (..., n) with n >= 1, got "
+            f"{tuple(scores.shape)} and "
             f"{tuple(classes.shape)}"
         )
     return (scores.argmax(-1) != classes).float().mean(-1)
 
 
-# --- Least squares and ridge --------------------------------------------------------------------------------
+# --- Least squares and ridge ------------------------------------------------------
 
 
 def least_squares(features: Tensor, y: Tensor) -> Tensor:
     """The shortest of all weights that fit best.
 
-        argmin ||w||  among the minimisers of ||features w - y||^2    =    pinv(features) y
+        argmin ||w||  among the minimisers of ||features w - y||^2
+            =    pinv(features) y
 
-    With fewer weights than examples there is usually one minimiser. With more, past the interpolation
-    threshold, there are infinitely many with training error zero; this is the limit of ridge as the strength
-    goes to 0, and where gradient descent from zero ends.
+    With fewer weights than examples there is usually one minimiser. With more, past
+    the interpolation threshold, there are infinitely many with training error zero;
+    this is the limit of ridge as the strength goes to 0, and where gradient descent
+    from zero ends.
 
     Args:
-        features: (..., n, K), floating dtype; singular values below max(n, K) eps of the largest count as 0.
+        features: (..., n, K), floating dtype; singular values below max(n, K) eps
+            of the largest count as 0.
         y: targets (..., n, m), dtype of `features`.
 
     Returns:
@@ -319,7 +339,8 @@ def least_squares(features: Tensor, y: Tensor) -> Tensor:
         TypeError: an argument is not floating, or the dtypes differ.
         ValueError: shapes do not fit, or a value is not finite.
 
-    Source: Penrose 1956, "On best approximate solutions of linear matrix equations".
+    Source: Penrose 1956, "On best approximate solutions of linear matrix
+        equations".
     """
     require_problem(features, y)
     a, b = single(features), single(y)
@@ -329,25 +350,31 @@ def least_squares(features: Tensor, y: Tensor) -> Tensor:
 def ridge_normal(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
     """Ridge regression by its normal equations, as the formula is read.
 
-        argmin_w ||features w - y||^2 + strength ||w||^2   =   (F^T F + strength I)^-1 F^T y
+        argmin_w ||features w - y||^2 + strength ||w||^2
+            =   (F^T F + strength I)^-1 F^T y
 
-    Forming F^T F squares the condition number: half of the digits are gone before the work begins. `ridge`
-    keeps them. This one is faster, and good enough where the strength is not tiny.
+    Forming F^T F squares the condition number: half of the digits are gone before
+    the work begins. `ridge` keeps them. This one is faster, and good enough where
+    the strength is not tiny.
 
     Args:
         features: F (..., n, K), floating dtype.
         y: targets (..., n, m), dtype of `features`.
-        strength: >= 0, a number or a tensor that broadcasts against the leading dimensions.
+        strength: >= 0, a number or a tensor that broadcasts against the leading
+            dimensions.
 
     Returns:
         The weights w (..., K, m).
 
     Raises:
         TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
-        RuntimeError: F^T F + strength I is singular to working precision (`torch.linalg.LinAlgError`).
+        ValueError: shapes do not fit, a value is not finite, or a strength is
+            negative.
+        RuntimeError: F^T F + strength I is singular to working precision
+            (`torch.linalg.LinAlgError`).
 
-    Source: Hoerl & Kennard 1970, "Ridge Regression: Biased Estimation for Nonorthogonal Problems".
+    Source: Hoerl & Kennard 1970, "Ridge Regression: Biased Estimation for
+        Nonorthogonal Problems".
     """
     lifts = require_problem(features, y, strength)
     a, b = single(features), single(y)
@@ -360,25 +387,28 @@ def ridge(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
     """Ridge regression, solved without squaring the condition number.
 
         argmin_w ||features w - y||^2 + strength ||w||^2
-        = least squares on  [features; sqrt(strength) I] w = [y; 0],  by a QR factorisation
+        = least squares on  [features; sqrt(strength) I] w = [y; 0],
+        by a QR factorisation
 
-    The penalty is not divided by n, and nothing is exempt from it: a constant feature is penalised too.
+    The penalty is not divided by n, and nothing is exempt from it: a constant
+    feature is penalised too.
 
     Args:
         features: (..., n, K), floating dtype.
         y: targets (..., n, m), dtype of `features`.
-        strength: > 0, a number or a tensor that broadcasts against the leading dimensions.
+        strength: > 0, a number or a tensor that broadcasts against the leading
+            dimensions.
 
     Returns:
         The weights w (..., K, m).
 
     Raises:
         TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is not positive; with strength 0
-            it is `least_squares`.
+        ValueError: shapes do not fit, a value is not finite, or a strength is not
+            positive; with strength 0 it is `least_squares`.
 
-    Source: Hoerl & Kennard 1970; the stacked form, Björck 1996, Numerical Methods for Least Squares
-        Problems.
+    Source: Hoerl & Kennard 1970; the stacked form, Björck 1996, Numerical Methods
+        for Least Squares Problems.
     """
     lifts = require_problem(features, y, strength, positive=True)
     a, b = single(features), single(y)
@@ -395,26 +425,32 @@ def ridge(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
 
 
 def ridge_dual(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
-    """Ridge regression through the n x n matrix of inner products: cheaper when K is larger than n.
+    """Ridge regression through the n x n matrix of inner products: cheaper when K
+    is larger than n.
 
         (F^T F + strength I)^-1 F^T y   =   F^T (F F^T + strength I)^-1 y
 
-    The features enter through their inner products alone, which is where kernel methods begin.
+    The features enter through their inner products alone, which is where kernel
+    methods begin.
 
     Args:
         features: F (..., n, K), floating dtype.
         y: targets (..., n, m), dtype of `features`.
-        strength: >= 0, a number or a tensor that broadcasts against the leading dimensions.
+        strength: >= 0, a number or a tensor that broadcasts against the leading
+            dimensions.
 
     Returns:
         The weights w (..., K, m).
 
     Raises:
         TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
-        RuntimeError: F F^T + strength I is singular to working precision (`torch.linalg.LinAlgError`).
+        ValueError: shapes do not fit, a value is not finite, or a strength is
+            negative.
+        RuntimeError: F F^T + strength I is singular to working precision
+            (`torch.linalg.LinAlgError`).
 
-    Source: Saunders, Gammerman & Vovk 1998, "Ridge Regression Learning Algorithm in Dual Variables".
+    Source: Saunders, Gammerman & Vovk 1998, "Ridge Regression Learning Algorithm in
+        Dual Variables".
     """
     lifts = require_problem(features, y, strength)
     a, b = single(features), single(y)
@@ -428,13 +464,14 @@ def ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
 
         F = U diag(s) V^T,    w(strength) = V diag(s / (s^2 + strength)) U^T y
 
-    Along each singular direction the fit is shrunk by s^2 / (s^2 + strength): hardly where s is large, almost
-    to nothing where s is small. Strength 0 gives `least_squares`. Gradients with respect to the features need
-    distinct singular values.
+    Along each singular direction the fit is shrunk by s^2 / (s^2 + strength):
+    hardly where s is large, almost to nothing where s is small. Strength 0 gives
+    `least_squares`. Gradients with respect to the features need distinct singular
+    values.
 
     Args:
-        features: F (..., n, K), floating dtype; singular values below max(n, K) eps of the largest count as
-            0.
+        features: F (..., n, K), floating dtype; singular values below max(n, K) eps
+            of the largest count as 0.
         y: targets (..., n, m), dtype of `features`.
         strengths: (S,), >= 0.
 
@@ -443,9 +480,11 @@ def ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
 
     Raises:
         TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
+        ValueError: shapes do not fit, a value is not finite, or a strength is
+            negative.
 
-    Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical Learning, section 3.4.1.
+    Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical
+        Learning, section 3.4.1.
     """
     require_problem(features, y)
     require_strengths(strengths)
@@ -457,12 +496,15 @@ def ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
 def early_stopped_path(
     features: Tensor, y: Tensor, lr: float, steps: Tensor
 ) -> Tensor:
-    """Gradient descent on half the squared error, from zero, stopped after so many steps: in closed form.
+    """Gradient descent on half the squared error, from zero, stopped after so many
+    steps: in closed form.
 
-        w_0 = 0,   w_{t+1} = w_t - lr F^T (F w_t - y)    =>    w_t = V diag((1 - (1 - lr s^2)^t) / s) U^T y
+        w_0 = 0,   w_{t+1} = w_t - lr F^T (F w_t - y)
+        =>    w_t = V diag((1 - (1 - lr s^2)^t) / s) U^T y
 
-    Along each singular direction the fit is shrunk by 1 - (1 - lr s^2)^t, which behaves as ridge's
-    s^2 / (s^2 + strength) at strength 1 / (lr t): to stop early is to regularise.
+    Along each singular direction the fit is shrunk by 1 - (1 - lr s^2)^t, which
+    behaves as ridge's s^2 / (s^2 + strength) at strength 1 / (lr t): to stop early
+    is to regularise.
 
     Args:
         features: F (..., n, K), floating dtype.
@@ -475,10 +517,11 @@ def early_stopped_path(
 
     Raises:
         TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, `lr` is not positive, or a step is negative.
+        ValueError: shapes do not fit, a value is not finite, `lr` is not positive,
+            or a step is negative.
 
-    Source: Ali, Kolter & Tibshirani 2019, "A Continuous-Time View of Early Stopping for Least Squares",
-        arXiv:1810.10082.
+    Source: Ali, Kolter & Tibshirani 2019, "A Continuous-Time View of Early Stopping
+        for Least Squares", arXiv:1810.10082.
     """
     require_problem(features, y)
     require_strengths(steps, "steps")
@@ -494,7 +537,8 @@ def early_stopped_path(
 def filtered(
     features: Tensor, y: Tensor, gain: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1, r); gain 0 where s is 0."""
+    """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1,
+    r); gain 0 where s is 0."""
     a, b = single(features), single(y)
     u, s, vt = torch.linalg.svd(
         a, full_matrices=False
@@ -508,13 +552,14 @@ def filtered(
 
 
 def fast_ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
-    """`ridge_path` from the eigenvalues of the smaller Gram matrix: two large products and one small problem.
+    """`ridge_path` from the eigenvalues of the smaller Gram matrix: two large
+    products and one small problem.
 
         n >= K:  F^T F = V diag(e) V^T,    w = V diag(1 / (e + strength)) V^T F^T y
         n <  K:  F F^T = U diag(e) U^T,    w = F^T U diag(1 / (e + strength)) U^T y
 
-    Like the normal equations it squares the condition number: relative errors are about
-    eps s_max^2 / strength.
+    Like the normal equations it squares the condition number: relative errors are
+    about eps s_max^2 / strength.
 
     Args:
         features: F (..., n, K), floating dtype.
@@ -526,7 +571,8 @@ def fast_ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
 
     Raises:
         TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is not positive.
+        ValueError: shapes do not fit, a value is not finite, or a strength is not
+            positive.
 
     Source: Saunders, Gammerman & Vovk 1998 for n < K; otherwise definition.
     """
@@ -549,11 +595,12 @@ def fast_ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
     return weights.movedim(-2, -3).to(y.dtype)
 
 
-# --- How much a fit leans on each example -------------------------------------------------------------------
+# --- How much a fit leans on each example -----------------------------------------
 
 
 def hat_matrix(features: Tensor, strength: float | Tensor) -> Tensor:
-    """The matrix that puts the hat on y: the fitted values are linear in the targets.
+    """The matrix that puts the hat on y: the fitted values are linear in the
+    targets.
 
         H = F (F^T F + strength I)^-1 F^T,    fitted = H y
 
@@ -561,14 +608,16 @@ def hat_matrix(features: Tensor, strength: float | Tensor) -> Tensor:
 
     Args:
         features: F (..., n, K), floating dtype.
-        strength: > 0, a number or a tensor that broadcasts against the leading dimensions.
+        strength: > 0, a number or a tensor that broadcasts against the leading
+            dimensions.
 
     Returns:
         H (..., n, n).
 
     Raises:
         TypeError: `features` is not floating.
-        ValueError: the shape does not fit, a value is not finite, or a strength is not positive.
+        ValueError: the shape does not fit, a value is not finite, or a strength is
+            not positive.
 
     Source: Hoaglin & Welsch 1978, "The Hat Matrix in Regression and ANOVA".
     """
@@ -595,9 +644,11 @@ def effective_parameters(features: Tensor, strengths: Tensor) -> Tensor:
 
     Raises:
         TypeError: `features` is not floating.
-        ValueError: the shape does not fit, a value is not finite, or a strength is negative.
+        ValueError: the shape does not fit, a value is not finite, or a strength is
+            negative.
 
-    Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical Learning, section 3.4.1.
+    Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical
+        Learning, section 3.4.1.
     """
     require_problem(features, features)
     require_strengths(strengths)
@@ -626,9 +677,11 @@ def leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
 
     Raises:
         TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, a strength is not positive, or n < 2.
+        ValueError: shapes do not fit, a value is not finite, a strength is not
+            positive, or n < 2.
 
-    Source: Stone 1974, "Cross-Validatory Choice and Assessment of Statistical Predictions".
+    Source: Stone 1974, "Cross-Validatory Choice and Assessment of Statistical
+        Predictions".
     """
     require_problem(features, y, least=2)
     require_strengths(strengths, positive=True)
@@ -646,7 +699,8 @@ def leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
 
 
 def fast_leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
-    """`leave_one_out` without refitting: the error of one fit, divided by what the fit owes to the example.
+    """`leave_one_out` without refitting: the error of one fit, divided by what the
+    fit owes to the example.
 
         e_i = (y_i - fitted_i) / (1 - H_ii)
 
@@ -662,10 +716,11 @@ def fast_leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor
 
     Raises:
         TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, a strength is not positive, or n < 2.
+        ValueError: shapes do not fit, a value is not finite, a strength is not
+            positive, or n < 2.
 
-    Source: Allen 1974, "The Relationship between Variable Selection and Data Augmentation and a Method for
-        Prediction"; Golub, Heath & Wahba 1979.
+    Source: Allen 1974, "The Relationship between Variable Selection and Data
+        Augmentation and a Method for Prediction"; Golub, Heath & Wahba 1979.
     """
     require_problem(features, y, least=2)
     require_strengths(strengths, positive=True)
@@ -689,7 +744,8 @@ def fast_leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor
 
 
 def scaled_directions(a: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues e (..., r) of the smaller Gram matrix, and Z = U diag(s) (..., n, r), with A = Z V^T."""
+    """Eigenvalues e (..., r) of the smaller Gram matrix, and Z = U diag(s) (..., n,
+    r), with A = Z V^T."""
     if a.shape[-2] >= a.shape[-1]:
         e, v = torch.linalg.eigh(a.mT @ a)
         return e.clamp(min=0), a @ v
@@ -698,17 +754,19 @@ def scaled_directions(a: Tensor) -> tuple[Tensor, Tensor]:
     return e, u * e.sqrt().unsqueeze(-2)
 
 
-# --- Bias and variance, and the second descent --------------------------------------------------------------
+# --- Bias and variance, and the second descent ------------------------------------
 
 
 class BiasVariance(NamedTuple):
-    """The two parts of the squared risk of a learning procedure, at every test point.
+    """The two parts of the squared risk of a learning procedure, at every test
+    point.
 
     Args:
         bias_squared: (..., n), how far the mean fit is from the truth.
         variance: (..., n), how far single fits are from the mean fit.
 
-    Source: Geman, Bienenstock & Doursat 1992, "Neural Networks and the Bias/Variance Dilemma".
+    Source: Geman, Bienenstock & Doursat 1992, "Neural Networks and the
+        Bias/Variance Dilemma".
     """
 
     bias_squared: Tensor
@@ -718,15 +776,18 @@ class BiasVariance(NamedTuple):
 def bias_variance(predictions: Tensor, truth: Tensor) -> BiasVariance:
     """Takes the squared error of repeated fits apart.
 
-        mean_r (f_r(x) - t(x))^2   =   (mean_r f_r(x) - t(x))^2   +   mean_r (f_r(x) - mean_r f_r(x))^2
+        mean_r (f_r(x) - t(x))^2
+            =   (mean_r f_r(x) - t(x))^2   +   mean_r (f_r(x) - mean_r f_r(x))^2
 
-    The identity is exact for any number R of fits. As estimates over all training sets, the variance is too
-    small by the factor 1 - 1/R, and the squared bias too large by variance / R. Noise in the targets adds its
-    own variance on top.
+    The identity is exact for any number R of fits. As estimates over all training
+    sets, the variance is too small by the factor 1 - 1/R, and the squared bias too
+    large by variance / R. Noise in the targets adds its own variance on top.
 
     Args:
-        predictions: f_r (R, ..., n), of fits to R independent training sets, R >= 2, floating dtype.
-        truth: t (..., n), what a fit would predict if it knew the mean of y at each x.
+        predictions: f_r (R, ..., n), of fits to R independent training sets,
+            R >= 2, floating dtype.
+        truth: t (..., n), what a fit would predict if it knew the mean of y at each
+            x.
 
     Returns:
         Squared bias and variance, each (..., n).
@@ -735,7 +796,8 @@ def bias_variance(predictions: Tensor, truth: Tensor) -> BiasVariance:
         TypeError: `predictions` is not floating.
         ValueError: R < 2, or the shapes do not fit.
 
-    Source: Geman, Bienenstock & Doursat 1992, "Neural Networks and the Bias/Variance Dilemma".
+    Source: Geman, Bienenstock & Doursat 1992, "Neural Networks and the
+        Bias/Variance Dilemma".
     """
     require_floating(predictions=predictions)
     if (
@@ -744,7 +806,8 @@ def bias_variance(predictions: Tensor, truth: Tensor) -> BiasVariance:
         or predictions.shape[-1:] != truth.shape[-1:]
     ):
         raise ValueError(
-            f"need predictions (R, ..., n) with R >= 2 and truth (..., n), got {tuple(predictions.shape)} and "
+            "need predictions (R, ..., n) with R >= 2 and truth (..., n), got "
+            f"{tuple(predictions.shape)} and "
             f"{tuple(truth.shape)}"
         )
     mean = predictions.mean(0)
@@ -756,13 +819,17 @@ def bias_variance(predictions: Tensor, truth: Tensor) -> BiasVariance:
 def isotropic_risk(
     used: Tensor, n: int, explained: float | Tensor, unexplained: float | Tensor
 ) -> Tensor:
-    """The exact expected risk of minimum-norm least squares on some of many independent Gaussian features.
+    """The exact expected risk of minimum-norm least squares on some of many
+    independent Gaussian features.
 
-        x ~ N(0, I),   y = <x, b> + noise,   the fit sees p coordinates T of x and n examples
+        x ~ N(0, I),   y = <x, b> + noise,
+        the fit sees p coordinates T of x and n examples
         p <= n - 2:   unexplained (1 + p / (n - p - 1))
-        p >= n + 2:   explained (1 - n / p) + unexplained (1 + n / (p - n - 1)),    infinite in between
+        p >= n + 2:   explained (1 - n / p) + unexplained (1 + n / (p - n - 1)),
+        infinite in between
 
-    Risk is E (y - prediction)^2 on a new example. Past the threshold the variance falls again.
+    Risk is E (y - prediction)^2 on a new example. Past the threshold the variance
+    falls again.
 
     Args:
         used: p, whole numbers >= 0, any shape (...) and dtype.
@@ -776,7 +843,8 @@ def isotropic_risk(
     Raises:
         ValueError: `n` is below 1, or a `used` is negative.
 
-    Source: Belkin, Hsu & Xu 2020, "Two Models of Double Descent for Weak Features", arXiv:1903.07571.
+    Source: Belkin, Hsu & Xu 2020, "Two Models of Double Descent for Weak Features",
+        arXiv:1903.07571.
     """
     if n < 1 or bool((used < 0).any()):
         raise ValueError(f"need n >= 1 and used >= 0, got {n} and {used}")
@@ -786,7 +854,7 @@ def isotropic_risk(
     return torch.where(p <= n - 2, below, torch.where(p >= n + 2, above, math.inf))
 
 
-# --- Judging a model ----------------------------------------------------------------------------------------
+# --- Judging a model --------------------------------------------------------------
 
 
 def k_folds(
@@ -794,7 +862,8 @@ def k_folds(
 ) -> list[tuple[Tensor, Tensor]]:
     """Splits examples into k parts, each of which is held out once.
 
-        every row number is in exactly one held-out part; the sizes differ by at most one
+        every row number is in exactly one held-out part; the sizes differ by at
+            most one
 
     Args:
         n: number of examples.
@@ -802,12 +871,14 @@ def k_folds(
         generator: draws a random order; `None` keeps the order there is.
 
     Returns:
-        k pairs of row numbers (rows to fit (n - n_j,), rows held out (n_j,)), int64.
+        k pairs of row numbers (rows to fit (n - n_j,), rows held out (n_j,)),
+        int64.
 
     Raises:
         ValueError: not 2 <= k <= n.
 
-    Source: Stone 1974, "Cross-Validatory Choice and Assessment of Statistical Predictions".
+    Source: Stone 1974, "Cross-Validatory Choice and Assessment of Statistical
+        Predictions".
     """
     if not 2 <= k <= n:
         raise ValueError(f"k must be from 2 to n = {n}, got {k}")
@@ -823,11 +894,14 @@ def k_folds(
 def wilson_interval(
     hits: Tensor, n: int | Tensor, confidence: float = 0.95
 ) -> tuple[Tensor, Tensor]:
-    """What a count of hits among n independent tries says about the true probability.
+    """What a count of hits among n independent tries says about the true
+    probability.
 
-        all p with  |hits/n - p| <= z sqrt(p (1 - p) / n),    z the normal quantile at (1 + confidence) / 2
+        all p with  |hits/n - p| <= z sqrt(p (1 - p) / n),
+        z the normal quantile at (1 + confidence) / 2
 
-    Unlike hits/n +- z sqrt(...) it stays within [0, 1] and does not shrink to a point at 0 or n hits.
+    Unlike hits/n +- z sqrt(...) it stays within [0, 1] and does not shrink to a
+    point at 0 or n hits.
 
     Args:
         hits: numbers of hits, 0 <= hits <= n, any shape (...) and dtype.
@@ -838,9 +912,11 @@ def wilson_interval(
         The lower and the upper ends, each (...), float64.
 
     Raises:
-        ValueError: `confidence` is outside (0, 1), or not 0 <= hits <= n with n >= 1.
+        ValueError: `confidence` is outside (0, 1), or not 0 <= hits <= n with
+            n >= 1.
 
-    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
+    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical
+        Inference".
     """
     n = torch.as_tensor(n, dtype=torch.float64, device=hits.device)
     if not 0 < confidence < 1:
@@ -866,11 +942,13 @@ def should_stop(losses: list[float], patience: int) -> bool:
         stop when the lowest validation loss so far is `patience` epochs old
 
     Args:
-        losses: one validation loss an epoch so far, shape (t,); NaN counts as infinite.
+        losses: one validation loss an epoch so far, shape (t,); NaN counts as
+            infinite.
         patience: epochs to wait for a new lowest loss, >= 1.
 
     Returns:
-        Whether to stop; the weights to keep are those of the epoch with the lowest loss. A scalar bool.
+        Whether to stop; the weights to keep are those of the epoch with the lowest
+        loss. A scalar bool.
 
     Raises:
         ValueError: `patience` is below 1.
@@ -887,7 +965,8 @@ def should_stop(losses: list[float], patience: int) -> bool:
 def stopping_time(losses: Tensor, patience: int) -> tuple[Tensor, Tensor]:
     """Where `should_stop` ends whole curves of validation losses, many at once.
 
-        stop = the first epoch at which the lowest loss so far is `patience` epochs old, or the last epoch
+        stop = the first epoch at which the lowest loss so far is `patience` epochs
+            old, or the last epoch
         best = the epoch of that lowest loss, the one whose weights are kept
 
     Args:
@@ -930,7 +1009,7 @@ def stopping_time(losses: Tensor, patience: int) -> tuple[Tensor, Tensor]:
     return best.gather(-1, stop).squeeze(-1), stop.squeeze(-1)
 
 
-# --- Augmentation -------------------------------------------------------------------------------------------
+# --- Augmentation -----------------------------------------------------------------
 
 
 def shift(images: Tensor, down: int, right: int) -> Tensor:
@@ -949,7 +1028,8 @@ def shift(images: Tensor, down: int, right: int) -> Tensor:
     Raises:
         ValueError: `images` has fewer than two dimensions.
 
-    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition" (distorted digits).
+    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document
+        Recognition" (distorted digits).
     """
     if images.dim() < 2:
         raise ValueError(
@@ -960,12 +1040,13 @@ def shift(images: Tensor, down: int, right: int) -> Tensor:
     return nn.functional.pad(images, (right, -right, down, -down))
 
 
-# --- Symmetry of the start ----------------------------------------------------------------------------------
+# --- Symmetry of the start --------------------------------------------------------
 
 
 @torch.no_grad()
 def fill_(model: nn.Module, value: float) -> nn.Module:
-    """Gives every weight and bias of a model one value, in place: the start that does not work.
+    """Gives every weight and bias of a model one value, in place: the start that
+    does not work.
 
         w <- value    for every parameter w
 
@@ -1007,9 +1088,11 @@ def row_spread(rows: Tensor) -> Tensor:
 
 
 def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
-    """How many rows remain when rows that agree are counted once: the effective width of a layer.
+    """How many rows remain when rows that agree are counted once: the effective
+    width of a layer.
 
-        a row counts if it differs from every counted row before it by more than `tolerance` in some element
+        a row counts if it differs from every counted row before it by more than
+            `tolerance` in some element
 
     Args:
         rows: (h, d), floating dtype, h >= 1: the weights of h units.
@@ -1020,14 +1103,16 @@ def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
 
     Raises:
         TypeError: `rows` is not floating.
-        ValueError: there is no row or no column, more than one matrix, or `tolerance` is negative.
+        ValueError: there is no row or no column, more than one matrix, or
+            `tolerance` is negative.
 
     Source: definition.
     """
     require_rows(rows)
     if rows.dim() != 2 or not tolerance >= 0:
         raise ValueError(
-            f"need rows (h, d) and tolerance >= 0, got shape {tuple(rows.shape)} and {tolerance}"
+            f"need rows (h, d) and tolerance >= 0, got shape {tuple(rows.shape)} "
+            f"and {tolerance}"
         )
     counted = rows[:1]
     for row in rows[1:]:
@@ -1036,7 +1121,7 @@ def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
     return len(counted)
 
 
-# --- Refusals -----------------------------------------------------------------------------------------------
+# --- Refusals ---------------------------------------------------------------------
 
 
 def single(x: Tensor) -> Tensor:
@@ -1048,7 +1133,8 @@ def require_floating(**tensors: Tensor) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(
-                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+                f"{name} must be a floating tensor, got "
+                f"{getattr(x, 'dtype', type(x).__name__)}"
             )
 
 
@@ -1067,7 +1153,8 @@ def require_centres(x: Tensor, centres: Tensor, width: float | Tensor) -> None:
         or centres.shape[-2] == 0
     ):
         raise ValueError(
-            f"need points (..., n, d) and K >= 1 centres (..., K, d), got {tuple(x.shape)} and "
+            "need points (..., n, d) and K >= 1 centres (..., K, d), got "
+            f"{tuple(x.shape)} and "
             f"{tuple(centres.shape)}"
         )
     if not isinstance(width, Tensor) and not width > 0:
@@ -1082,19 +1169,23 @@ def require_problem(
     positive: bool = False,
     least: int = 1,
 ) -> Tensor:
-    """Checks a regression problem; gives the strength as a tensor (..., 1, 1) of the dtype of the solution."""
+    """Checks a regression problem; gives the strength as a tensor (..., 1, 1) of
+    the dtype of the solution."""
     require_floating(features=features, y=y)
     if features.dtype != y.dtype:
         raise TypeError(
-            f"features and y must have one dtype, got {features.dtype} and {y.dtype}"
+            f"features and y must have one dtype, got {features.dtype} and "
+            f"{y.dtype}"
         )
     if features.dim() < 2 or features.shape[:-1] != y.shape[:-1]:
         raise ValueError(
-            f"need features (..., n, K) and y (..., n, m), got {tuple(features.shape)} and {tuple(y.shape)}"
+            "need features (..., n, K) and y (..., n, m), got "
+            f"{tuple(features.shape)} and {tuple(y.shape)}"
         )
     if features.shape[-2] < least or features.shape[-1] < 1:
         raise ValueError(
-            f"features need n >= {least} and K >= 1, got shape {tuple(features.shape)}"
+            f"features need n >= {least} and K >= 1, got shape "
+            f"{tuple(features.shape)}"
         )
     for name, x in (("features", features), ("y", y)):
         if not bool(x.isfinite().all()):
@@ -1115,12 +1206,14 @@ def require_strengths(
 ) -> None:
     if dim is not None and (strengths.dim() != dim or len(strengths) == 0):
         raise ValueError(
-            f"{name} must be one row of one or more numbers, got shape {tuple(strengths.shape)}"
+            f"{name} must be one row of one or more numbers, got shape "
+            f"{tuple(strengths.shape)}"
         )
     allowed = (strengths > 0) if positive else (strengths >= 0)
     if not bool((allowed & strengths.isfinite()).all()):
         raise ValueError(
-            f"{name} must be finite and {'>' if positive else '>='} 0, got {strengths.tolist()}"
+            f"{name} must be finite and {'>' if positive else '>='} 0, got "
+            f"{strengths.tolist()}"
         )
 
 
@@ -1133,5 +1226,6 @@ def require_rows(rows: Tensor) -> None:
     require_floating(rows=rows)
     if rows.dim() < 2 or 0 in rows.shape[-2:]:
         raise ValueError(
-            f"rows must be (..., h, d) with h, d >= 1, got shape {tuple(rows.shape)}"
+            "rows must be (..., h, d) with h, d >= 1, got shape "
+            f"{tuple(rows.shape)}"
         )

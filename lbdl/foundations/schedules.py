@@ -1,12 +1,14 @@
 """Learning-rate schedules: pure functions from the step to the rate.
 
-Every schedule takes the step first, a number or a tensor of steps, and returns the rate there: a float for a
-number, a tensor for a tensor. Steps count from 0, as torch's schedulers count them. With the default peak of
-1 a schedule is a factor, ready for `torch.optim.lr_scheduler.LambdaLR`.
+Every schedule takes the step first, a number or a tensor of steps, and returns the
+rate there: a float for a number, a tensor for a tensor. Steps count from 0, as
+torch's schedulers count them. With the default peak of 1 a schedule is a factor,
+ready for `torch.optim.lr_scheduler.LambdaLR`.
 
-Goyal et al. 2017, arXiv:1706.02677 (warm-up); Loshchilov & Hutter 2017, arXiv:1608.03983 (cosine with warm
-restarts); Huang et al. 2017, arXiv:1704.00109 (snapshot ensembles); Smith 2017, arXiv:1506.01186 (triangular
-cycles); Vaswani et al. 2017, arXiv:1706.03762, section 5.3 (inverse square root).
+Goyal et al. 2017, arXiv:1706.02677 (warm-up); Loshchilov & Hutter 2017,
+arXiv:1608.03983 (cosine with warm restarts); Huang et al. 2017, arXiv:1704.00109
+(snapshot ensembles); Smith 2017, arXiv:1506.01186 (triangular cycles); Vaswani et
+al. 2017, arXiv:1706.03762, section 5.3 (inverse square root).
 """
 
 import math
@@ -33,7 +35,8 @@ Schedule = Callable[[Step], Any]
 
 
 def elementwise(schedule: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Lets a schedule written for a float64 tensor of steps take a number as well; not a negative one."""
+    """Lets a schedule written for a float64 tensor of steps take a number as well;
+    not a negative one."""
 
     @wraps(schedule)
     def on_any_step(step: Step, *args: Any, **options: Any) -> Any:
@@ -106,9 +109,11 @@ def cosine_restarts(
     lr_min: float = 0.0,
     growth: int = 1,
 ) -> Tensor:
-    """Half a cosine down from the peak, again and again; each cycle `growth` times as long as the one before.
+    """Half a cosine down from the peak, again and again; each cycle `growth` times
+    as long as the one before.
 
-        lr_t = lr_min + (lr - lr_min) (1 + cos(pi p / c)) / 2,    p = steps into the cycle, c = its length
+        lr_t = lr_min + (lr - lr_min) (1 + cos(pi p / c)) / 2,
+        p = steps into the cycle, c = its length
 
     The bottom itself is never reached: the last step of a cycle has p = c - 1.
 
@@ -135,7 +140,8 @@ def cosine_restarts(
 def cycle_position(
     step: Tensor, cycle: int, growth: int
 ) -> tuple[Tensor, Tensor | int]:
-    """Steps into the present cycle, and its length; cycle k starts at cycle (growth^k - 1) / (growth - 1)."""
+    """Steps into the present cycle, and its length; cycle k starts at cycle
+    (growth^k - 1) / (growth - 1)."""
     if growth == 1:
         return step % cycle, cycle
     cycles = torch.log(step / cycle * (growth - 1) + 1) / math.log(growth)
@@ -154,9 +160,11 @@ def triangular(
     lr_min: float = 0.0,
     shrink: float = 1.0,
 ) -> Tensor:
-    """Up and down in straight lines; the peaks of each cycle `shrink` times as high as of the one before.
+    """Up and down in straight lines; the peaks of each cycle `shrink` times as high
+    as of the one before.
 
-        lr_t = lr_min + (lr - lr_min) shrink^k max(0, 1 - |t / h - 2k - 1|),    k = floor(t / 2h)
+        lr_t = lr_min + (lr - lr_min) shrink^k max(0, 1 - |t / h - 2k - 1|),
+        k = floor(t / 2h)
 
     Args:
         step: t >= 0, a number or a tensor of any shape.
@@ -190,7 +198,8 @@ def inverse_sqrt(step: Tensor, lr: float = 1.0, *, warmup: int = 1) -> Tensor:
     Args:
         step: t >= 0, a number or a tensor of any shape.
         lr: the peak, at the step warmup - 1.
-        warmup: number of steps of the warm-up, >= 1; with 1 there is none, and lr_t = lr / sqrt(t + 1).
+        warmup: number of steps of the warm-up, >= 1; with 1 there is none, and
+            lr_t = lr / sqrt(t + 1).
 
     Returns:
         A float for a number, float64 of the shape of `step` for a tensor.
@@ -208,11 +217,12 @@ def inverse_sqrt(step: Tensor, lr: float = 1.0, *, warmup: int = 1) -> Tensor:
 def with_warmup(schedule: Schedule, warmup: int, *, start: float = 0.0) -> Schedule:
     """Any schedule after a linear warm-up to its first value.
 
-        lr_t = schedule(0) (start + (1 - start) t / warmup)    for t < warmup,    schedule(t - warmup) after
+        lr_t = schedule(0) (start + (1 - start) t / warmup)    for t < warmup,
+        lr_t = schedule(t - warmup)    after
 
     Args:
-        schedule: a function of the step, for instance `functools.partial(cosine_restarts, cycle=50)`; steps
-            of any shape.
+        schedule: a function of the step, for instance
+            `functools.partial(cosine_restarts, cycle=50)`; steps of any shape.
         warmup: number of steps to warm up, >= 1.
         start: the factor at step 0.
 
@@ -238,7 +248,8 @@ def with_warmup(schedule: Schedule, warmup: int, *, start: float = 0.0) -> Sched
 
 
 def snapshot_steps(steps: int, cycle: int) -> Tensor:
-    """The steps after which to keep the weights: the last of each whole cycle, where the rate is lowest.
+    """The steps after which to keep the weights: the last of each whole cycle,
+    where the rate is lowest.
 
         cycle - 1,  2 cycle - 1,  ...  < steps
 
@@ -286,7 +297,8 @@ def ensemble_probabilities(
         or models % logits.dim() == classes % logits.dim()
     ):
         raise ValueError(
-            f"logits must be (M, ..., K) with M >= 1 on its own dimension, got shape {tuple(logits.shape)}"
+            "logits must be (M, ..., K) with M >= 1 on its own dimension, got "
+            f"shape {tuple(logits.shape)}"
         )
     return logits.softmax(classes).mean(models)
 

@@ -1,10 +1,12 @@
-"""Stochastic gradients: what a mini-batch costs in noise, and why noisy descent works all the same.
+"""Stochastic gradients: what a mini-batch costs in noise, and why noisy descent
+works all the same.
 
-A random mini-batch gives an unbiased gradient with a variance of s^2 / B. From this follow the spread in
-which SGD ends up, the rules that tie the learning rate to the batch size (Goyal et al. 2017,
-arXiv:1706.02677; Krizhevsky 2014, arXiv:1404.5997) and the batch size past which more samples stop to help
-(McCandlish et al. 2018, arXiv:1812.06162). The regret of projected gradient descent on any sequence of convex
-losses is bounded: Zinkevich, ICML 2003.
+A random mini-batch gives an unbiased gradient with a variance of s^2 / B. From this
+follow the spread in which SGD ends up, the rules that tie the learning rate to the
+batch size (Goyal et al. 2017, arXiv:1706.02677; Krizhevsky 2014, arXiv:1404.5997)
+and the batch size past which more samples stop to help (McCandlish et al. 2018,
+arXiv:1812.06162). The regret of projected gradient descent on any sequence of
+convex losses is bounded: Zinkevich, ICML 2003.
 """
 
 import math
@@ -40,7 +42,7 @@ ExampleLoss = Callable[
 ]  # (w, x of one example, y of one example) -> ()
 
 
-# --- The mini-batch gradient and its variance ---------------------------------------------------------------
+# --- The mini-batch gradient and its variance -------------------------------------
 
 
 def per_example_gradients(
@@ -78,7 +80,8 @@ def fast_per_example_gradients(
         g_n = grad_w loss(w, x_n, y_n)
 
     Args:
-        loss: (w, one x, one y) -> scalar, differentiable in w, and fit for `torch.func.vmap`.
+        loss: (w, one x, one y) -> scalar, differentiable in w, and fit for
+            `torch.func.vmap`.
         w: weights, any shape, floating dtype.
         x: inputs (N, ...).
         y: targets (N, ...).
@@ -100,7 +103,8 @@ def draw_batch(
 ) -> Tensor:
     """The indices of a random mini-batch, without replacement.
 
-        every subset of `batch_size` out of `size` is equally likely, so the mean over the batch is unbiased
+        every subset of `batch_size` out of `size` is equally likely, so the mean
+            over the batch is unbiased
 
     Args:
         size: number of examples N >= 1.
@@ -122,7 +126,8 @@ def draw_batch(
 
 
 def gradient_variance(gradients: Tensor) -> Tensor:
-    """How much the gradients of single examples scatter: the trace of their covariance.
+    """How much the gradients of single examples scatter: the trace of their
+    covariance.
 
         s^2 = (1/N) sum_n ||g_n - g||^2,    g the mean gradient
 
@@ -139,7 +144,8 @@ def gradient_variance(gradients: Tensor) -> Tensor:
     """
     if gradients.dim() == 0 or len(gradients) == 0:
         raise ValueError(
-            f"gradients must be (N, ...) with N >= 1, got shape {tuple(gradients.shape)}"
+            "gradients must be (N, ...) with N >= 1, got shape "
+            f"{tuple(gradients.shape)}"
         )
     scatter = gradients - gradients.mean(0)
     return scatter.reshape(len(gradients), -1).square().sum(-1).mean()
@@ -154,7 +160,8 @@ def minibatch_variance(
         s^2 / B                       drawn with replacement, or N infinite
 
     Args:
-        variance: s^2 of single examples (divisor N), a number or a tensor of any shape.
+        variance: s^2 of single examples (divisor N), a number or a tensor of any
+            shape.
         batch_size: B, a number or a tensor that broadcasts against `variance`.
         size: N >= 2, or infinity.
 
@@ -174,7 +181,7 @@ def minibatch_variance(
     return variance / batch_size * left_out
 
 
-# --- SGD on a noisy quadratic -------------------------------------------------------------------------------
+# --- SGD on a noisy quadratic -----------------------------------------------------
 
 
 def noisy_quadratic(
@@ -187,12 +194,14 @@ def noisy_quadratic(
     noise: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """SGD on f(w) = h w^2 / 2, where the mini-batch gradient is the true one plus Gaussian noise.
+    """SGD on f(w) = h w^2 / 2, where the mini-batch gradient is the true one plus
+    Gaussian noise.
 
         w <- w - lr (h w + s xi / sqrt(B)),    xi ~ N(0, 1)
 
     Args:
-        w0: starting points, one for each independent run, any shape, floating dtype.
+        w0: starting points, one for each independent run, any shape, floating
+            dtype.
         steps: number of steps >= 0.
         lr: learning rate, a number or a tensor that broadcasts against `w0`.
         batch_size: B >= 1, likewise.
@@ -223,7 +232,8 @@ def noisy_quadratic(
 def stationary_variance(
     lr: Rate, curvature: Rate, variance: Rate, batch_size: Rate
 ) -> Rate:
-    """Where the noise and the pull of the bowl balance: the variance of w under SGD on a quadratic.
+    """Where the noise and the pull of the bowl balance: the variance of w under SGD
+    on a quadratic.
 
         Var[w] = lr s^2 / (B h (2 - lr h))    for lr h < 2, else infinite
 
@@ -236,8 +246,8 @@ def stationary_variance(
     Returns:
         The variance, shape of the arguments broadcast.
 
-    Source: the fixed point of V <- (1 - lr h)^2 V + lr^2 s^2 / B; Mandt et al. 2017,
-        arXiv:1704.04289.
+    Source: the fixed point of V <- (1 - lr h)^2 V + lr^2 s^2 / B; Mandt et al.
+        2017, arXiv:1704.04289.
     """
     pull = 2 - lr * curvature
     if isinstance(pull, Tensor):
@@ -252,8 +262,10 @@ def scaled_rate(
 ) -> float:
     """The learning rate to use when the batch size changes.
 
-        linear   lr B' / B          keeps the stationary variance of SGD, while lr h is small
-        sqrt     lr sqrt(B' / B)    keeps the variance of one update, lr^2 s^2 / B; the rule for Adam
+        linear   lr B' / B         keeps the stationary variance of SGD, while
+                                   lr h is small
+        sqrt     lr sqrt(B' / B)   keeps the variance of one update, lr^2 s^2 / B;
+                                   the rule for Adam
 
     Args:
         lr: learning rate that works at `batch_size`, shape ().
@@ -267,8 +279,9 @@ def scaled_rate(
     Raises:
         ValueError: a batch size is not positive, or the rule is unknown.
 
-    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt: Krizhevsky 2014, page 5,
-        arXiv:1404.5997, and for Adam Malladi et al. 2022, arXiv:2205.10287.
+    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt:
+        Krizhevsky 2014, page 5, arXiv:1404.5997, and for Adam Malladi et al. 2022,
+        arXiv:2205.10287.
     """
     if not (batch_size > 0 and new_batch_size > 0):
         raise ValueError(
@@ -280,11 +293,12 @@ def scaled_rate(
     return lr * (new_batch_size / batch_size) ** powers[rule]
 
 
-# --- The critical batch size --------------------------------------------------------------------------------
+# --- The critical batch size ------------------------------------------------------
 
 
 def simple_noise_scale(gradients: Tensor) -> Tensor:
-    """The batch size at which the noise of the gradient is as large as the gradient.
+    """The batch size at which the noise of the gradient is as large as the
+    gradient.
 
         B_simple = tr(Sigma) / ||g||^2
 
@@ -309,10 +323,12 @@ def noise_scale_from_norms(
 
         E||g_B||^2 = ||g||^2 + tr(Sigma) / B    at two B, solved for both unknowns
 
-    Each estimate is unbiased; the ratio of their means over many steps estimates B_simple.
+    Each estimate is unbiased; the ratio of their means over many steps estimates
+    B_simple.
 
     Args:
-        small_norm: ||g_b||^2 (...), squared norms at the small batch size, floating dtype.
+        small_norm: ||g_b||^2 (...), squared norms at the small batch size, floating
+            dtype.
         large_norm: ||g_B||^2 (...), at the large one.
         small_batch: b >= 1.
         large_batch: B > b.
@@ -327,7 +343,8 @@ def noise_scale_from_norms(
     """
     if not 1 <= small_batch < large_batch:
         raise ValueError(
-            f"need 1 <= small_batch < large_batch, got {small_batch} and {large_batch}"
+            f"need 1 <= small_batch < large_batch, got {small_batch} and "
+            f"{large_batch}"
         )
     signal = (large_batch * large_norm - small_batch * small_norm) / (
         large_batch - small_batch
@@ -341,13 +358,14 @@ def best_noisy_step(
     covariance: Tensor,
     batch_size: Rate = math.inf,
 ) -> tuple[Tensor, Tensor]:
-    """The learning rate that lowers a quadratic most in expectation, and by how much.
+    """The learning rate that lowers a quadratic most in expectation, and by how
+    much.
 
-        lr = lr_max / (1 + B_noise / B),   gain = gain_max / (1 + B_noise / B),   B_noise = tr(H Sigma) / <g,
-        H g>
+        lr = lr_max / (1 + B_noise / B),   gain = gain_max / (1 + B_noise / B),
+        B_noise = tr(H Sigma) / <g, H g>
 
-    with lr_max = ||g||^2 / <g, H g> and gain_max = ||g||^4 / (2 <g, H g>). Doubling the batch pays while B is
-    well below B_noise, and no more above it.
+    with lr_max = ||g||^2 / <g, H g> and gain_max = ||g||^4 / (2 <g, H g>). Doubling
+    the batch pays while B is well below B_noise, and no more above it.
 
     Args:
         gradient: g (..., d), floating dtype.
@@ -371,7 +389,7 @@ def best_noisy_step(
     return squared / bend / shrink, squared**2 / (2 * bend) / shrink
 
 
-# --- Projected SGD and its regret ---------------------------------------------------------------------------
+# --- Projected SGD and its regret -------------------------------------------------
 
 
 def project_ball(w: Tensor, radius: float, center: Tensor | float = 0.0) -> Tensor:
@@ -410,22 +428,25 @@ def projected_sgd(
     *,
     radius: float = math.inf,
 ) -> tuple[Tensor, Tensor]:
-    """One pass of SGD over a stream of examples, pulled back into a ball after every step.
+    """One pass of SGD over a stream of examples, pulled back into a ball after
+    every step.
 
         w_{t+1} = Pi(w_t - lr_t grad loss(w_t, x_t, y_t))
 
     Args:
         loss: (w, one x, one y) -> scalar, convex in w for the regret bound to hold.
-        w0: start (d,), floating dtype, inside the ball; or a batch of runs (..., d), each kept in a ball of its own.
-            Then `loss` sums the losses of the runs, so that each has its own gradient.
+        w0: start (d,), floating dtype, inside the ball; or a batch of runs (...,
+            d), each kept in a ball of its own. Then `loss` sums the losses of the
+            runs, so that each has its own gradient.
         x: inputs (T, ...), in the order in which they come.
         y: targets (T, ...).
-        rates: learning rates (T,); for a batch also (T, ..., 1), a rate for each run.
+        rates: learning rates (T,); for a batch also (T, ..., 1), a rate for each
+            run.
         radius: of the ball around 0; infinity for no projection.
 
     Returns:
-        The weights w_1 ... w_T at which each loss was paid, (T, d) or (T, ..., d), and the losses paid, (T,), summed
-        over a batch.
+        The weights w_1 ... w_T at which each loss was paid, (T, d) or (T, ..., d),
+        and the losses paid, (T,), summed over a batch.
 
     Raises:
         ValueError: lengths differ, or are 0.
@@ -449,7 +470,8 @@ def average_regret(losses: Tensor, best_losses: Tensor) -> Tensor:
 
     Args:
         losses: paid along the path, (..., T), floating dtype.
-        best_losses: of the fixed weights one compares with, on the same examples, (..., T).
+        best_losses: of the fixed weights one compares with, on the same examples,
+            (..., T).
 
     Returns:
         The average regret after each step, (..., T).
@@ -461,13 +483,15 @@ def average_regret(losses: Tensor, best_losses: Tensor) -> Tensor:
     """
     if losses.shape != best_losses.shape:
         raise ValueError(
-            f"losses must match best_losses, got {tuple(losses.shape)} and {tuple(best_losses.shape)}"
+            f"losses must match best_losses, got {tuple(losses.shape)} and "
+            f"{tuple(best_losses.shape)}"
         )
     return running_mean(losses - best_losses, dim=-1)
 
 
 def regret_bound(rates: Tensor, diameter: float, gradient_bound: float) -> Tensor:
-    """The bound on the average regret after every step, for any non-increasing rates.
+    """The bound on the average regret after every step, for any non-increasing
+    rates.
 
         R_T / T <= D^2 / (2 T lr_T) + G^2 / (2 T) sum_{t <= T} lr_t
 
@@ -495,7 +519,8 @@ def regret_bound(rates: Tensor, diameter: float, gradient_bound: float) -> Tenso
 def constant_rate_bound(
     steps: Rate, diameter: float, gradient_bound: float
 ) -> Rate:
-    """The bound for the best constant rate, when the number of steps is known beforehand.
+    """The bound for the best constant rate, when the number of steps is known
+    beforehand.
 
         lr = D / (G sqrt T)   =>   R_T / T <= D G / sqrt T
 
@@ -515,9 +540,11 @@ def constant_rate_bound(
 def decaying_rate_bound(
     steps: Rate, diameter: float, gradient_bound: float, alpha: float | None = None
 ) -> Rate:
-    """The bound for rates that fall with the square root of time: no need to know the number of steps.
+    """The bound for rates that fall with the square root of time: no need to know
+    the number of steps.
 
-        lr_t = alpha / sqrt t   =>   R_T / T <= D^2 / (2 alpha sqrt T) + alpha G^2 / sqrt T
+        lr_t = alpha / sqrt t
+        =>   R_T / T <= D^2 / (2 alpha sqrt T) + alpha G^2 / sqrt T
 
     It is least, sqrt(2) D G / sqrt T, at alpha = D / (sqrt(2) G).
 
@@ -551,7 +578,8 @@ def running_mean(x: Tensor, dim: int = 0) -> Tensor:
     Raises:
         IndexError: `dim` is out of range.
 
-    Source: Polyak & Juditsky 1992; for the averaged iterate's bound, Jensen's inequality on Zinkevich's.
+    Source: Polyak & Juditsky 1992; for the averaged iterate's bound, Jensen's
+        inequality on Zinkevich's.
     """
     shape = [1] * x.dim()
     shape[dim] = x.shape[dim]
@@ -560,7 +588,7 @@ def running_mean(x: Tensor, dim: int = 0) -> Tensor:
     ).view(shape)
 
 
-# --- Checks -------------------------------------------------------------------------------------------------
+# --- Checks -----------------------------------------------------------------------
 
 
 def require_examples(*tensors: Tensor) -> None:
@@ -568,7 +596,8 @@ def require_examples(*tensors: Tensor) -> None:
     if len(set(lengths)) != 1 or not lengths[0]:
         shapes = [tuple(x.shape) for x in tensors]
         raise ValueError(
-            f"examples must share a first dimension of at least 1, got shapes {shapes}"
+            "examples must share a first dimension of at least 1, got shapes "
+            f"{shapes}"
         )
 
 
@@ -577,5 +606,6 @@ def require_matrices(gradient: Tensor, *matrices: Tensor) -> None:
     wrong = [tuple(m.shape) for m in matrices if tuple(m.shape) != expected]
     if wrong:
         raise ValueError(
-            f"hessian and covariance must be (..., d, d) = {expected}, got {wrong[0]}"
+            f"hessian and covariance must be (..., d, d) = {expected}, got "
+            f"{wrong[0]}"
         )

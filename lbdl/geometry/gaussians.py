@@ -1,11 +1,13 @@
 """Multivariate normal distributions and the distances between two of them.
 
-Density, entropy, Kullback-Leibler divergence, Bhattacharyya and Hellinger distance, the Wasserstein distance W2 with
-its optimal map, geodesics and barycentres, the Fréchet distance of two samples, and the Laplace approximation.
+Density, entropy, Kullback-Leibler divergence, Bhattacharyya and Hellinger distance,
+the Wasserstein distance W2 with its optimal map, geodesics and barycentres, the
+Fréchet distance of two samples, and the Laplace approximation.
 
-Kullback & Leibler 1951; Bhattacharyya 1943; Kailath 1967 (bounds on the Bayes error); Dowson & Landau 1982, Olkin &
-Pukelsheim 1982 and Givens & Shortt 1984 (W2); Álvarez-Esteban et al. 2016, arXiv:1511.05355 (barycentres);
-Heusel et al. 2017, arXiv:1706.08500 (the Fréchet inception distance).
+Kullback & Leibler 1951; Bhattacharyya 1943; Kailath 1967 (bounds on the Bayes
+error); Dowson & Landau 1982, Olkin & Pukelsheim 1982 and Givens & Shortt 1984 (W2);
+Álvarez-Esteban et al. 2016, arXiv:1511.05355 (barycentres); Heusel et al. 2017,
+arXiv:1706.08500 (the Fréchet inception distance).
 """
 
 import functools
@@ -53,7 +55,7 @@ __all__ = [
     "laplace_log_integral",
 ]
 
-# --- A Gaussian -------------------------------------------------------------------------------------------------------
+# --- A Gaussian -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +64,24 @@ class Gaussian:
 
         p(x) = exp(-(x - mu)^T Sigma^-1 (x - mu) / 2) / sqrt((2 pi)^d det Sigma)
 
-    Sigma is given in one of three ways. A covariance may be singular where a function says so; a Cholesky factor and
-    the variances of a diagonal covariance spare the factorisation. Values are checked here, but not under
-    `torch.compile`, where a singular matrix is found only when it is factorised (`torch.linalg.LinAlgError`).
+    Sigma is given in one of three ways. A covariance may be singular where a
+    function says so; a Cholesky factor and the variances of a diagonal covariance
+    spare the factorisation. Values are checked here, but not under `torch.compile`,
+    where a singular matrix is found only when it is factorised
+    (`torch.linalg.LinAlgError`).
 
     Args:
         mean: mu (..., d), floating dtype, d >= 1.
         covariance: Sigma (..., d, d), symmetric.
-        cholesky: L (..., d, d), lower triangular with a positive diagonal, Sigma = L L^T.
+        cholesky: L (..., d, d), lower triangular with a positive diagonal,
+            Sigma = L L^T.
         variance: (..., d), >= 0, the diagonal of a diagonal Sigma.
 
     Raises:
         TypeError: a field is not a floating tensor.
-        ValueError: not exactly one of the three is given; shapes, dtypes or devices do not fit; an entry is not finite;
-            or the matrix is not what its name says.
+        ValueError: not exactly one of the three is given; shapes, dtypes or devices
+            do not fit; an entry is not finite; or the matrix is not what its name
+            says.
 
     Source: Bishop 2006, Pattern Recognition and Machine Learning, equation (2.43).
     """
@@ -142,7 +148,8 @@ def cholesky_of(p: Gaussian) -> Tensor:
 
 
 def log_det(p: Gaussian) -> Tensor:
-    """The logarithm of the determinant, as a sum: the product itself would underflow in many dimensions.
+    """The logarithm of the determinant, as a sum: the product itself would
+    underflow in many dimensions.
 
         log det Sigma = 2 sum_i log L_ii
 
@@ -238,7 +245,8 @@ def log_density(p: Gaussian, x: Tensor) -> Tensor:
 
 
 def entropy(p: Gaussian) -> Tensor:
-    """Differential entropy in nats: the largest of all densities with this covariance.
+    """Differential entropy in nats: the largest of all densities with this
+    covariance.
 
         h(p) = -E[log p(x)] = (d (1 + log 2 pi) + log det Sigma) / 2
 
@@ -251,7 +259,8 @@ def entropy(p: Gaussian) -> Tensor:
     Raises:
         ValueError: Sigma is singular.
 
-    Source: Cover & Thomas 2006, Elements of Information Theory, theorems 8.4.1 and 8.6.5.
+    Source: Cover & Thomas 2006, Elements of Information Theory, theorems 8.4.1 and
+        8.6.5.
     """
     return (
         (p.mean.shape[-1] * (1 + math.log(2 * math.pi)) + log_det(widened(p))) / 2
@@ -295,7 +304,8 @@ def sample(p: Gaussian, n: int, generator: Generator | None = None) -> Tensor:
 def from_samples(x: Tensor, correction: int = 1) -> Gaussian:
     """The Gaussian with the mean and the covariance of a sample.
 
-        mu = sum_i x_i / n,    Sigma = sum_i (x_i - mu)(x_i - mu)^T / (n - correction)
+        mu = sum_i x_i / n,
+        Sigma = sum_i (x_i - mu)(x_i - mu)^T / (n - correction)
 
     With n <= d points Sigma is singular.
 
@@ -310,7 +320,8 @@ def from_samples(x: Tensor, correction: int = 1) -> Gaussian:
         TypeError: `x` is not a floating tensor.
         ValueError: there are not more than `correction` points.
 
-    Source: Bishop 2006, Pattern Recognition and Machine Learning, equations (2.121)-(2.125).
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, equations
+        (2.121)-(2.125).
     """
     require_sample("x", x, correction)
     wide = wider(x)
@@ -322,11 +333,12 @@ def from_samples(x: Tensor, correction: int = 1) -> Gaussian:
     )
 
 
-# --- Preparing a pair -------------------------------------------------------------------------------------------------
+# --- Preparing a pair -------------------------------------------------------------
 
 
 def of_a_pair(distance: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Checks that two Gaussians fit; half precision is computed in float32 and rounded at the end."""
+    """Checks that two Gaussians fit; half precision is computed in float32 and
+    rounded at the end."""
 
     @functools.wraps(distance)
     def checked(p: Gaussian, q: Gaussian, *rest: Any, **options: Any) -> Tensor:
@@ -357,7 +369,8 @@ def whitened(factor: Tensor, x: Tensor) -> Tensor:
 
 
 def safe_root(x: Tensor) -> Tensor:
-    """A root that can be differentiated at zero: the bare one has an infinite slope there.
+    """A root that can be differentiated at zero: the bare one has an infinite slope
+    there.
 
         sqrt(x) for x > 0,    0 with slope 0 for x <= 0
 
@@ -367,20 +380,22 @@ def safe_root(x: Tensor) -> Tensor:
     Returns:
         The root, shape and dtype of `x`, >= 0.
 
-    Source: the subgradient 0 of the norm at the origin, Rockafellar 1970, Convex Analysis, section 23.
+    Source: the subgradient 0 of the norm at the origin, Rockafellar 1970, Convex
+        Analysis, section 23.
     """
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
 
 
-# --- Kullback-Leibler -------------------------------------------------------------------------------------------------
+# --- Kullback-Leibler -------------------------------------------------------------
 
 
 @of_a_pair
 def kl_divergence_by_formula(p: Gaussian, q: Gaussian) -> Tensor:
     """The Kullback-Leibler divergence, as the formula stands: the plain way.
 
-        KL(p | q) = (D^T Sigma_q^-1 D - log det(Sigma_q^-1 Sigma_p) + Tr(Sigma_q^-1 Sigma_p) - d) / 2,   D = mu_p - mu_q
+        KL(p | q) = (D^T Sigma_q^-1 D - log det(Sigma_q^-1 Sigma_p)
+            + Tr(Sigma_q^-1 Sigma_p) - d) / 2,   D = mu_p - mu_q
 
     Args:
         p, q: Gaussians, means (..., d), batch dimensions broadcast.
@@ -408,12 +423,15 @@ def kl_divergence_by_formula(p: Gaussian, q: Gaussian) -> Tensor:
 
 @of_a_pair
 def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
-    """The Kullback-Leibler divergence KL(p | q) = E_p[log p(x) - log q(x)], from Cholesky factors.
+    """The Kullback-Leibler divergence KL(p | q) = E_p[log p(x) - log q(x)], from
+    Cholesky factors.
 
-        KL = (||R||_F^2 - d - 2 sum_i log R_ii + ||L_q^-1 (mu_p - mu_q)||^2) / 2,    R = L_q^-1 L_p
+        KL = (||R||_F^2 - d - 2 sum_i log R_ii + ||L_q^-1 (mu_p - mu_q)||^2) / 2,
+        R = L_q^-1 L_p
 
-    R is lower triangular, so the sum splits into terms that are never negative: R_ii^2 - 1 - 2 log R_ii, R_ij^2, and
-    the last. Nothing large cancels when p and q are close. Two diagonal Gaussians cost O(d).
+    R is lower triangular, so the sum splits into terms that are never negative:
+    R_ii^2 - 1 - 2 log R_ii, R_ij^2, and the last. Nothing large cancels when p and
+    q are close. Two diagonal Gaussians cost O(d).
 
     Args:
         p, q: Gaussians, means (..., d), batch dimensions broadcast.
@@ -444,7 +462,8 @@ def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
 
 
 def stretch_cost(a: Tensor) -> Tensor:
-    """What a wrong width costs: twice the divergence of N(0, a^2) from N(0, 1), without cancellation near a = 1.
+    """What a wrong width costs: twice the divergence of N(0, a^2) from N(0, 1),
+    without cancellation near a = 1.
 
         a^2 - 1 - 2 log a  =  u^2 + 2 (u - log a),    u = a - 1
 
@@ -462,7 +481,7 @@ def stretch_cost(a: Tensor) -> Tensor:
     )  # inf, not inf - inf, at a = inf
 
 
-# --- Bhattacharyya and Hellinger --------------------------------------------------------------------------------------
+# --- Bhattacharyya and Hellinger --------------------------------------------------
 
 
 @of_a_pair
@@ -483,7 +502,8 @@ def bhattacharyya_distance(p: Gaussian, q: Gaussian) -> Tensor:
     Raises:
         ValueError: p and q do not fit, or a covariance is singular.
 
-    Source: Bhattacharyya 1943, Bull. Calcutta Math. Soc. 35; Kailath 1967, IEEE Trans. Commun. Technol. 15(1).
+    Source: Bhattacharyya 1943, Bull. Calcutta Math. Soc. 35; Kailath 1967, IEEE
+        Trans. Commun. Technol. 15(1).
     """
     difference = p.mean - q.mean
     if p.variance is not None and q.variance is not None:
@@ -568,7 +588,8 @@ def bayes_error_bounds(
 ) -> tuple[Tensor, Tensor]:
     """Bounds on the error of the best classifier of two Gaussian classes.
 
-        (1 - sqrt(1 - 4 a BC^2)) / 2  <=  integral min(prior p, (1 - prior) q) dx  <=  sqrt(a) BC
+        (1 - sqrt(1 - 4 a BC^2)) / 2  <=  integral min(prior p, (1 - prior) q) dx
+            <=  sqrt(a) BC
 
     with a = prior (1 - prior).
 
@@ -580,9 +601,11 @@ def bayes_error_bounds(
         The lower and the upper bound, (...) each.
 
     Raises:
-        ValueError: p and q do not fit, a covariance is singular, or `prior` is not in (0, 1).
+        ValueError: p and q do not fit, a covariance is singular, or `prior` is not
+            in (0, 1).
 
-    Source: Kailath 1967, IEEE Trans. Commun. Technol. 15(1); Devroye, Györfi & Lugosi 1996, chapter 3.
+    Source: Kailath 1967, IEEE Trans. Commun. Technol. 15(1); Devroye,
+        Györfi & Lugosi 1996, chapter 3.
     """
     if not 0 < prior < 1:
         raise ValueError(f"prior must be in (0, 1), got {prior}")
@@ -594,7 +617,7 @@ def bayes_error_bounds(
     return hidden / 2 / (1 + safe_root(1 - hidden)), math.sqrt(product) * overlap
 
 
-# --- Matrix roots -----------------------------------------------------------------------------------------------------
+# --- Matrix roots -----------------------------------------------------------------
 
 
 def matrix_sqrt(a: Tensor) -> Tensor:
@@ -602,11 +625,12 @@ def matrix_sqrt(a: Tensor) -> Tensor:
 
         X X = A,    X = Q sqrt(Lambda) Q^T    for    A = Q Lambda Q^T
 
-    Its derivative solves X dX + dX X = dA, which is well behaved where eigenvalues coincide; the derivative of an
-    eigenvector is not.
+    Its derivative solves X dX + dX X = dA, which is well behaved where eigenvalues
+    coincide; the derivative of an eigenvector is not.
 
     Args:
-        a: A (..., d, d), symmetric, eigenvalues >= 0 up to rounding (these count as 0).
+        a: A (..., d, d), symmetric, eigenvalues >= 0 up to rounding (these count as
+            0).
 
     Returns:
         X (..., d, d), symmetric.
@@ -621,7 +645,8 @@ def matrix_sqrt(a: Tensor) -> Tensor:
 
 
 def sylvester(x: Tensor, g: Tensor) -> Tensor:
-    """The symmetric Sylvester equation: Y with X Y + Y X = G, for a positive semi-definite X.
+    """The symmetric Sylvester equation: Y with X Y + Y X = G, for a positive
+    semi-definite X.
 
         Y = Q ((Q^T G Q)_ij / (s_i + s_j)) Q^T    for    X = Q diag(s) Q^T
 
@@ -663,7 +688,8 @@ class MatrixSqrt(torch.autograd.Function):
 
 
 class Sylvester(torch.autograd.Function):
-    """`sylvester` with its derivative, which is two more equations of the same kind."""
+    """`sylvester` with its derivative, which is two more equations of the same
+    kind."""
 
     generate_vmap_rule = True
 
@@ -687,17 +713,19 @@ class Sylvester(torch.autograd.Function):
         return -(y.mT @ solved + solved @ y.mT), solved
 
 
-# --- Wasserstein ------------------------------------------------------------------------------------------------------
+# --- Wasserstein ------------------------------------------------------------------
 
 
 @of_a_pair
 def wasserstein_squared_by_roots(p: Gaussian, q: Gaussian) -> Tensor:
     """The squared Wasserstein distance, as the formula stands: the plain way.
 
-        W2^2 = ||mu_p - mu_q||^2 + Tr Sigma_p + Tr Sigma_q - 2 Tr (Sigma_p^1/2 Sigma_q Sigma_p^1/2)^1/2
+        W2^2 = ||mu_p - mu_q||^2 + Tr Sigma_p + Tr Sigma_q
+            - 2 Tr (Sigma_p^1/2 Sigma_q Sigma_p^1/2)^1/2
 
     Args:
-        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may be singular.
+        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may
+            be singular.
 
     Returns:
         (...), >= 0 up to rounding.
@@ -705,7 +733,8 @@ def wasserstein_squared_by_roots(p: Gaussian, q: Gaussian) -> Tensor:
     Raises:
         ValueError: p and q do not fit.
 
-    Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3); Givens & Shortt 1984, Michigan Math. J. 31(2).
+    Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3); Givens & Shortt 1984,
+        Michigan Math. J. 31(2).
     """
     root = matrix_sqrt(covariance_of(p))
     cross = (
@@ -721,23 +750,28 @@ def wasserstein_squared(p: Gaussian, q: Gaussian) -> Tensor:
     """The squared Wasserstein distance: the least mean squared way from p to q.
 
         W2^2(p, q) = min E||x - y||^2 over all joint distributions with x ~ p, y ~ q
-                   = ||mu_p - mu_q||^2 + Tr Sigma_p + Tr Sigma_q - 2 sum_i sqrt(lambda_i)
+                   = ||mu_p - mu_q||^2 + Tr Sigma_p + Tr Sigma_q
+                       - 2 sum_i sqrt(lambda_i)
 
-    where lambda_i are the eigenvalues of A^T Sigma_q A, for any A with A A^T = Sigma_p: the Cholesky factor
-    will do, no matrix root is needed. Two diagonal Gaussians cost O(d). The gradient is that of the formula wherever
+    where lambda_i are the eigenvalues of A^T Sigma_q A, for any A with A
+    A^T = Sigma_p: the Cholesky factor will do, no matrix root is needed. Two
+    diagonal Gaussians cost O(d). The gradient is that of the formula wherever
     Sigma_p and Sigma_q are positive definite, p = q included.
 
     Args:
-        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may be singular.
+        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may
+            be singular.
 
     Returns:
         (...), >= 0.
 
     Raises:
-        ValueError: p and q do not fit, a covariance has a negative eigenvalue, or a gradient is asked for at a singular
-            Sigma_p, where the slope is infinite.
+        ValueError: p and q do not fit, a covariance has a negative eigenvalue, or a
+            gradient is asked for at a singular Sigma_p, where the slope is
+            infinite.
 
-    Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3); Olkin & Pukelsheim 1982, Linear Algebra Appl. 48.
+    Source: Dowson & Landau 1982, J. Multivariate Anal. 12(3); Olkin & Pukelsheim
+        1982, Linear Algebra Appl. 48.
     """
     moved = (p.mean - q.mean).square().sum(-1)
     if p.variance is not None and q.variance is not None:
@@ -757,7 +791,8 @@ def wasserstein(p: Gaussian, q: Gaussian) -> Tensor:
     Where p = q the gradient is 0, one of the slopes at the tip of the cone.
 
     Args:
-        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may be singular.
+        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may
+            be singular.
 
     Returns:
         (...), >= 0.
@@ -772,16 +807,20 @@ def wasserstein(p: Gaussian, q: Gaussian) -> Tensor:
 
 @of_a_pair
 def wasserstein_squared_by_alignment(p: Gaussian, q: Gaussian) -> Tensor:
-    """The squared Wasserstein distance as what is left of two factors after the best rotation.
+    """The squared Wasserstein distance as what is left of two factors after the
+    best rotation.
 
-        W2^2 = ||mu_p - mu_q||^2 + min over orthogonal U of ||A - B U||_F^2,    A A^T = Sigma_p, B B^T = Sigma_q
+        W2^2 = ||mu_p - mu_q||^2 + min over orthogonal U of ||A - B U||_F^2,
+        A A^T = Sigma_p, B B^T = Sigma_q
 
-    A sum of squares: nothing cancels, so it keeps all its digits when p and q are close. It costs an SVD, three to
-    seven times `wasserstein_squared` on a CPU. U is held fixed in the gradient, which is right at the minimum; second
-    derivatives are not.
+    A sum of squares: nothing cancels, so it keeps all its digits when p and q are
+    close. It costs an SVD, three to seven times `wasserstein_squared` on a CPU. U
+    is held fixed in the gradient, which is right at the minimum; second derivatives
+    are not.
 
     Args:
-        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may be singular.
+        p, q: Gaussians, means (..., d), batch dimensions broadcast; covariances may
+            be singular.
 
     Returns:
         (...), >= 0.
@@ -789,7 +828,8 @@ def wasserstein_squared_by_alignment(p: Gaussian, q: Gaussian) -> Tensor:
     Raises:
         ValueError: as `wasserstein_squared`.
 
-    Source: Bhatia, Jain & Lim 2019, Expositiones Mathematicae 37(2), arXiv:1712.01504.
+    Source: Bhatia, Jain & Lim 2019, Expositiones Mathematicae 37(2),
+        arXiv:1712.01504.
     """
     a, b = factor_of(p), factor_of(q)
     left, _, right = torch.linalg.svd((b.mT @ a).detach())
@@ -799,7 +839,8 @@ def wasserstein_squared_by_alignment(p: Gaussian, q: Gaussian) -> Tensor:
 
 
 def largest_cross_trace(p: Gaussian, q: Gaussian) -> Tensor:
-    """The largest E<x - mu_p, y - mu_q> of a joint distribution: Tr (Sigma_p^1/2 Sigma_q Sigma_p^1/2)^1/2, (...).
+    """The largest E<x - mu_p, y - mu_q> of a joint distribution: Tr (Sigma_p^1/2
+    Sigma_q Sigma_p^1/2)^1/2, (...).
 
     A batch of many matrices goes through in pieces that fit the cache of a CPU.
     """
@@ -829,13 +870,15 @@ def largest_cross_trace(p: Gaussian, q: Gaussian) -> Tensor:
 
 
 def cross_eigenvalues(first: Tensor, second: Tensor, factored: bool) -> Tensor:
-    """The eigenvalues of A^T Sigma_q A, ascending, (..., d); `first` is A itself or Sigma_p."""
+    """The eigenvalues of A^T Sigma_q A, ascending, (..., d); `first` is A itself or
+    Sigma_p."""
     factor = first if factored else semidefinite_factor(first)
     return torch.linalg.eigvalsh(factor.mT @ second @ factor)
 
 
 def factor_of(p: Gaussian) -> Tensor:
-    """Some A (..., d, d) with A A^T = Sigma, singular or not; the Cholesky factor where there is one."""
+    """Some A (..., d, d) with A A^T = Sigma, singular or not; the Cholesky factor
+    where there is one."""
     if p.variance is not None:
         return torch.diag_embed(safe_root(p.variance))
     return (
@@ -846,7 +889,8 @@ def factor_of(p: Gaussian) -> Tensor:
 
 
 def semidefinite_factor(covariance: Tensor) -> Tensor:
-    """Some A (..., d, d) with A A^T = Sigma (..., d, d), by Cholesky or, where that fails, by eigenvectors."""
+    """Some A (..., d, d) with A A^T = Sigma (..., d, d), by Cholesky or, where that
+    fails, by eigenvectors."""
     if torch.compiler.is_compiling():
         return torch.linalg.cholesky(covariance)
     factor, info = torch.linalg.cholesky_ex(covariance)
@@ -859,13 +903,15 @@ def semidefinite_factor(covariance: Tensor) -> Tensor:
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
-    """The Fréchet distance of two samples: W2^2 of the Gaussians with their means and covariances.
+    """The Fréchet distance of two samples: W2^2 of the Gaussians with their means
+    and covariances.
 
         ||mu_x - mu_y||^2 + Tr(Sigma_x + Sigma_y - 2 (Sigma_x Sigma_y)^1/2)
 
-    With features of an Inception network for x and y it is the Fréchet inception distance, FID. It is biased upwards:
-    two samples of one distribution have a positive distance, the larger the fewer points. float64 is advised where
-    n <= d: each eigenvalue that should be 0 adds a root of the rounding error.
+    With features of an Inception network for x and y it is the Fréchet inception
+    distance, FID. It is biased upwards: two samples of one distribution have a
+    positive distance, the larger the fewer points. float64 is advised where n <= d:
+    each eigenvalue that should be 0 adds a root of the rounding error.
 
     Args:
         x: features (..., n, d), n >= 2, floating dtype.
@@ -884,16 +930,18 @@ def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     return wasserstein_squared(from_samples(x), from_samples(y))
 
 
-# --- Moving along W2 --------------------------------------------------------------------------------------------------
+# --- Moving along W2 --------------------------------------------------------------
 
 
 @of_a_pair
 def optimal_map(p: Gaussian, q: Gaussian) -> Tensor:
     """The matrix of the cheapest way to carry p onto q: x -> mu_q + T (x - mu_p).
 
-        T = Sigma_p^-1/2 (Sigma_p^1/2 Sigma_q Sigma_p^1/2)^1/2 Sigma_p^-1/2 = L^-T (L^T Sigma_q L)^1/2 L^-1
+        T = Sigma_p^-1/2 (Sigma_p^1/2 Sigma_q Sigma_p^1/2)^1/2 Sigma_p^-1/2
+            = L^-T (L^T Sigma_q L)^1/2 L^-1
 
-    with Sigma_p = L L^T. T is the only positive semi-definite matrix with T Sigma_p T = Sigma_q.
+    with Sigma_p = L L^T. T is the only positive semi-definite matrix with T Sigma_p
+    T = Sigma_q.
 
     Args:
         p: Gaussian, mean (..., d), positive definite.
@@ -905,7 +953,8 @@ def optimal_map(p: Gaussian, q: Gaussian) -> Tensor:
     Raises:
         ValueError: p and q do not fit, or Sigma_p is singular.
 
-    Source: Olkin & Pukelsheim 1982, Linear Algebra Appl. 48; Givens & Shortt 1984, Michigan Math. J. 31(2).
+    Source: Olkin & Pukelsheim 1982, Linear Algebra Appl. 48; Givens & Shortt 1984,
+        Michigan Math. J. 31(2).
     """
     if p.variance is not None and q.variance is not None:
         return torch.diag_embed(
@@ -942,20 +991,24 @@ def transport(p: Gaussian, q: Gaussian, x: Tensor) -> Tensor:
 
 
 def geodesic(p: Gaussian, q: Gaussian, t: float | Tensor) -> Gaussian:
-    """The Gaussian at fraction t of the straight way from p to q in W2: every point has gone t of its own way.
+    """The Gaussian at fraction t of the straight way from p to q in W2: every point
+    has gone t of its own way.
 
-        mu_t = (1 - t) mu_p + t mu_q,    Sigma_t = M Sigma_p M,    M = (1 - t) I + t T
+        mu_t = (1 - t) mu_p + t mu_q,    Sigma_t = M Sigma_p M,
+        M = (1 - t) I + t T
 
     Args:
         p: Gaussian, mean (..., d), positive definite.
         q: Gaussian, mean (..., d), may be singular.
-        t: number in [0, 1], or a tensor (...) of them that broadcasts against the batch.
+        t: number in [0, 1], or a tensor (...) of them that broadcasts against the
+            batch.
 
     Returns:
         Gaussian, mean (..., d), covariance (..., d, d).
 
     Raises:
-        ValueError: p and q do not fit, Sigma_p is singular, or a number `t` is outside [0, 1].
+        ValueError: p and q do not fit, Sigma_p is singular, or a number `t` is
+            outside [0, 1].
 
     Source: McCann 1997, Advances in Mathematics 128(1), example 1.7.
     """
@@ -974,13 +1027,16 @@ def barycenter(
 ) -> Gaussian:
     """The Gaussian that is nearest to several others in the mean of W2^2.
 
-        argmin over r of sum_i w_i W2^2(r, p_i):    mu = sum_i w_i mu_i,    Sigma <- M Sigma M,    M = sum_i w_i T_i
+        argmin over r of sum_i w_i W2^2(r, p_i):    mu = sum_i w_i mu_i,
+        Sigma <- M Sigma M,    M = sum_i w_i T_i
 
-    T_i is the optimal map from N(0, Sigma) to N(0, Sigma_i). The iteration starts at the mean of the covariances; at
-    its fixed point M = I. Commuting covariances are done after one step.
+    T_i is the optimal map from N(0, Sigma) to N(0, Sigma_i). The iteration starts
+    at the mean of the covariances; at its fixed point M = I. Commuting covariances
+    are done after one step.
 
     Args:
-        gaussians: Gaussians, mean (..., k, d): the k to be averaged; positive definite.
+        gaussians: Gaussians, mean (..., k, d): the k to be averaged; positive
+            definite.
         weights: (..., k), >= 0, sum 1; equal when not given.
         steps: iterations, >= 1.
 
@@ -988,9 +1044,11 @@ def barycenter(
         Gaussian, mean (..., d), covariance (..., d, d).
 
     Raises:
-        ValueError: shapes do not fit, the weights are not >= 0 with the sum 1, or `steps` is less than 1.
+        ValueError: shapes do not fit, the weights are not >= 0 with the sum 1, or
+            `steps` is less than 1.
 
-    Source: Álvarez-Esteban et al. 2016, section 4, arXiv:1511.05355; Agueh & Carlier 2011, SIAM J. Math. Anal. 43(2).
+    Source: Álvarez-Esteban et al. 2016, section 4, arXiv:1511.05355;
+        Agueh & Carlier 2011, SIAM J. Math. Anal. 43(2).
     """
     weights = require_weights(gaussians, weights, steps)
     wide = widened(gaussians)
@@ -1009,18 +1067,20 @@ def barycenter(
     return Gaussian(mean.to(weights.dtype), covariance.to(weights.dtype))
 
 
-# --- Laplace ----------------------------------------------------------------------------------------------------------
+# --- Laplace ----------------------------------------------------------------------
 
 
 def laplace_approximation(
     log_f: Callable[[Tensor], Tensor], start: Tensor, steps: int = 30
 ) -> Gaussian:
-    """The Gaussian that has the mode of a density and the curvature of its logarithm there.
+    """The Gaussian that has the mode of a density and the curvature of its
+    logarithm there.
 
         mu = argmax log f,    Sigma = (-Hessian of log f at mu)^-1
 
-    It is the second-order expansion of log f, not of f, and it knows one mode only. Newton's method finds the mode; f
-    need not be normalised. Not for `torch.compile`: the result is checked.
+    It is the second-order expansion of log f, not of f, and it knows one mode only.
+    Newton's method finds the mode; f need not be normalised. Not for
+    `torch.compile`: the result is checked.
 
     Args:
         log_f: maps a point (d,) to a scalar, twice differentiable near the mode.
@@ -1032,9 +1092,11 @@ def laplace_approximation(
 
     Raises:
         TypeError: `start` is not a floating tensor.
-        ValueError: Newton's method does not end at a maximum where log f is smooth and curved downwards.
+        ValueError: Newton's method does not end at a maximum where log f is smooth
+            and curved downwards.
 
-    Source: Laplace 1774; MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27.
+    Source: Laplace 1774; MacKay 2003, Information Theory, Inference, and Learning
+        Algorithms, chapter 27.
     """
     require_start(start, steps)
     slope, curvature = (
@@ -1069,7 +1131,8 @@ def laplace_log_integral(log_f: Callable[[Tensor], Tensor], p: Gaussian) -> Tens
     Raises:
         ValueError: Sigma is singular.
 
-    Source: MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27.
+    Source: MacKay 2003, Information Theory, Inference, and Learning Algorithms,
+        chapter 27.
     """
     d = p.mean.shape[-1]
     heights = torch.func.vmap(log_f)(p.mean.reshape(-1, d)).reshape(
@@ -1078,7 +1141,7 @@ def laplace_log_integral(log_f: Callable[[Tensor], Tensor], p: Gaussian) -> Tens
     return heights + (d * math.log(2 * math.pi) + log_det(p)) / 2
 
 
-# --- Small helpers and checks -----------------------------------------------------------------------------------------
+# --- Small helpers and checks -----------------------------------------------------
 
 SPREADS = ("covariance", "cholesky", "variance")
 CACHED = (
@@ -1087,7 +1150,8 @@ CACHED = (
 
 
 def symmetric(a: Tensor) -> Tensor:
-    """The symmetric part of a matrix (..., d, d): removes what rounding made unequal."""
+    """The symmetric part of a matrix (..., d, d): removes what rounding made
+    unequal."""
     return (a + a.mT) / 2
 
 
@@ -1109,7 +1173,8 @@ def largest(a: Tensor) -> Tensor:
 
 
 def tolerance(a: Tensor) -> Tensor:
-    """How far from exact a matrix (..., d, d) may be in its dtype: half of its digits, (...)."""
+    """How far from exact a matrix (..., d, d) may be in its dtype: half of its
+    digits, (...)."""
     return math.sqrt(torch.finfo(a.dtype).eps) * largest(a)
 
 
@@ -1117,7 +1182,8 @@ def require_floating(**tensors: Any) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(
-                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+                f"{name} must be a floating tensor, got "
+                f"{getattr(x, 'dtype', type(x).__name__)}"
             )
 
 
@@ -1125,7 +1191,8 @@ def require_one_spread(p: Gaussian) -> tuple[str, Tensor]:
     given = {name: x for name in SPREADS if (x := getattr(p, name)) is not None}
     if len(given) != 1:
         raise ValueError(
-            f"a Gaussian needs exactly one of {', '.join(SPREADS)}, got {list(given) or 'none'}"
+            f"a Gaussian needs exactly one of {', '.join(SPREADS)}, got "
+            f"{list(given) or 'none'}"
         )
     require_floating(mean=p.mean, **given)
     return next(iter(given.items()))
@@ -1140,13 +1207,15 @@ def require_fit(mean: Tensor, name: str, spread: Tensor) -> None:
     core = (d,) if name == "variance" else (d, d)
     if tuple(spread.shape[-len(core) :]) != core:
         raise ValueError(
-            f"{name} must be (..., {', '.join(map(str, core))}) for a mean {tuple(mean.shape)}, "
+            f"{name} must be (..., {', '.join(map(str, core))}) for a mean "
+            f"{tuple(mean.shape)}, "
             f"got shape {tuple(spread.shape)}"
         )
     require_broadcast(mean=mean.shape[:-1], **{name: spread.shape[: -len(core)]})
     if (mean.dtype, mean.device) != (spread.dtype, spread.device):
         raise ValueError(
-            f"{name} must have the dtype and device of mean, {mean.dtype} on {mean.device}, "
+            f"{name} must have the dtype and device of mean, {mean.dtype} on "
+            f"{mean.device}, "
             f"got {spread.dtype} on {spread.device}"
         )
 
@@ -1169,13 +1238,15 @@ def require_values(mean: Tensor, name: str, spread: Tensor) -> None:
         raise ValueError(f"variance must be >= 0, got {spread.min().item():.3g}")
     if name == "covariance" and not is_symmetric(spread.detach()):
         raise ValueError(
-            "covariance must be symmetric, got a matrix that differs from its transpose"
+            "covariance must be symmetric, got a matrix that differs from its "
+            "transpose"
         )
     if name == "cholesky" and (
         spread.triu(1).any() or not (spread.diagonal(dim1=-2, dim2=-1) > 0).all()
     ):
         raise ValueError(
-            "cholesky must be lower triangular with a positive diagonal, got another matrix"
+            "cholesky must be lower triangular with a positive diagonal, got "
+            "another matrix"
         )
 
 
@@ -1185,7 +1256,8 @@ def is_finite(x: Tensor) -> bool:
 
 
 def is_symmetric(a: Tensor) -> bool:
-    """Whether each matrix (..., d, d) is its own transpose, up to half of the digits."""
+    """Whether each matrix (..., d, d) is its own transpose, up to half of the
+    digits."""
     return torch.equal(a, a.mT) or not bool(
         ((a - a.mT).amax((-2, -1)) > tolerance(a)).any()
     )
@@ -1197,11 +1269,13 @@ def require_pair(p: Gaussian, q: Gaussian) -> None:
             raise TypeError(f"{name} must be a Gaussian, got {type(x).__name__}")
     if p.mean.shape[-1] != q.mean.shape[-1]:
         raise ValueError(
-            f"p and q must have one dimension d, got {p.mean.shape[-1]} and {q.mean.shape[-1]}"
+            f"p and q must have one dimension d, got {p.mean.shape[-1]} and "
+            f"{q.mean.shape[-1]}"
         )
     if (p.mean.dtype, p.mean.device) != (q.mean.dtype, q.mean.device):
         raise ValueError(
-            f"p and q must have one dtype and device, got {p.mean.dtype} on {p.mean.device} "
+            f"p and q must have one dtype and device, got {p.mean.dtype} on "
+            f"{p.mean.device} "
             f"and {q.mean.dtype} on {q.mean.device}"
         )
     require_broadcast(
@@ -1216,7 +1290,8 @@ def require_points(p: Gaussian, x: Tensor) -> None:
     require_floating(x=x)
     if x.dim() == 0 or x.shape[-1] != p.mean.shape[-1] or x.dtype != p.mean.dtype:
         raise ValueError(
-            f"x must be (..., {p.mean.shape[-1]}) of {p.mean.dtype}, got shape {tuple(x.shape)} of {x.dtype}"
+            f"x must be (..., {p.mean.shape[-1]}) of {p.mean.dtype}, got shape "
+            f"{tuple(x.shape)} of {x.dtype}"
         )
     require_broadcast(
         x=x.shape[:-1], mean=p.mean.shape[:-1], covariance=covariance_shape(p)[:-2]
@@ -1227,7 +1302,8 @@ def require_sample(name: str, x: Tensor, correction: int) -> None:
     require_floating(**{name: x})
     if x.dim() < 2 or x.shape[-2] <= correction or x.shape[-1] == 0:
         raise ValueError(
-            f"{name} must be (..., n, d) with n > {correction} and d >= 1, got {tuple(x.shape)}"
+            f"{name} must be (..., n, d) with n > {correction} and d >= 1, got "
+            f"{tuple(x.shape)}"
         )
 
 
@@ -1248,13 +1324,16 @@ def require_positive(variance: Tensor) -> Tensor:
 def require_factor(factor: Tensor, info: Tensor) -> None:
     if info.any():
         raise ValueError(
-            "covariance must be positive definite here, got one that is singular or has a negative eigenvalue in "
-            f"{factor.dtype}: add a small multiple of the identity, or shrink it towards its diagonal"
+            "covariance must be positive definite here, got one that is singular "
+            "or has a negative eigenvalue in "
+            f"{factor.dtype}: add a small multiple of the identity, or shrink it "
+            "towards its diagonal"
         )
 
 
 def require_semidefinite(values: Tensor) -> None:
-    """Eigenvalues (..., d), ascending: none may be below zero by more than rounding."""
+    """Eigenvalues (..., d), ascending: none may be below zero by more than
+    rounding."""
     if (
         not torch.compiler.is_compiling()
         and (values[..., 0] < -tolerance(values[..., None])).any()
@@ -1267,7 +1346,8 @@ def require_semidefinite(values: Tensor) -> None:
 def require_no_gradient(covariance: Tensor) -> None:
     if covariance.requires_grad and torch.is_grad_enabled():
         raise ValueError(
-            "covariance must be positive definite where a gradient is asked for: at a singular one the slope of W2 "
+            "covariance must be positive definite where a gradient is asked for: "
+            "at a singular one the slope of W2 "
             "is infinite; add a small multiple of the identity"
         )
 
@@ -1305,14 +1385,16 @@ def require_start(start: Tensor, steps: int) -> None:
     require_floating(start=start)
     if start.dim() == 0 or start.shape[-1] == 0 or start.dtype.itemsize < 4:
         raise ValueError(
-            f"start must be (..., d) of float32 or more, got {tuple(start.shape)} of {start.dtype}"
+            f"start must be (..., d) of float32 or more, got {tuple(start.shape)} "
+            f"of {start.dtype}"
         )
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a whole number >= 1, got {steps!r}")
 
 
 def require_mode(precision: Tensor, last: Tensor) -> None:
-    """At a smooth maximum log f is curved downwards, and the curvature has settled."""
+    """At a smooth maximum log f is curved downwards, and the curvature has
+    settled."""
     info = torch.linalg.cholesky_ex(precision).info
     if (
         info.any()
@@ -1322,5 +1404,6 @@ def require_mode(precision: Tensor, last: Tensor) -> None:
         .all()
     ):
         raise ValueError(
-            "log_f must have a maximum near start where it is smooth and curved downwards, found none"
+            "log_f must have a maximum near start where it is smooth and curved "
+            "downwards, found none"
         )

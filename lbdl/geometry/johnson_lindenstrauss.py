@@ -1,11 +1,15 @@
-"""Johnson-Lindenstrauss: random projections that keep distances, how surely, and in how few dimensions.
+"""Johnson-Lindenstrauss: random projections that keep distances, how surely, and in
+how few dimensions.
 
-A random matrix A (n, d) maps N points of d coordinates to n coordinates. With n of the order log(N) / eps^2 all squared
-distances survive within a factor 1 +- eps, whatever d is. First the tails of a single random vector, exactly and as
-bounds; then the dimensions that follow, from above and from below; then the maps themselves.
+A random matrix A (n, d) maps N points of d coordinates to n coordinates. With n of
+the order log(N) / eps^2 all squared distances survive within a factor 1 +- eps,
+whatever d is. First the tails of a single random vector, exactly and as bounds;
+then the dimensions that follow, from above and from below; then the maps
+themselves.
 
-Johnson & Lindenstrauss 1984; Dasgupta & Gupta 2003; the lower bound of Alon 2003, made sharp by Larsen & Nelson 2017,
-arXiv:1609.02094. The fast map follows Ailon & Chazelle 2009, the sketch Charikar, Chen & Farach-Colton 2002.
+Johnson & Lindenstrauss 1984; Dasgupta & Gupta 2003; the lower bound of Alon 2003,
+made sharp by Larsen & Nelson 2017, arXiv:1609.02094. The fast map follows
+Ailon & Chazelle 2009, the sketch Charikar, Chen & Farach-Colton 2002.
 """
 
 import math
@@ -51,20 +55,22 @@ Number = float | Tensor
 Projection = Callable[[Tensor], Tensor]
 
 
-# --- Tails of one random vector ---------------------------------------------------------------------------------------
+# --- Tails of one random vector ---------------------------------------------------
 
 
 def norm_tail(n: Number, eps: Number) -> Tensor:
     """How often a random vector misses length one, exactly.
 
-        P(| ||u||^2 - 1 | >= eps),   u ~ N(0, I/n),   n ||u||^2 ~ chi-square with n degrees of freedom
+        P(| ||u||^2 - 1 | >= eps),   u ~ N(0, I/n),
+        n ||u||^2 ~ chi-square with n degrees of freedom
 
-    Differentiable in `eps`, not in `n`. Exact up to torch's incomplete gamma function, which in float64 errs by 1e-9 of
-    its value.
+    Differentiable in `eps`, not in `n`. Exact up to torch's incomplete gamma
+    function, which in float64 errs by 1e-9 of its value.
 
     Args:
         n: dimension >= 1, a number or a tensor (...).
-        eps: distance from one, > 0, a number or a tensor (...), floating dtype; both broadcast.
+        eps: distance from one, > 0, a number or a tensor (...), floating dtype;
+            both broadcast.
 
     Returns:
         The probabilities (...), dtype of `eps` (float64 for a number).
@@ -72,7 +78,8 @@ def norm_tail(n: Number, eps: Number) -> Tensor:
     Raises:
         ValueError: `n` < 1 or `eps` <= 0, as numbers.
 
-    Source: definition of the chi-square distribution; Dasgupta & Gupta 2003, section 2.
+    Source: definition of the chi-square distribution; Dasgupta & Gupta 2003,
+        section 2.
     """
     n, eps = tail_arguments(n, eps)
     above = torch.special.gammaincc(n / 2, n / 2 * (1 + eps))
@@ -88,7 +95,8 @@ def norm_tail_chernoff(n: Number, eps: Number) -> Tensor:
 
     Args:
         n: dimension >= 1, a number or a tensor (...).
-        eps: distance from one, > 0, a number or a tensor (...), floating dtype; both broadcast.
+        eps: distance from one, > 0, a number or a tensor (...), floating dtype;
+            both broadcast.
 
     Returns:
         The bounds (...), dtype of `eps` (float64 for a number).
@@ -96,7 +104,8 @@ def norm_tail_chernoff(n: Number, eps: Number) -> Tensor:
     Raises:
         ValueError: `n` < 1 or `eps` <= 0, as numbers.
 
-    Source: Dasgupta & Gupta 2003, lemma 2.2 (for the projection onto a random subspace).
+    Source: Dasgupta & Gupta 2003, lemma 2.2 (for the projection onto a random
+        subspace).
     """
     n, eps = tail_arguments(n, eps)
     short = (
@@ -112,7 +121,8 @@ def norm_tail_bound(n: Number, eps: Number) -> Tensor:
 
     Args:
         n: dimension >= 1, a number or a tensor (...).
-        eps: distance from one, in (0, 1), a number or a tensor (...), floating dtype; both broadcast.
+        eps: distance from one, in (0, 1), a number or a tensor (...), floating
+            dtype; both broadcast.
 
     Returns:
         The bounds (...), dtype of `eps` (float64 for a number).
@@ -120,7 +130,8 @@ def norm_tail_bound(n: Number, eps: Number) -> Tensor:
     Raises:
         ValueError: `n` < 1 or `eps` outside (0, 1), as numbers.
 
-    Source: Johnson & Lindenstrauss 1984; the constant, Wainwright 2019, High-Dimensional Statistics, example 2.11.
+    Source: Johnson & Lindenstrauss 1984; the constant, Wainwright 2019,
+        High-Dimensional Statistics, example 2.11.
     """
     require_distortion(eps)
     n, eps = tail_arguments(n, eps)
@@ -130,10 +141,11 @@ def norm_tail_bound(n: Number, eps: Number) -> Tensor:
 def inner_product_tail(n: Number, eps: Number) -> Tensor:
     """How often two random vectors are far from orthogonal, exactly.
 
-        P(|<u, v>| >= eps) = E erfc(eps n / sqrt(2 Q)),   u, v ~ N(0, I/n),   Q = n ||v||^2 ~ chi-square(n)
+        P(|<u, v>| >= eps) = E erfc(eps n / sqrt(2 Q)),   u, v ~ N(0, I/n),
+        Q = n ||v||^2 ~ chi-square(n)
 
-    Given v, <u, v> is normal with variance ||v||^2 / n. The mean over Q is the trapezoid rule in log Q, 2001 points,
-    exact to about 1e-8 of the value.
+    Given v, <u, v> is normal with variance ||v||^2 / n. The mean over Q is the
+    trapezoid rule in log Q, 2001 points, exact to about 1e-8 of the value.
 
     Args:
         n: dimension >= 1, a number or a tensor (...).
@@ -145,7 +157,8 @@ def inner_product_tail(n: Number, eps: Number) -> Tensor:
     Raises:
         ValueError: `n` < 1 or `eps` <= 0, as numbers.
 
-    Source: definition; the distribution is that of Pearson, Jeffery & Elderton 1929 (variance gamma).
+    Source: definition; the distribution is that of Pearson, Jeffery & Elderton 1929
+        (variance gamma).
     """
     n, eps = tail_arguments(n, eps)
     dtype, n, eps = eps.dtype, n.double().unsqueeze(-1), eps.double().unsqueeze(-1)
@@ -164,9 +177,11 @@ def inner_product_tail(n: Number, eps: Number) -> Tensor:
 def inner_product_tail_chernoff(n: Number, eps: Number) -> Tensor:
     """Chernoff's bound on `inner_product_tail`, taken directly.
 
-        2 min_t e^(-n (t eps + log(1 - t^2) / 2)),   attained where  t / (1 - t^2) = eps
+        2 min_t e^(-n (t eps + log(1 - t^2) / 2)),
+        attained where  t / (1 - t^2) = eps
 
-    For small eps it is 2 e^(-eps^2 n / 2): four times the exponent of the lemma that goes by way of (u +- v) / sqrt 2.
+    For small eps it is 2 e^(-eps^2 n / 2): four times the exponent of the lemma
+    that goes by way of (u +- v) / sqrt 2.
 
     Args:
         n: dimension >= 1, a number or a tensor (...).
@@ -178,7 +193,8 @@ def inner_product_tail_chernoff(n: Number, eps: Number) -> Tensor:
     Raises:
         ValueError: `n` < 1 or `eps` <= 0, as numbers.
 
-    Source: E e^(s <u, v>) = (1 - s^2 / n^2)^(-n/2); Boucheron, Lugosi & Massart 2013, section 2.2, for the method.
+    Source: E e^(s <u, v>) = (1 - s^2 / n^2)^(-n/2); Boucheron, Lugosi & Massart
+        2013, section 2.2, for the method.
     """
     n, eps = tail_arguments(n, eps)
     t = 2 * eps / (1 + (1 + 4 * eps**2).sqrt())
@@ -205,15 +221,17 @@ def inner_product_tail_bound(n: Number, eps: Number) -> Tensor:
     return 2 * norm_tail_bound(n, eps)
 
 
-# --- How many dimensions ----------------------------------------------------------------------------------------------
+# --- How many dimensions ----------------------------------------------------------
 
 
 def sufficient_dimension(points: int, eps: float, constant: float = 24.0) -> int:
-    """A dimension in which all distances of so many points survive: the lemma of Johnson and Lindenstrauss.
+    """A dimension in which all distances of so many points survive: the lemma of
+    Johnson and Lindenstrauss.
 
         n = ceil(constant log(N) / eps^2)
 
-    With 24 a Gaussian matrix succeeds with probability >= 1 - 1/N, with 16 still with probability > 0 (> 1/N).
+    With 24 a Gaussian matrix succeeds with probability >= 1 - 1/N, with 16 still
+    with probability > 0 (> 1/N).
 
     Args:
         points: N >= 2, shape ().
@@ -226,7 +244,8 @@ def sufficient_dimension(points: int, eps: float, constant: float = 24.0) -> int
     Raises:
         ValueError: an argument is out of range.
 
-    Source: Johnson & Lindenstrauss 1984; the constants from the unit-norm lemma and the union bound.
+    Source: Johnson & Lindenstrauss 1984; the constants from the unit-norm lemma and
+        the union bound.
     """
     require_points(points, eps)
     if not 0 < constant < math.inf:
@@ -235,9 +254,11 @@ def sufficient_dimension(points: int, eps: float, constant: float = 24.0) -> int
 
 
 def dasgupta_gupta_dimension(points: int, eps: float) -> int:
-    """The sharper rule that keeps the cubic term of the logarithm; scikit-learn's, but rounded up and not down.
+    """The sharper rule that keeps the cubic term of the logarithm; scikit-learn's,
+    but rounded up and not down.
 
-        n = ceil(4 log(N) / (eps^2 / 2 - eps^3 / 3)),   success with probability >= 1/N
+        n = ceil(4 log(N) / (eps^2 / 2 - eps^3 / 3)),
+        success with probability >= 1/N
 
     Args:
         points: N >= 2, shape ().
@@ -256,16 +277,19 @@ def dasgupta_gupta_dimension(points: int, eps: float) -> int:
 
 
 def union_dimension(points: int, eps: float, failure: float | None = None) -> int:
-    """The least dimension that the union bound grants when the tail is not bounded but computed.
+    """The least dimension that the union bound grants when the tail is not bounded
+    but computed.
 
-        min { n :  N (N - 1) / 2  P(| ||u||^2 - 1 | >= eps) <= failure },   u ~ N(0, I/n)
+        min { n :  N (N - 1) / 2  P(| ||u||^2 - 1 | >= eps) <= failure },
+        u ~ N(0, I/n)
 
     Found by bisection on whole numbers; not differentiable.
 
     Args:
         points: N >= 2, shape ().
         eps: allowed distortion of squared distances, in (0, 1), shape ().
-        failure: the largest probability that some distance is off, in (0, 1]; 1/N when not given.
+        failure: the largest probability that some distance is off, in (0, 1]; 1/N
+            when not given.
 
     Returns:
         The dimension n >= 1.
@@ -273,7 +297,8 @@ def union_dimension(points: int, eps: float, failure: float | None = None) -> in
     Raises:
         ValueError: an argument is out of range.
 
-    Source: Dasgupta & Gupta 2003, section 2, with `norm_tail` in place of its bound.
+    Source: Dasgupta & Gupta 2003, section 2, with `norm_tail` in place of its
+        bound.
     """
     require_points(points, eps)
     failure = 1 / points if failure is None else failure
@@ -295,12 +320,14 @@ def union_dimension(points: int, eps: float, failure: float | None = None) -> in
 
 
 def necessary_dimension(points: int, eps: float) -> int:
-    """A dimension below which no N unit vectors at all, however chosen, have |<u_i, u_j>| <= eps for every pair.
+    """A dimension below which no N unit vectors at all, however chosen, have |<u_i,
+    u_j>| <= eps for every pair.
 
         C(n + k - 1, k) >= N / (1 + (N - 1) eps^(2k)),   k = 1, 2, ...
 
-    The Gram matrix, every entry to the power k, has rank at most C(n + k - 1, k), trace N, and entries at most eps^k
-    beside the diagonal. k = 1 is Welch's bound. The result grows as log(N) / (eps^2 log(1/eps)).
+    The Gram matrix, every entry to the power k, has rank at most C(n + k - 1, k),
+    trace N, and entries at most eps^k beside the diagonal. k = 1 is Welch's bound.
+    The result grows as log(N) / (eps^2 log(1/eps)).
 
     Args:
         points: N >= 2, shape ().
@@ -312,7 +339,8 @@ def necessary_dimension(points: int, eps: float) -> int:
     Raises:
         ValueError: an argument is out of range.
 
-    Source: Welch 1974; Alon 2003, "Problems and results in extremal combinatorics I".
+    Source: Welch 1974; Alon 2003, "Problems and results in extremal combinatorics
+        I".
     """
     require_points(points, eps)
     powers = range(
@@ -339,8 +367,9 @@ def embedding_dimension(words: int) -> float:
 
         n = 4 log(N) / log((1 + sqrt 5) / 2)  =  8.31 log(N)
 
-    The entropy of pairs under p(i, j) ~ e^(n cos angle), with random directions, is 2 log N - n/2 log(golden ratio) for
-    large n; the heuristic asks that it can be brought to 0. No theorem: real vectors are not random directions.
+    The entropy of pairs under p(i, j) ~ e^(n cos angle), with random directions, is
+    2 log N - n/2 log(golden ratio) for large n; the heuristic asks that it can be
+    brought to 0. No theorem: real vectors are not random directions.
 
     Args:
         words: N >= 1 words, or tokens in a context, shape ().
@@ -351,14 +380,15 @@ def embedding_dimension(words: int) -> float:
     Raises:
         ValueError: `words` < 1.
 
-    Source: Su 2020, kexue.fm/archives/7695 (n > 8.33 log N, the constant rounded on the way).
+    Source: Su 2020, kexue.fm/archives/7695 (n > 8.33 log N, the constant rounded on
+        the way).
     """
     if not words >= 1:
         raise ValueError(f"words must be >= 1, got {words}")
     return 4 * math.log(words) / math.log((1 + math.sqrt(5)) / 2)
 
 
-# --- What a map does to distances -------------------------------------------------------------------------------------
+# --- What a map does to distances -------------------------------------------------
 
 
 def distortions(x: Tensor, y: Tensor) -> Tensor:
@@ -366,18 +396,21 @@ def distortions(x: Tensor, y: Tensor) -> Tensor:
 
         ||y_i - y_j||^2 / ||x_i - x_j||^2 - 1,   i < j
 
-    Two equal points that stay equal have distortion 0; two equal points that are torn apart, infinity.
+    Two equal points that stay equal have distortion 0; two equal points that are
+    torn apart, infinity.
 
     Args:
         x: N >= 2 points (..., N, d), floating dtype.
         y: their images (..., N, n).
 
     Returns:
-        The distortions (..., N (N - 1) / 2), pairs in the order (0, 1), (0, 2), ..., (1, 2), ...
+        The distortions (..., N (N - 1) / 2), pairs in the order (0, 1), (0, 2),
+        ..., (1, 2), ...
 
     Raises:
         TypeError: `x` or `y` is not floating.
-        ValueError: `x` and `y` differ in anything but the last dimension, or there are fewer than two points.
+        ValueError: `x` and `y` differ in anything but the last dimension, or there
+            are fewer than two points.
 
     Source: Johnson & Lindenstrauss 1984.
     """
@@ -389,7 +422,8 @@ def distortions(x: Tensor, y: Tensor) -> Tensor:
 
 
 def squared_distances(x: Tensor) -> Tensor:
-    """Squared distances (..., N, N); in float32 at least, and without the cancellation of a Gram matrix."""
+    """Squared distances (..., N, N); in float32 at least, and without the
+    cancellation of a Gram matrix."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     return (
         torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist")
@@ -399,12 +433,13 @@ def squared_distances(x: Tensor) -> Tensor:
 
 
 def distortion_variance(x: Tensor, n: int, kurtosis: float = 3.0) -> Tensor:
-    """The variance of ||A x||^2 / ||x||^2 for a matrix of independent entries of mean 0 and variance 1/n.
+    """The variance of ||A x||^2 / ||x||^2 for a matrix of independent entries of
+    mean 0 and variance 1/n.
 
         (2 + (kurtosis - 3) sum_i x_i^4 / ||x||^4) / n,   kurtosis = n^2 E A_ij^4
 
-    Gaussian 3, Rademacher 1, sparse s. Only the vector's concentration sum x_i^4 / ||x||^4 counts: 1/d for a vector of
-    equal entries, 1 for a basis vector.
+    Gaussian 3, Rademacher 1, sparse s. Only the vector's concentration sum
+    x_i^4 / ||x||^4 counts: 1/d for a vector of equal entries, 1 for a basis vector.
 
     Args:
         x: vectors (..., d), floating dtype, not zero.
@@ -428,7 +463,7 @@ def distortion_variance(x: Tensor, n: int, kurtosis: float = 3.0) -> Tensor:
     return (2 + (kurtosis - 3) * (energy**2).sum(-1)) / n
 
 
-# --- Random matrices --------------------------------------------------------------------------------------------------
+# --- Random matrices --------------------------------------------------------------
 
 
 def gaussian_matrix(
@@ -491,10 +526,12 @@ def sparse_matrix(
 ) -> Tensor:
     """Coin flips, most of them left out.
 
-        A_ij = sqrt(s / n) * (+1 with probability 1/(2s),  0 with probability 1 - 1/s,  -1 with probability 1/(2s))
+        A_ij = sqrt(s / n) * (+1 with probability 1/(2s),
+            0 with probability 1 - 1/s,  -1 with probability 1/(2s))
 
-    s = 3 costs a third of the products and has the variance of Gaussian entries; s = sqrt(d) ("very sparse") is safe
-    only for vectors that are not concentrated in few coordinates, see `distortion_variance`.
+    s = 3 costs a third of the products and has the variance of Gaussian entries;
+    s = sqrt(d) ("very sparse") is safe only for vectors that are not concentrated
+    in few coordinates, see `distortion_variance`.
 
     Args:
         n: number of rows >= 1.
@@ -509,7 +546,8 @@ def sparse_matrix(
     Raises:
         ValueError: `n` or `d` is no whole number >= 1, or `s` < 1.
 
-    Source: Achlioptas 2003, theorem 1.1 (s = 3); Li, Hastie & Church 2006 (s = sqrt d).
+    Source: Achlioptas 2003, theorem 1.1 (s = 3); Li, Hastie & Church 2006 (s = sqrt
+        d).
     """
     require_sizes(n=n, d=d)
     if not 1 <= s < math.inf:
@@ -521,7 +559,7 @@ def sparse_matrix(
     return signs * math.sqrt(s / n)
 
 
-# --- Count sketch -----------------------------------------------------------------------------------------------------
+# --- Count sketch -----------------------------------------------------------------
 
 
 class CountSketch(NamedTuple):
@@ -561,12 +599,14 @@ def draw_count_sketch(
 
 
 def count_sketch(x: Tensor, sketch: CountSketch) -> Tensor:
-    """One product and one sum for each coordinate: every coordinate is thrown, with its sign, into one bucket.
+    """One product and one sum for each coordinate: every coordinate is thrown, with
+    its sign, into one bucket.
 
         y_b = sum_{i: h(i) = b} s(i) x_i
 
-    As a matrix: one +-1 in every column. ||y||^2 is right on average, with variance at most 2/n ||x||^4, but two
-    coordinates that meet in a bucket stay mixed: on x = e_i - e_j the distortion is 0 or +-1, never small.
+    As a matrix: one +-1 in every column. ||y||^2 is right on average, with variance
+    at most 2/n ||x||^4, but two coordinates that meet in a bucket stay mixed: on
+    x = e_i - e_j the distortion is 0 or +-1, never small.
 
     Args:
         x: points (..., d), floating dtype.
@@ -579,7 +619,8 @@ def count_sketch(x: Tensor, sketch: CountSketch) -> Tensor:
         TypeError: `x` is not floating.
         ValueError: the last dimension of `x` is not that of the sketch.
 
-    Source: Charikar, Chen & Farach-Colton 2002; as a projection, Weinberger et al. 2009, arXiv:0902.2206.
+    Source: Charikar, Chen & Farach-Colton 2002; as a projection, Weinberger et al.
+        2009, arXiv:0902.2206.
     """
     require_points_of(x, sketch.signs.numel())
     signed = x * sketch.signs.to(x.dtype)
@@ -588,13 +629,14 @@ def count_sketch(x: Tensor, sketch: CountSketch) -> Tensor:
     )
 
 
-# --- Hadamard ---------------------------------------------------------------------------------------------------------
+# --- Hadamard ---------------------------------------------------------------------
 
 
 def hadamard_rows(rows: Tensor, size: int) -> Tensor:
     """Rows of the Hadamard matrix in Sylvester's order.
 
-        H_ij = (-1)^(number of ones in the binary digits of i AND j),   H_{2k} = [[H_k, H_k], [H_k, -H_k]]
+        H_ij = (-1)^(number of ones in the binary digits of i AND j),
+        H_{2k} = [[H_k, H_k], [H_k, -H_k]]
 
     The rows are orthogonal: H H^T = size I.
 
@@ -652,7 +694,8 @@ def walsh_hadamard(x: Tensor) -> Tensor:
 
 
 class HadamardSketch(NamedTuple):
-    """What `hadamard_projection` needs: two sets of signs and the rows that are kept."""
+    """What `hadamard_projection` needs: two sets of signs and the rows that are
+    kept."""
 
     n: int
     d: int
@@ -676,8 +719,8 @@ def draw_hadamard(
     Args:
         n: dimension to project to, >= 1.
         d: dimension to project from, >= 1; filled up with zeros to a power of two.
-        block: b, a power of two, at most n; when not given one near sqrt(n), which costs least. 1 is the classical
-            subsampled transform.
+        block: b, a power of two, at most n; when not given one near sqrt(n), which
+            costs least. 1 is the classical subsampled transform.
         generator: source of randomness, on the device of the result.
         options: `dtype` of the signs and `device`.
 
@@ -685,7 +728,8 @@ def draw_hadamard(
         A `HadamardSketch` of signs (a b,), signs (a, b) and rows (m,).
 
     Raises:
-        ValueError: `n` or `d` is no whole number >= 1, or `block` is no power of two in [1, n].
+        ValueError: `n` or `d` is no whole number >= 1, or `block` is no power of
+            two in [1, n].
 
     Source: Ailon & Chazelle 2009; Tropp 2011, arXiv:1011.1595 (block = 1).
     """
@@ -705,19 +749,23 @@ def draw_hadamard(
 def hadamard_projection(
     x: Tensor, sketch: HadamardSketch, chunk: int = 2**19
 ) -> Tensor:
-    """The fast projection: signs, a small Hadamard product along rows, signs, a subsampled one along columns.
+    """The fast projection: signs, a small Hadamard product along rows, signs, a
+    subsampled one along columns.
 
-        X = x as a matrix (a, b),   Y = H_a[rows] (S2 * ((S1 * X) H_b)) / sqrt(m b),   y = Y as a vector (m b,)
+        X = x as a matrix (a, b),   Y = H_a[rows] (S2 * ((S1 * X) H_b)) / sqrt(m b),
+        y = Y as a vector (m b,)
 
-    d (b + m) products a point instead of d n. E ||y||^2 = ||x||^2. Its variance is at most 2/n ||x||^4, as with a
-    Gaussian matrix: it is 2/n (a - m)/(a - 1) (1 - sum_i r_i^2) ||x||^4, r_i the share of row i of X in ||x||^2. Where
-    b does not divide n, the last row of Y is cut short, each column is divided by the root of its own length, and the
-    variance is up to 1/8 larger.
+    d (b + m) products a point instead of d n. E ||y||^2 = ||x||^2. Its variance is
+    at most 2/n ||x||^4, as with a Gaussian matrix: it is 2/n (a - m)/(a - 1)
+    (1 - sum_i r_i^2) ||x||^4, r_i the share of row i of X in ||x||^2. Where b does
+    not divide n, the last row of Y is cut short, each column is divided by the root
+    of its own length, and the variance is up to 1/8 larger.
 
     Args:
         x: points (..., d), floating dtype.
         sketch: drawn by `draw_hadamard` for the same d.
-        chunk: how many numbers to work on at a time, so that they stay in the cache.
+        chunk: how many numbers to work on at a time, so that they stay in the
+            cache.
 
     Returns:
         The images (..., n).
@@ -726,7 +774,8 @@ def hadamard_projection(
         TypeError: `x` is not floating.
         ValueError: the last dimension of `x` is not that of the sketch.
 
-    Source: Ailon & Chazelle 2009; two stages as in Dao et al. 2022 (Monarch matrices), arXiv:2204.00595.
+    Source: Ailon & Chazelle 2009; two stages as in Dao et al. 2022 (Monarch
+        matrices), arXiv:2204.00595.
     """
     require_points_of(x, sketch.d)
     a, b = sketch.second.shape
@@ -755,14 +804,16 @@ def hadamard_projection(
 
 
 def column_lengths(sketch: HadamardSketch) -> Tensor:
-    """How many of the m kept rows each of the b columns has (b,): m, or m - 1 where the last row is cut short."""
+    """How many of the m kept rows each of the b columns has (b,): m, or m - 1 where
+    the last row is cut short."""
     b = sketch.second.shape[-1]
     full, rest = divmod(sketch.n, b)
     return full + (torch.arange(b, device=sketch.second.device) < rest)
 
 
 def columns_product(matrix: Tensor, x: Tensor) -> Tensor:
-    """`matrix @ x` for a batch x (B, a, b); narrow ones are turned first, which suits matrix products better."""
+    """`matrix @ x` for a batch x (B, a, b); narrow ones are turned first, which
+    suits matrix products better."""
     if x.shape[-1] >= 16:
         return matrix @ x
     return (
@@ -772,7 +823,7 @@ def columns_product(matrix: Tensor, x: Tensor) -> Tensor:
     )
 
 
-# --- All under one roof -----------------------------------------------------------------------------------------------
+# --- All under one roof -----------------------------------------------------------
 
 
 def multiply(x: Tensor, matrix: Tensor) -> Tensor:
@@ -799,8 +850,8 @@ def draw_projection(
         x (..., d) -> y (..., n),   linear,   E ||y||^2 = ||x||^2
 
     Args:
-        kind: "gaussian", "rademacher", "achlioptas" (`sparse_matrix`, s = 3), "very_sparse" (s = sqrt d), "hadamard" or
-            "count_sketch".
+        kind: "gaussian", "rademacher", "achlioptas" (`sparse_matrix`, s = 3),
+            "very_sparse" (s = sqrt d), "hadamard" or "count_sketch".
         n: dimension to project to, >= 1.
         d: dimension to project from, >= 1.
         generator: source of randomness, on the device of the result.
@@ -861,14 +912,17 @@ def matrix_of(projection: Projection, d: int, **options: Any) -> Tensor:
 
 
 def products_per_point(kind: str, n: int, d: int) -> int:
-    """What a projection costs: multiplications, signs not counted, for one point, those by zero left out.
+    """What a projection costs: multiplications, signs not counted, for one point,
+    those by zero left out.
 
-        dense n d,   sparse n d / s (on average),   hadamard d' (b + ceil(n / b)),   count sketch d
+        dense n d,   sparse n d / s (on average),   hadamard d' (b + ceil(n / b)),
+        count sketch d
 
     Args:
         kind: as for `draw_projection`.
         n: dimension to project to, >= 1.
-        d: dimension to project from, >= 1; d' is the next power of two >= max(n, d).
+        d: dimension to project from, >= 1; d' is the next power of two >= max(n,
+            d).
 
     Returns:
         The number of products, shape ().
@@ -893,7 +947,7 @@ def products_per_point(kind: str, n: int, d: int) -> int:
     return costs[kind]
 
 
-# --- Small parts ------------------------------------------------------------------------------------------------------
+# --- Small parts ------------------------------------------------------------------
 
 
 def random_signs(
@@ -911,15 +965,17 @@ def next_power_of_two(n: int) -> int:
 
 
 def best_block(n: int) -> int:
-    """A power of two near sqrt(n), at most n; not below 16 where n allows it, which suits matrix products."""
+    """A power of two near sqrt(n), at most n; not below 16 where n allows it, which
+    suits matrix products."""
     return min(1 << (n.bit_length() - 1), max(16, 2 ** math.ceil(math.log2(n) / 2)))
 
 
-# --- Checks -----------------------------------------------------------------------------------------------------------
+# --- Checks -----------------------------------------------------------------------
 
 
 def tail_arguments(n: Number, eps: Number) -> tuple[Tensor, Tensor]:
-    """Both as tensors of one floating dtype. Tensors are not read: that would wait for the device."""
+    """Both as tensors of one floating dtype. Tensors are not read: that would wait
+    for the device."""
     if not isinstance(n, Tensor) and not 1 <= n < math.inf:
         raise ValueError(f"n must be finite and >= 1, got {n}")
     if not isinstance(eps, Tensor) and not 0 < eps < math.inf:
@@ -955,7 +1011,8 @@ def require_floating(**tensors: Tensor) -> None:
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(
-                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+                f"{name} must be a floating tensor, got "
+                f"{getattr(x, 'dtype', type(x).__name__)}"
             )
 
 
@@ -964,7 +1021,8 @@ def require_images(x: Tensor, y: Tensor) -> None:
     if x.dim() < 2 or x.shape[-2] < 2 or x.shape[:-1] != y.shape[:-1]:
         shapes = tuple(x.shape), tuple(y.shape)
         raise ValueError(
-            f"x and y must be (..., N, d) and (..., N, n) with N >= 2, got shapes {shapes}"
+            "x and y must be (..., N, d) and (..., N, n) with N >= 2, got shapes "
+            f"{shapes}"
         )
 
 

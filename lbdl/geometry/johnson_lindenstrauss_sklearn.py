@@ -1,4 +1,5 @@
-"""The projections of `johnson_lindenstrauss` behind scikit-learn's transformer interface, for its pipelines."""
+"""The projections of `johnson_lindenstrauss` behind scikit-learn's transformer
+interface, for its pipelines."""
 
 from typing import Any
 
@@ -30,19 +31,23 @@ class RandomProjection(
 ):
     """A random linear map to fewer features, as a scikit-learn transformer.
 
-        X (n_samples, n_features) -> Y (n_samples, n_components),   E ||y||^2 = ||x||^2 for every row
+        X (n_samples, n_features) -> Y (n_samples, n_components),
+        E ||y||^2 = ||x||^2 for every row
 
-    The map is drawn in `fit`, which looks at the shape of X alone. Dense and sparse input; float32 stays float32.
+    The map is drawn in `fit`, which looks at the shape of X alone. Dense and sparse
+    input; float32 stays float32.
 
     Args:
-        n_components: number of features to keep, >= 1, or "auto": enough for all training rows at distortion `eps`, by
-            Dasgupta and Gupta's rule.
-        kind: "gaussian", "rademacher", "achlioptas", "very_sparse", "hadamard" or "count_sketch".
+        n_components: number of features to keep, >= 1, or "auto": enough for all
+            training rows at distortion `eps`, by Dasgupta and Gupta's rule.
+        kind: "gaussian", "rademacher", "achlioptas", "very_sparse", "hadamard" or
+            "count_sketch".
         eps: distortion of squared distances that "auto" allows, in (0, 1).
         random_state: seed, `numpy.random.RandomState` or None.
 
     Raises:
-        ValueError: at `fit`, when a parameter is out of range, or "auto" asks for more features than there are.
+        ValueError: at `fit`, when a parameter is out of range, or "auto" asks for
+            more features than there are.
 
     Source: the interface of `sklearn.random_projection.GaussianRandomProjection`.
     """
@@ -84,13 +89,16 @@ class RandomProjection(
         wanted = dasgupta_gupta_dimension(max(samples, 2), self.eps)
         if wanted > features:
             raise ValueError(
-                f"n_components='auto' asks for {wanted} features at eps={self.eps} and {samples} samples, "
-                f"but there are only {features}: give a larger eps, or n_components as a number"
+                f"n_components='auto' asks for {wanted} features at eps={self.eps} "
+                f"and {samples} samples, "
+                f"but there are only {features}: give a larger eps, or "
+                "n_components as a number"
             )
         return wanted
 
     def transform(self, X: Any) -> np.ndarray:
-        """Project the rows of X; returns a dense array of shape (n_samples, n_components), dtype of X."""
+        """Project the rows of X; returns a dense array of shape (n_samples,
+        n_components), dtype of X."""
         check_is_fitted(self)
         X = validate_data(
             self,
@@ -107,7 +115,8 @@ class RandomProjection(
 
     @property
     def components_(self) -> np.ndarray:
-        """The map as a matrix of shape (n_components, n_features): every one of them is linear."""
+        """The map as a matrix of shape (n_components, n_features): every one of
+        them is linear."""
         check_is_fitted(self)
         return matrix_of(
             self.projection_, self.n_features_in_, dtype=torch.float64
@@ -140,6 +149,7 @@ def checked_count(n_components: Any) -> int:
         or n_components < 1
     ):
         raise ValueError(
-            f"n_components must be 'auto' or a whole number >= 1, got {n_components!r}"
+            "n_components must be 'auto' or a whole number >= 1, got "
+            f"{n_components!r}"
         )
     return int(n_components)

@@ -1,4 +1,5 @@
-"""The closed form of `logistic_regression` as a scikit-learn classifier: for pipelines and cross-validation."""
+"""The closed form of `logistic_regression` as a scikit-learn classifier: for
+pipelines and cross-validation."""
 
 from typing import Any
 
@@ -25,25 +26,31 @@ Array = Any  # numpy.ndarray: this module speaks scikit-learn's arrays and impor
 class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
     """Logistic regression without iteration, for two classes or many.
 
-        P(k | x) = softmax(coef_ x + intercept_)_k    (two classes: sigmoid for the second)
+        P(k | x) = softmax(coef_ x + intercept_)_k
+        (two classes: sigmoid for the second)
 
-    Scale the features first (`StandardScaler` in a pipeline): shrinkage pulls the covariance towards a round one.
+    Scale the features first (`StandardScaler` in a pipeline): shrinkage pulls the
+    covariance towards a round one.
 
     Args:
-        shrinkage: "auto" for Ledoit and Wolf's strength, or a number in [0, 1]; 0 is plain discriminant analysis and
-            asks for a covariance that is not singular.
+        shrinkage: "auto" for Ledoit and Wolf's strength, or a number in [0, 1]; 0
+            is plain discriminant analysis and asks for a covariance that is not
+            singular.
 
     After `fit`, for K classes and d features:
         classes_: the labels in order, shape (K,).
         coef_: weights, shape (K, d); (1, d) for two classes.
         intercept_: biases, shape (K,); (1,) for two classes.
-        priors_, means_, covariance_: the moments, shapes (K,), (K, d) and (d, d), the covariance shrunk.
+        priors_, means_, covariance_: the moments, shapes (K,), (K, d) and (d, d),
+            the covariance shrunk.
     All of them are float64, and so are the probabilities, whatever X is.
 
     Raises:
-        ValueError: at `fit`, for a single class, for `shrinkage` outside [0, 1], or for a singular covariance.
+        ValueError: at `fit`, for a single class, for `shrinkage` outside [0, 1], or
+            for a singular covariance.
 
-    Source: Rao 1948, JRSS B 10(2); shrinkage, Ledoit & Wolf 2004. Equal to scikit-learn's `LinearDiscriminantAnalysis(
+    Source: Rao 1948, JRSS B 10(2); shrinkage, Ledoit & Wolf 2004. Equal to
+        scikit-learn's `LinearDiscriminantAnalysis(
     solver="lsqr", shrinkage=...)` for a number.
     """
 
@@ -69,7 +76,8 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: Array) -> Array:
-        """Logits of X (n, d): shape (n, K); (n,), the log-odds of the second class, for two classes."""
+        """Logits of X (n, d): shape (n, K); (n,), the log-odds of the second class,
+        for two classes."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=["float64", "float32"])
         scores = X @ self.coef_.T + self.intercept_
@@ -97,7 +105,8 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
 
 
 def solve(moments: ClassMoments) -> tuple[Tensor, Tensor]:
-    """Weights and biases in scikit-learn's shapes: (K, d) and (K,), or (1, d) and (1,) for two classes."""
+    """Weights and biases in scikit-learn's shapes: (K, d) and (K,), or (1, d) and
+    (1,) for two classes."""
     if moments.prior.shape[-1] == 2:
         weight, bias = logistic_from_gaussians(moments)
         return weight.unsqueeze(0), bias.unsqueeze(0)
@@ -106,5 +115,6 @@ def solve(moments: ClassMoments) -> tuple[Tensor, Tensor]:
 
 
 def tensor(X: Array) -> Tensor:
-    """An array as a tensor: its own memory where that may be written to, a copy where not."""
+    """An array as a tensor: its own memory where that may be written to, a copy
+    where not."""
     return torch.from_numpy(X if X.flags.writeable else X.copy())

@@ -1,1 +1,2 @@
-"""Models: from building blocks to attention, state spaces, and the maps that end in probabilities."""
+"""Models: from building blocks to attention, state spaces, and the maps that end in
+probabilities."""

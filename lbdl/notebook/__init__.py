@@ -1,4 +1,5 @@
-"""What a chapter calls on the page: `explore`, `check`, `show`, `quiz`, and the style of its figures."""
+"""What a chapter calls on the page: `explore`, `check`, `show`, `quiz`, and the
+style of its figures."""
 
 import os
 import sys

@@ -1,4 +1,5 @@
-"""`check`: a claim of the text, compared with what the code gives, beside the equation that it proves."""
+"""`check`: a claim of the text, compared with what the code gives, beside the
+equation that it proves."""
 
 import html
 from collections.abc import Sequence
@@ -27,16 +28,19 @@ def check(
 
     Args:
         claim: the claim in words; no digits that differ between machines.
-        actual: what the code gives: number, bool, string, array or tensor, of any shape.
-        expected: what the text claims; may be broadcast to the shape of `actual`. `True` when not given, so that
-            `check("claim", condition)` reads well.
+        actual: what the code gives: number, bool, string, array or tensor, of any
+            shape.
+        expected: what the text claims; may be broadcast to the shape of `actual`.
+            `True` when not given, so that `check("claim", condition)` reads well.
         rtol: relative tolerance, 0 when not given.
         atol: absolute tolerance, 0 when not given.
-        proves: label of the equation that this proves, `"eq-..."`, or a list of labels.
+        proves: label of the equation that this proves, `"eq-..."`, or a list of
+            labels.
 
     Raises:
         CheckFailed: the claim does not hold, with both values in the message.
-        ValueError: the claim is empty, a label does not begin with `eq-`, or the shapes cannot be compared.
+        ValueError: the claim is empty, a label does not begin with `eq-`, or the
+            shapes cannot be compared.
     """
     labels = [proves] if isinstance(proves, str) else list(proves)
     require_claim(claim, labels)
@@ -57,7 +61,8 @@ def require_claim(claim: str, labels: list[str]) -> None:
     for label in labels:
         if not label.startswith("eq-"):
             raise ValueError(
-                f"check proves equations whose labels begin with 'eq-', got {label!r}"
+                "check proves equations whose labels begin with 'eq-', got "
+                f"{label!r}"
             )
 
 
@@ -69,7 +74,8 @@ def require_close(
         np.broadcast_to(expected, actual.shape)
     except ValueError:
         raise ValueError(
-            f"check {claim!r} cannot compare shape {actual.shape} with shape {expected.shape}"
+            f"check {claim!r} cannot compare shape {actual.shape} with shape "
+            f"{expected.shape}"
         ) from None
     if actual.size == 0:
         raise ValueError(f"check {claim!r} compares nothing: shape {actual.shape}")
@@ -86,7 +92,8 @@ def require_close(
 
 
 def comparison(actual: np.ndarray, expected: np.ndarray, close: np.ndarray) -> str:
-    """Both values, whole where they are small, and the first place where they differ."""
+    """Both values, whole where they are small, and the first place where they
+    differ."""
     report = f"actual:   {np.array2string(actual, threshold=20)}\nexpected: {np.array2string(expected, threshold=20)}"
     if actual.ndim:
         where = tuple(int(i) for i in np.argwhere(~close)[0])

@@ -1,4 +1,5 @@
-"""`explore`: one call, a live widget in JupyterLab, a working slider in the built book, one line in plain text."""
+"""`explore`: one call, a live widget in JupyterLab, a working slider in the built
+book, one line in plain text."""
 
 import os
 import sys
@@ -23,22 +24,25 @@ def explore(
 ) -> None:
     """Show `draw(**values)` with a control for each of its values.
 
-    With a kernel the controls are live widgets. In the built book every state of the grid is drawn ahead of time and
-    the page carries them all: no kernel, no network. The environment variable `LBDL_EXPLORE` chooses:
-    "live" (the default), "page" (set while the book is built), or "still" (set while notebooks are written back and
-    tested: the start state as a picture).
+    With a kernel the controls are live widgets. In the built book every state of
+    the grid is drawn ahead of time and the page carries them all: no kernel, no
+    network. The environment variable `LBDL_EXPLORE` chooses: "live" (the default),
+    "page" (set while the book is built), or "still" (set while notebooks are
+    written back and tested: the start state as a picture).
 
     Args:
-        draw: called with one keyword a control; returns a matplotlib Figure, or `(Figure, sentence)`: the sentence
-            stands below the picture, changes with it and is read out by a screen reader.
+        draw: called with one keyword a control; returns a matplotlib Figure, or
+            `(Figure, sentence)`: the sentence stands below the picture, changes
+            with it and is read out by a screen reader.
         alt: what the picture shows, in words, for who cannot see it.
         caption: a line below the picture.
         budget: most states the grid may have.
         **controls: a `Slider` or a `Choice` for each keyword of `draw`.
 
     Raises:
-        ValueError: there is no control, the alternative text is empty, the grid has more states than the budget, or
-            `LBDL_EXPLORE` is none of its three values.
+        ValueError: there is no control, the alternative text is empty, the grid has
+            more states than the budget, or `LBDL_EXPLORE` is none of its three
+            values.
         TypeError: a control is neither `Slider` nor `Choice`.
     """
     require_controls(controls, alt, budget)
@@ -55,16 +59,19 @@ def require_controls(controls: dict[str, Control], alt: str, budget: int) -> Non
     """Refuse what cannot be explored, before anything is drawn."""
     if not controls:
         raise ValueError(
-            "explore needs at least one Slider or Choice, as a keyword: explore(draw, alt=..., lr=Slider(0.01, 1))"
+            "explore needs at least one Slider or Choice, as a keyword: "
+            "explore(draw, alt=..., lr=Slider(0.01, 1))"
         )
     if not alt.strip():
         raise ValueError(
-            "explore needs an alternative text: alt='what the picture shows, in words'"
+            "explore needs an alternative text: alt='what the picture shows, in "
+            "words'"
         )
     for name, control in controls.items():
         if not isinstance(control, Slider | Choice):
             raise TypeError(
-                f"explore needs a Slider or a Choice for {name!r}, got {type(control).__name__}"
+                f"explore needs a Slider or a Choice for {name!r}, got "
+                f"{type(control).__name__}"
             )
     count = 1
     for control in controls.values():
@@ -72,7 +79,8 @@ def require_controls(controls: dict[str, Control], alt: str, budget: int) -> Non
     if count > budget:
         sizes = " x ".join(str(len(c.values)) for c in controls.values())
         raise ValueError(
-            f"explore would draw {sizes} = {count} states, more than its budget of {budget}: give fewer steps"
+            f"explore would draw {sizes} = {count} states, more than its budget of "
+            f"{budget}: give fewer steps"
         )
 
 
@@ -93,7 +101,8 @@ def show_page(
 def show_still(
     renderer: Renderer, controls: dict[str, Control], alt: str, caption: str
 ) -> None:
-    """The start state as a picture, and a sentence that says how to bring it to life."""
+    """The start state as a picture, and a sentence that says how to bring it to
+    life."""
     picture, _ = renderer.render(start_state(controls), "png")
     names = ", ".join(
         f"{name} = {c.text(c.values[c.start])}" for name, c in controls.items()

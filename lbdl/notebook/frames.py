@@ -1,7 +1,9 @@
-"""From matplotlib figures to the pictures of an explorer: small, stable SVG and the differences between states.
+"""From matplotlib figures to the pictures of an explorer: small, stable SVG and the
+differences between states.
 
-A figure's SVG is nearly the same from state to state. It is cut into tokens, one XML tag each; the start state is
-stored whole, every other state as the runs of tokens that differ from it, and equal runs are stored once.
+A figure's SVG is nearly the same from state to state. It is cut into tokens, one
+XML tag each; the start state is stored whole, every other state as the runs of
+tokens that differ from it, and equal runs are stored once.
 """
 
 import base64
@@ -30,11 +32,13 @@ DECIMAL = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
 class Renderer:
-    """Draws states and keeps the layout of the first one, so that axes stand still while a slider moves.
+    """Draws states and keeps the layout of the first one, so that axes stand still
+    while a slider moves.
 
     Args:
-        draw: called with the values of the controls; returns a Figure, or `(Figure, sentence)` where the sentence
-            says in words what the picture shows in this state.
+        draw: called with the values of the controls; returns a Figure, or
+            `(Figure, sentence)` where the sentence says in words what the picture
+            shows in this state.
     """
 
     def __init__(self, draw: Draw) -> None:
@@ -42,12 +46,14 @@ class Renderer:
         self.layout: list[Bbox] | None = None
 
     def figure(self, values: dict[str, Any]) -> tuple[Figure, str]:
-        """The figure of a state, laid out, and its sentence ("" when `draw` returns none)."""
+        """The figure of a state, laid out, and its sentence ("" when `draw` returns
+        none)."""
         drawn = self.draw(**values)
         figure, sentence = drawn if isinstance(drawn, tuple) else (drawn, "")
         if not isinstance(figure, Figure):
             raise TypeError(
-                f"draw must return a matplotlib Figure, or (Figure, str), got {type(figure).__name__}"
+                "draw must return a matplotlib Figure, or (Figure, str), got "
+                f"{type(figure).__name__}"
             )
         if self.layout is None:
             figure.draw_without_rendering()
@@ -61,7 +67,8 @@ class Renderer:
     def render(
         self, values: dict[str, Any], kind: str, **options: Any
     ) -> tuple[bytes, str]:
-        """The picture of a state as the bytes of a file of this kind ("svg" or "png"), and its sentence."""
+        """The picture of a state as the bytes of a file of this kind ("svg" or
+        "png"), and its sentence."""
         with mpl.rc_context(style.RC):
             figure, sentence = self.figure(values)
             file = io.BytesIO()
@@ -81,7 +88,8 @@ class Renderer:
 
 
 def tokens(svg: str) -> list[str]:
-    """Compact SVG, one token a tag: coordinates to a tenth of a point, nothing that only a file needs."""
+    """Compact SVG, one token a tag: coordinates to a tenth of a point, nothing that
+    only a file needs."""
     svg = " ".join(NOISE.sub("", svg).split())
     svg = re.sub(
         r'<svg (.*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1
@@ -96,7 +104,8 @@ def tokens(svg: str) -> list[str]:
 
 
 def shorten(number: re.Match[str]) -> str:
-    """A decimal number with one digit after the point, none where that digit is 0."""
+    """A decimal number with one digit after the point, none where that digit is
+    0."""
     short = f"{float(number[0]):.1f}"
     return (
         short[:-2].replace("-0", "0")
@@ -118,7 +127,8 @@ def edits(base: Sequence[str], frame: Sequence[str]) -> list[Edit]:
 
 
 def same_length_edits(base: Sequence[str], frame: Sequence[str]) -> list[Edit]:
-    """`edits` for frames of the same structure: compare token by token, which is fast."""
+    """`edits` for frames of the same structure: compare token by token, which is
+    fast."""
     found: list[Edit] = []
     for i, (old, new) in enumerate(zip(base, frame, strict=True)):
         if old == new:
@@ -142,8 +152,9 @@ def apply(base: Sequence[str], changes: Iterable[Edit]) -> list[str]:
 def pack(frames: Sequence[tuple[list[str], str]], start: int) -> str:
     """All states as one base64 text of zlib-compressed JSON.
 
-    The JSON holds `base` (tokens of the start state), `runs` (every different run of new tokens, once), `frames` (for
-    each state the flat list start, count, run, start, count, run, ...) and `sentences`.
+    The JSON holds `base` (tokens of the start state), `runs` (every different run
+    of new tokens, once), `frames` (for each state the flat list start, count, run,
+    start, count, run, ...) and `sentences`.
 
     Args:
         frames: tokens and sentence of each state, in the order of the grid.

@@ -17,14 +17,16 @@ DPI = 144
 
 
 class Latest:
-    """Calls `act` soon after the last of a burst of requests: drags are coalesced, the newest value wins."""
+    """Calls `act` soon after the last of a burst of requests: drags are coalesced,
+    the newest value wins."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self.act = act
         self.waiting: asyncio.TimerHandle | None = None
 
     def request(self) -> None:
-        """Act after a short pause, in place of an earlier request that still waits; at once without an event loop."""
+        """Act after a short pause, in place of an earlier request that still waits;
+        at once without an event loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -47,7 +49,8 @@ def widget(
         caption: a line below the picture.
 
     Returns:
-        A `VBox`; the children are the picture (HTML), the words below it (HTML) and a control each.
+        A `VBox`; the children are the picture (HTML), the words below it (HTML) and
+        a control each.
     """
     knobs = {name: knob(name, control) for name, control in controls.items()}
     picture, words = widgets.HTML(), widgets.HTML()

@@ -1,4 +1,5 @@
-"""The explorer of the built book: a custom element that carries its states and needs neither kernel nor network."""
+"""The explorer of the built book: a custom element that carries its states and
+needs neither kernel nor network."""
 
 import html
 import json
@@ -15,7 +16,8 @@ def element(
     alt: str,
     caption: str,
 ) -> str:
-    """The element's HTML: the start picture (all there is without JavaScript), the packed states, the script.
+    """The element's HTML: the start picture (all there is without JavaScript), the
+    packed states, the script.
 
     Args:
         frames: tokens and sentence of each state, in the order of the grid.

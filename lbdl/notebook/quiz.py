@@ -25,7 +25,8 @@ class Question:
     """A question with one right answer.
 
     Args:
-        question: the question; plain text, formulas in Unicode (no LaTeX: JupyterLab does not typeset it here).
+        question: the question; plain text, formulas in Unicode (no LaTeX:
+            JupyterLab does not typeset it here).
         right: the right answer.
         wrong: one or more wrong answers.
         why: why the right answer is right; shown with either answer.
@@ -39,11 +40,13 @@ class Question:
     def __post_init__(self) -> None:
         if not self.wrong or self.right in self.wrong:
             raise ValueError(
-                f"a Question needs wrong answers that differ from the right one, got {self.wrong}"
+                "a Question needs wrong answers that differ from the right one, "
+                f"got {self.wrong}"
             )
 
     def entry(self) -> dict[str, object]:
-        """The question as jupyterquiz wants it; answers in an order fixed by their text."""
+        """The question as jupyterquiz wants it; answers in an order fixed by their
+        text."""
         answers = sorted(
             [self.right, *self.wrong],
             key=lambda a: hashlib.sha256(a.encode()).digest(),
@@ -65,7 +68,8 @@ class Question:
 
 
 def quiz(*questions: Question) -> None:
-    """Ask; the reader clicks an answer and is told at once. Works in JupyterLab and in the built page.
+    """Ask; the reader clicks an answer and is told at once. Works in JupyterLab and
+    in the built page.
 
     Args:
         *questions: one or more `Question`.
@@ -85,7 +89,8 @@ def quiz(*questions: Question) -> None:
 def markup(name: str, questions: list[Question]) -> str:
     """jupyterquiz's own parts, put together under a stable name.
 
-    Its script looks for MathJax and fetches it from a network where it finds none: `MathJax` is hidden from it.
+    Its script looks for MathJax and fetches it from a network where it finds none:
+    `MathJax` is hidden from it.
     """
     prefix, static, url = load_questions_script(
         [q.entry() for q in questions], name

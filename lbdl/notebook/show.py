@@ -1,4 +1,5 @@
-"""`show`: the library's own source in the chapter, so that text and library cannot drift apart."""
+"""`show`: the library's own source in the chapter, so that text and library cannot
+drift apart."""
 
 import inspect
 from typing import Any
@@ -10,10 +11,12 @@ def show(*objects: Any) -> None:
     """Print the source of functions and classes, highlighted, docstrings included.
 
     Args:
-        *objects: functions, classes or modules written in Python, in the order shown.
+        *objects: functions, classes or modules written in Python, in the order
+            shown.
 
     Raises:
-        TypeError: an object has no Python source (a built-in, a number), or none is given.
+        TypeError: an object has no Python source (a built-in, a number), or none is
+            given.
     """
     if not objects:
         raise TypeError("show needs at least one function or class")

@@ -1,4 +1,5 @@
-"""The controls of an explorer, `Slider` and `Choice`, and the grid of states that they span."""
+"""The controls of an explorer, `Slider` and `Choice`, and the grid of states that
+they span."""
 
 import itertools
 import math
@@ -11,15 +12,17 @@ from typing import Any
 class Slider:
     """A number the reader moves: `steps` values from `low` to `high`.
 
-    What the reader sees is what `draw` gets: values between the ends are rounded to three significant digits. `at`,
-    where the slider starts, takes the place of the value nearest to it, so that it is met exactly.
+    What the reader sees is what `draw` gets: values between the ends are rounded to
+    three significant digits. `at`, where the slider starts, takes the place of the
+    value nearest to it, so that it is met exactly.
 
     Args:
         low: smallest value.
         high: largest value, above `low`.
         at: start value within [low, high]; the middle of the grid when not given.
         steps: how many values, 2 or more.
-        log: equal ratios between values instead of equal differences; needs `low` > 0.
+        log: equal ratios between values instead of equal differences; needs
+            `low` > 0.
         integer: round to whole numbers (repeated ones are dropped).
         label: the name beside the slider; the keyword in `explore` when not given.
 
@@ -42,7 +45,8 @@ class Slider:
             and self.low < self.high
         ):
             raise ValueError(
-                f"Slider needs finite low < high, got low={self.low}, high={self.high}"
+                f"Slider needs finite low < high, got low={self.low}, "
+                f"high={self.high}"
             )
         if self.steps < 2:
             raise ValueError(f"Slider needs steps >= 2, got steps={self.steps}")
@@ -50,7 +54,8 @@ class Slider:
             raise ValueError(f"a log Slider needs low > 0, got low={self.low}")
         if self.at is not None and not self.low <= self.at <= self.high:
             raise ValueError(
-                f"Slider needs low <= at <= high, got at={self.at} outside [{self.low}, {self.high}]"
+                f"Slider needs low <= at <= high, got at={self.at} outside "
+                f"[{self.low}, {self.high}]"
             )
 
     @property
@@ -91,7 +96,8 @@ class Choice:
         label: the name beside the control; the keyword in `explore` when not given.
 
     Raises:
-        ValueError: fewer than two options, an option twice, or `at` is none of them.
+        ValueError: fewer than two options, an option twice, or `at` is none of
+            them.
     """
 
     def __init__(self, *options: Any, at: Any = None, label: str = "") -> None:
@@ -119,7 +125,8 @@ Control = Slider | Choice
 
 
 def with_value(values: list[float], at: float) -> list[float]:
-    """The grid with `at` in it: in place of the nearest value between the ends, or between two ends alone."""
+    """The grid with `at` in it: in place of the nearest value between the ends, or
+    between two ends alone."""
     if at in values:
         return values
     if len(values) == 2:
@@ -129,7 +136,8 @@ def with_value(values: list[float], at: float) -> list[float]:
 
 
 def round_to_digits(value: float, digits: int) -> float:
-    """`value` rounded to so many significant digits; what is 0 up to rounding error becomes 0."""
+    """`value` rounded to so many significant digits; what is 0 up to rounding error
+    becomes 0."""
     return 0.0 if abs(value) < 1e-12 else float(f"{value:.{digits}g}")
 
 
@@ -155,5 +163,6 @@ def label_of(name: str, control: Control) -> str:
 
 
 def line(controls: Mapping[str, Control]) -> str:
-    """The explorer in plain text, the same on every machine: `explore(lr: 0.01 … 1.2, momentum: 0 … 0.99)`."""
+    """The explorer in plain text, the same on every machine:
+    `explore(lr: 0.01 … 1.2, momentum: 0 … 0.99)`."""
     return f"explore({', '.join(f'{name}: {control}' for name, control in controls.items())})"

@@ -1,4 +1,5 @@
-"""The look of every figure: one size, one palette, one paper-white card that reads in light and in dark."""
+"""The look of every figure: one size, one palette, one paper-white card that reads
+in light and in dark."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +11,8 @@ from matplotlib.figure import Figure
 
 WIDTH = 6.5  # inches: at 12 pt, text stays readable when a phone shrinks the figure to 350 px
 
-# Okabe and Ito's eight colours without black and yellow: told apart by colour-blind readers, legible on white.
+# Okabe and Ito's eight colours without black and yellow: told apart by colour-blind
+# readers, legible on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 RC: Any = {
@@ -40,7 +42,8 @@ RC: Any = {
 
 
 def use() -> None:
-    """Make the house style the style of this session; every chapter gets it by importing `lbdl.notebook`."""
+    """Make the house style the style of this session; every chapter gets it by
+    importing `lbdl.notebook`."""
     mpl.rcParams.update(RC)
 
 
@@ -53,10 +56,12 @@ def figure(
         rows: number of rows of axes.
         cols: number of columns of axes.
         height: height in inches.
-        **options: handed to `matplotlib.pyplot.subplots` (`sharex`, `width_ratios`, ...).
+        **options: handed to `matplotlib.pyplot.subplots` (`sharex`, `width_ratios`,
+            ...).
 
     Returns:
-        `(figure, axes)` as `matplotlib.pyplot.subplots` returns them: one Axes, or an array of them.
+        `(figure, axes)` as `matplotlib.pyplot.subplots` returns them: one Axes, or
+        an array of them.
 
     Source: `matplotlib.pyplot.subplots`.
     """
@@ -66,6 +71,7 @@ def figure(
 
 
 def close(figures: Iterable[Figure]) -> None:
-    """Forget figures, so that pyplot neither shows them twice nor keeps them in memory."""
+    """Forget figures, so that pyplot neither shows them twice nor keeps them in
+    memory."""
     for each in figures:
         plt.close(each)

@@ -23,7 +23,8 @@ NAMES = (
     scope="module"
 )  # while it lives, its event loop runs: tests of other files may want none
 def browser() -> Iterator[Browser]:
-    """Chromium: `LBDL_CHROMIUM`, one that is installed, or Playwright's own. Without any, only CI fails."""
+    """Chromium: `LBDL_CHROMIUM`, one that is installed, or Playwright's own.
+    Without any, only CI fails."""
     path = os.environ.get("LBDL_CHROMIUM") or next(
         filter(None, map(shutil.which, NAMES)), None
     )

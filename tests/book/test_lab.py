@@ -26,7 +26,8 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab whose folder holds a chapter, and its opening with two kinds of mistakes in it."""
+    """The address of a JupyterLab whose folder holds a chapter, and its opening
+    with two kinds of mistakes in it."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copy(CHAPTER, folder)
     nbformat.write(opening(CHAPTER, "1 / 0"), folder / "mistake.ipynb")
@@ -46,7 +47,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def render_all_cells(config: Path) -> None:
-    """JupyterLab keeps only the cells in view; here all stay, so that a slider can be found after the last cell ran."""
+    """JupyterLab keeps only the cells in view; here all stay, so that a slider can
+    be found after the last cell ran."""
     settings = (
         config
         / "lab"
@@ -126,7 +128,8 @@ def run(page: Page, command: str) -> None:
 
 
 def moved(slider: Locator, picture: Locator) -> bool:
-    """Drag the handle to the right; whether the picture changes, once the kernel has time."""
+    """Drag the handle to the right; whether the picture changes, once the kernel
+    has time."""
     handle = slider.locator(".noUi-handle")
     handle.scroll_into_view_if_needed()
     before = picture.get_attribute("src")

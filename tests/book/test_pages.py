@@ -1,4 +1,5 @@
-"""Every page of the built book, in a real browser, from the file system, as a reader without a network opens it."""
+"""Every page of the built book, in a real browser, from the file system, as a
+reader without a network opens it."""
 
 import re
 from collections import Counter
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.browser
 
 
 class Watched:
-    """A page and what a reader must never get from it: requests to the outside, errors."""
+    """A page and what a reader must never get from it: requests to the outside,
+    errors."""
 
     def __init__(
         self,
@@ -186,7 +188,8 @@ def test_every_slider_moves_by_touch_on_a_phone(
 
 
 def put_back(control: Locator, value: str) -> None:
-    """Move a control to where it started: at the end of one slider, another may have nothing to change."""
+    """Move a control to where it started: at the end of one slider, another may
+    have nothing to change."""
     control.evaluate(
         "(c, value) => { c.value = value; c.dispatchEvent(new Event('input', { bubbles: true })); }",
         value,
@@ -303,7 +306,8 @@ def soup_of(path: Path) -> BeautifulSoup:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_what_a_link_leads_to_is_there_once(html: Path, name: str) -> None:
-    """Not asked of names that nothing leads to, nor of glyphs in pictures: there the same name is the same shape."""
+    """Not asked of names that nothing leads to, nor of glyphs in pictures: there
+    the same name is the same shape."""
     soup = soup_of(HTML / name)
     names = Counter(tag["id"] for tag in soup.select("[id]:not(svg [id])"))
     assert [

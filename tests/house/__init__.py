@@ -1,1 +1,2 @@
-"""The plan of the house, as tests: names, arrows, docstrings, chapters, evidence."""
+"""The plan of the house, as tests: names, arrows, docstrings, chapters,
+evidence."""

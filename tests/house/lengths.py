@@ -1,7 +1,8 @@
-"""Lengths of the library's functions, in code lines: `python -m tests.house.lengths` prints the longest.
+"""Lengths of the library's functions, in code lines:
+`python -m tests.house.lengths` prints the longest.
 
-A code line is one that holds code: blank lines, comments and docstrings do not count. An inner function
-counts by itself, not for the function around it.
+A code line is one that holds code: blank lines, comments and docstrings do not
+count. An inner function counts by itself, not for the function around it.
 """
 
 import ast
@@ -40,7 +41,8 @@ def span(node: ast.stmt) -> set[int]:
 
 
 def own_lines(function: Function) -> set[int]:
-    """The lines of a function from its `def`, without its docstring and without inner functions."""
+    """The lines of a function from its `def`, without its docstring and without
+    inner functions."""
     lines = span(function)
     if ast.get_docstring(function):
         lines -= span(function.body[0])

@@ -1,4 +1,5 @@
-"""What the house tests look at: the topics of the table of contents, and the public names of the library."""
+"""What the house tests look at: the topics of the table of contents, and the public
+names of the library."""
 
 import ast
 import importlib
@@ -70,7 +71,8 @@ def source_files() -> list[Path]:
 
 
 def topic_modules() -> list[ModuleType]:
-    """Topics that a reader imports: `lbdl.part.topic`, a file or a folder, adapters beside them included."""
+    """Topics that a reader imports: `lbdl.part.topic`, a file or a folder, adapters
+    beside them included."""
     found = {
         path.relative_to(ROOT).with_suffix("").parts[:3] for path in source_files()
     }

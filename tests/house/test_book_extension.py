@@ -1,4 +1,5 @@
-"""The book's Sphinx extension: the cache knows the library, and evidence ties checks to equations."""
+"""The book's Sphinx extension: the cache knows the library, and evidence ties
+checks to equations."""
 
 import json
 import os
@@ -122,7 +123,8 @@ def test_the_settings_of_a_run_are_part_of_the_fingerprint(
 
 @pytest.fixture
 def filled_cache(tmp_path, library, monkeypatch):
-    """A cache that holds the results of two chapters, and a function that finds those still valid."""
+    """A cache that holds the results of two chapters, and a function that finds
+    those still valid."""
     monkeypatch.setattr(execution, "Library", library)
     cache = get_cache(tmp_path / "cache")
     codes = {
@@ -232,7 +234,8 @@ def build(folder: Path, pages: dict[str, str]) -> tuple[dict[str, str], str]:
 
 @pytest.fixture
 def environment(monkeypatch):
-    """The extension sets environment variables for kernels; put them back afterwards."""
+    """The extension sets environment variables for kernels; put them back
+    afterwards."""
     for name in (*execution.KERNEL_ENVIRONMENT, *execution.THREAD_LIMITS):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
 

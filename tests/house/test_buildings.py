@@ -1,4 +1,5 @@
-"""A topic stands at the same place in four buildings, and arrows between rooms run one way."""
+"""A topic stands at the same place in four buildings, and arrows between rooms run
+one way."""
 
 import ast
 import subprocess

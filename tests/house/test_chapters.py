@@ -1,4 +1,5 @@
-"""Every chapter: sliders, exercises with executed solutions, alt texts, a check for every claim, real outputs."""
+"""Every chapter: sliders, exercises with executed solutions, alt texts, a check for
+every claim, real outputs."""
 
 import re
 

@@ -1,4 +1,5 @@
-"""nbval proves the notebooks only if it can fail: a changed number must be found."""
+"""nbval proves the notebooks only if it can fail: a changed number must be
+found."""
 
 import os
 import subprocess
@@ -22,7 +23,8 @@ COMMAND = [
 
 
 def write_notebook(path: Path, printed: str, claimed: str) -> None:
-    """A small notebook whose committed outputs are a printed number and the line of a check."""
+    """A small notebook whose committed outputs are a printed number and the line of
+    a check."""
     line = new_output(
         "display_data",
         data={"text/plain": claimed, "text/html": f"<b>{claimed}</b>"},

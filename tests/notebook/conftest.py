@@ -1,4 +1,5 @@
-"""What the tests of `lbdl.notebook` share: displayed bundles, caught instead of shown."""
+"""What the tests of `lbdl.notebook` share: displayed bundles, caught instead of
+shown."""
 
 import importlib
 from typing import Any

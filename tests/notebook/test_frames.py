@@ -1,4 +1,5 @@
-"""Pictures of states: compact SVG, and differences that rebuild every state exactly."""
+"""Pictures of states: compact SVG, and differences that rebuild every state
+exactly."""
 
 import base64
 import json

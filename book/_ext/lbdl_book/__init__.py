@@ -1,4 +1,5 @@
-"""The book's own Sphinx extension: parallel execution, a cache that knows the library, evidence, races."""
+"""The book's own Sphinx extension: parallel execution, a cache that knows the
+library, evidence, races."""
 
 from typing import Any
 
@@ -22,7 +23,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def drop_backlinks(app: Sphinx) -> None:
-    """No arrows from a bibliography back to the text: docutils puts them where a list may only hold its entries."""
+    """No arrows from a bibliography back to the text: docutils puts them where a
+    list may only hold its entries."""
     app.env.settings["footnote_backlinks"] = False
 
 
@@ -33,7 +35,8 @@ def unlist_citations(
     context: dict[str, Any],
     doctree: object,
 ) -> None:
-    """docutils calls a bibliography a list and its entries something else; a screen reader needs both or neither."""
+    """docutils calls a bibliography a list and its entries something else; a screen
+    reader needs both or neither."""
     if "body" in context:
         context["body"] = context["body"].replace(
             '<div role="list" class="citation-list">', '<div class="citation-list">'

@@ -1,4 +1,5 @@
-"""Draws the cover, `book/_static/cover.png`: an enlargement of the recorded map of trainability.
+"""Draws the cover, `book/_static/cover.png`: an enlargement of the recorded map of
+trainability.
 
 python -m lbdl_book.cover
 """

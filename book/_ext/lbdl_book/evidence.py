@@ -2,11 +2,13 @@
 
 `lbdl.notebook.check` leaves in a chapter's output
 
-    <div class="lbdl-check" id="check-..." data-proves="eq-a eq-b">✓ claim ... </div>
+    <div class="lbdl-check" id="check-..." data-proves="eq-a eq-b">✓
+    claim ... </div>
 
-Here these are collected while pages are read, and used while they are written: references inside the checks
-become equation numbers, each proven equation gets a mark that leads to its check, and the directive
-`{evidence}` lists it all. An `eq-` label without a check, and a check of an unknown label, are warnings.
+Here these are collected while pages are read, and used while they are written:
+references inside the checks become equation numbers, each proven equation gets a
+mark that leads to its check, and the directive `{evidence}` lists it all. An `eq-`
+label without a check, and a check of an unknown label, are warnings.
 """
 
 import re
@@ -33,7 +35,8 @@ LABEL = re.compile(r'\bdata-eq="([^"]+)"')
 
 
 class Check(NamedTuple):
-    """One executed check: where it stands, what it claims, which labels it proves."""
+    """One executed check: where it stands, what it claims, which labels it
+    proves."""
 
     docname: str
     anchor: str
@@ -50,7 +53,8 @@ class Equation(NamedTuple):
 
 
 def read_check(element: Tag, docname: str) -> Check:
-    """The check in a piece of HTML; its claim is the text without the mark and the references."""
+    """The check in a piece of HTML; its claim is the text without the mark and the
+    references."""
     words = [
         str(text)
         for text in element.find_all(string=True)
@@ -80,7 +84,8 @@ def install(app: Sphinx) -> None:
     app.connect("doctree-resolved", render)
 
 
-# ---------------------------------------------------------------- collecting, page by page
+# ---------------------------------------------------------------- collecting, page
+# by page
 
 
 def checks_of(env: BuildEnvironment) -> dict[str, list[Check]]:
@@ -112,7 +117,8 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def anchored_checks(doctree: nodes.document) -> Iterator[Tag]:
-    """The elements of the page's checks, each with an id that no other check of the page has."""
+    """The elements of the page's checks, each with an id that no other check of the
+    page has."""
     seen: Counter[str] = Counter()
     for raw in list(doctree.findall(nodes.raw)):
         if CHECK_CLASS not in raw.astext():
@@ -165,7 +171,8 @@ def proofs(env: BuildEnvironment) -> dict[str, list[Check]]:
 
 
 def warn_of_gaps(app: Sphinx, env: BuildEnvironment) -> None:
-    """Warn of each claim without a check, and of each check that names no equation of the book."""
+    """Warn of each claim without a check, and of each check that names no equation
+    of the book."""
     proven = proofs(env)
     known = {
         equation.label: equation
@@ -234,7 +241,8 @@ def html_node(html: str) -> nodes.raw:
 
 
 def address(app: Sphinx, docname: str, target: str, anchor: str) -> str:
-    """The relative address of an anchor on page `target`, as seen from page `docname`."""
+    """The relative address of an anchor on page `target`, as seen from page
+    `docname`."""
     page = (
         "" if docname == target else app.builder.get_relative_uri(docname, target)
     )
@@ -251,7 +259,8 @@ def equation_number(env: BuildEnvironment, label: str) -> str:
 
 
 def equation_link(app: Sphinx, docname: str, label: str) -> str:
-    """`(2.3)`, linked; the bare label where no equation has it (of which `warn_of_gaps` warns)."""
+    """`(2.3)`, linked; the bare label where no equation has it (of which
+    `warn_of_gaps` warns)."""
     equations = app.env.get_domain("math").equations
     if label not in equations:
         return escape(label)

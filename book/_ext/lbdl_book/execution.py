@@ -1,9 +1,10 @@
 """Executes the chapters that need it, in parallel, before Sphinx reads any page.
 
-jupyter-cache executes (its own `local-parallel` executor) into the cache that MyST-NB reads from.
-A cached result is valid for one fingerprint of the library. The order of steps makes an interruption
-harmless: stale results are dropped first, then the new fingerprints are noted, then chapters execute;
-so whatever result stands in the cache was made under the fingerprint that stands beside it.
+jupyter-cache executes (its own `local-parallel` executor) into the cache that
+MyST-NB reads from. A cached result is valid for one fingerprint of the library. The
+order of steps makes an interruption harmless: stale results are dropped first, then
+the new fingerprints are noted, then chapters execute; so whatever result stands in
+the cache was made under the fingerprint that stands beside it.
 """
 
 import json
@@ -39,7 +40,8 @@ class ChapterFailed(SphinxError):
 
 
 def install(app: Sphinx) -> None:
-    """Set the kernels' environment, and execute when Sphinx asks what is out of date."""
+    """Set the kernels' environment, and execute when Sphinx asks what is out of
+    date."""
     os.environ.update(KERNEL_ENVIRONMENT)
     for name in THREAD_LIMITS:
         os.environ.setdefault(name, "1")
@@ -73,7 +75,8 @@ def execute_chapters(
 def forget_stale(
     cache: JupyterCacheAbstract, chapters: Iterable[str], requirements: Path
 ) -> None:
-    """Drop the results of chapters whose fingerprint is new, then note the new fingerprints."""
+    """Drop the results of chapters whose fingerprint is new, then note the new
+    fingerprints."""
     file = cache.path / "fingerprints.json"
     known = json.loads(file.read_text()) if file.exists() else {}
     library = Library()
@@ -90,7 +93,8 @@ def forget_stale(
 
 
 def results_of(cache: JupyterCacheAbstract, uri: str) -> list[NbCacheRecord]:
-    """The cached results of a chapter: made from this file, or (in a checkout that moved) from this code."""
+    """The cached results of a chapter: made from this file, or (in a checkout that
+    moved) from this code."""
     _, key = cache.create_hashed_notebook(nbformat.read(uri, as_version=4))
     return [
         record
@@ -100,7 +104,8 @@ def results_of(cache: JupyterCacheAbstract, uri: str) -> list[NbCacheRecord]:
 
 
 def is_damaged(cache: JupyterCacheAbstract, record: NbCacheRecord) -> bool:
-    """Whether a build that was interrupted while writing left this result unreadable."""
+    """Whether a build that was interrupted while writing left this result
+    unreadable."""
     try:
         cache.get_cache_bundle(record.pk)
     except (KeyError, OSError, nbformat.reader.NotJSONError):

@@ -1,4 +1,5 @@
-"""Executes chapters afresh and writes their outputs back into the notebooks, normalised.
+"""Executes chapters afresh and writes their outputs back into the notebooks,
+normalised.
 
     python -m lbdl_book.notebooks [--jobs N] [chapter.ipynb ...]
 
@@ -37,8 +38,9 @@ def chapters(root: Path = ROOT) -> list[Path]:
 def normalised(notebook: NotebookNode) -> NotebookNode:
     """Keep what a reader sees; drop times, versions and the state of an editor.
 
-    What the book hides behind a button (tag `hide-input`), JupyterLab folds away too. The alternative text of a
-    slider's picture goes where MyST-NB reads it, the cell's metadata.
+    What the book hides behind a button (tag `hide-input`), JupyterLab folds away
+    too. The alternative text of a slider's picture goes where MyST-NB reads it, the
+    cell's metadata.
     """
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
@@ -53,7 +55,8 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
 
 
 def rewrite(path: Path) -> str:
-    """Execute one chapter and write it back; an empty string, or the traceback of the cell that failed."""
+    """Execute one chapter and write it back; an empty string, or the traceback of
+    the cell that failed."""
     notebook = nbformat.read(path, as_version=4)
     folder = {"metadata": {"path": str(path.parent)}}
     try:

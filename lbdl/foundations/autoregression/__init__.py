@@ -1,8 +1,9 @@
 """Autoregression: a text, one token after another.
 
-Read `likelihood.py` first: the chain rule and the numbers by which models are judged. `ngram.py` makes models by
-counting, `neural.py` by learning; `causality.py` tests that no model sees what it is to predict; `sampling.py` turns
-logits into texts; `bpe.py` decides what a token is.
+Read `likelihood.py` first: the chain rule and the numbers by which models are
+judged. `ngram.py` makes models by counting, `neural.py` by learning; `causality.py`
+tests that no model sees what it is to predict; `sampling.py` turns logits into
+texts; `bpe.py` decides what a token is.
 """
 
 from lbdl.foundations.autoregression.bpe import (

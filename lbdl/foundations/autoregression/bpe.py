@@ -1,12 +1,16 @@
-"""Byte-pair encoding: a vocabulary learned by merging the most frequent pair of neighbours, again and again.
+"""Byte-pair encoding: a vocabulary learned by merging the most frequent pair of
+neighbours, again and again.
 
-Text is cut into words; a word starts as a sequence of symbols (characters for Sennrich et al., bytes for GPT-2),
-and each merge turns one pair of neighbours into a new symbol, everywhere. `plain_merges` is the algorithm as it
-is told, `fast_merges` recounts only what a merge has changed; `plain_merge_word` and `fast_merge_word` apply the
-merges to a new word. `BPE` makes a tokenizer of it, with words cut by a regular expression, and bytes as symbols.
+Text is cut into words; a word starts as a sequence of symbols (characters for
+Sennrich et al., bytes for GPT-2), and each merge turns one pair of neighbours into
+a new symbol, everywhere. `plain_merges` is the algorithm as it is told,
+`fast_merges` recounts only what a merge has changed; `plain_merge_word` and
+`fast_merge_word` apply the merges to a new word. `BPE` makes a tokenizer of it,
+with words cut by a regular expression, and bytes as symbols.
 
-Gage 1994, "A New Algorithm for Data Compression" (the idea); Sennrich, Haddow & Birch 2016, arXiv:1508.07909
-(for words); Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2 (for bytes).
+Gage 1994, "A New Algorithm for Data Compression" (the idea); Sennrich,
+Haddow & Birch 2016, arXiv:1508.07909 (for words); Radford et al. 2019, "Language
+Models are Unsupervised Multitask Learners", section 2.2 (for bytes).
 """
 
 import hashlib
@@ -41,21 +45,26 @@ __all__ = [
 Symbol = TypeVar("Symbol", str, bytes)
 
 
-# --- Learning merges ----------------------------------------------------------------------------------------
+# --- Learning merges --------------------------------------------------------------
 
 
 def plain_merges(
     words: Mapping[tuple[Symbol, ...], int], merges: int
 ) -> list[tuple[tuple[Symbol, Symbol], int]]:
-    """Count all pairs of neighbours, join the most frequent one everywhere, start again.
+    """Count all pairs of neighbours, join the most frequent one everywhere, start
+    again.
 
-        (a, b) = argmax over pairs of  sum over words of  count(word) #{i : word[i] = a, word[i+1] = b}
+        (a, b) = argmax over pairs of
+            sum over words of  count(word) #{i : word[i] = a, word[i+1] = b}
 
-    Of pairs with the same count, the one that occurs first wins: in the earliest of `words`, leftmost in it.
+    Of pairs with the same count, the one that occurs first wins: in the earliest of
+    `words`, leftmost in it.
 
     Args:
-        words: how often each word occurs; a word is a tuple of symbols, all `str` or all `bytes`.
-        merges: number of merges to learn, >= 0; fewer come back when no pair is left.
+        words: how often each word occurs; a word is a tuple of symbols, all `str`
+            or all `bytes`.
+        merges: number of merges to learn, >= 0; fewer come back when no pair is
+            left.
 
     Returns:
         The pairs in the order learned, each with its count at that time.
@@ -99,12 +108,15 @@ def fast_merges(
 ) -> list[tuple[tuple[Symbol, Symbol], int]]:
     """The same merges as `plain_merges`, without counting everything again.
 
-    A merge changes only the words that hold its pair. Their old pairs are taken off the counts and their new
-    pairs put on; a heap, whose entries are renewed when they come to the top, gives the most frequent pair.
+    A merge changes only the words that hold its pair. Their old pairs are taken off
+    the counts and their new pairs put on; a heap, whose entries are renewed when
+    they come to the top, gives the most frequent pair.
 
     Args:
-        words: how often each word occurs; a word is a tuple of symbols, all `str` or all `bytes`.
-        merges: number of merges to learn, >= 0; fewer come back when no pair is left.
+        words: how often each word occurs; a word is a tuple of symbols, all `str`
+            or all `bytes`.
+        merges: number of merges to learn, >= 0; fewer come back when no pair is
+            left.
 
     Returns:
         The pairs in the order learned, each with its count at that time.
@@ -112,7 +124,8 @@ def fast_merges(
     Raises:
         ValueError: `merges` or a count is negative.
 
-    Source: Sennrich, Haddow & Birch 2016, section 3.2 (the indexed counts), arXiv:1508.07909.
+    Source: Sennrich, Haddow & Birch 2016, section 3.2 (the indexed counts),
+        arXiv:1508.07909.
     """
     require_words(words, merges)
     symbols = list(dict.fromkeys(chain.from_iterable(words)))
@@ -139,9 +152,11 @@ def fast_merges(
 
 
 class PairCounts:
-    """How often each pair of neighbours occurs in a set of words, kept right while pairs are merged.
+    """How often each pair of neighbours occurs in a set of words, kept right while
+    pairs are merged.
 
-    A symbol is one character here: a word is a string, a pair a string of two, and `str.replace` merges.
+    A symbol is one character here: a word is a string, a pair a string of two, and
+    `str.replace` merges.
     """
 
     def __init__(self, words: Mapping[str, int]) -> None:
@@ -158,12 +173,14 @@ class PairCounts:
         heapify(self.heap)
 
     def entry(self, pair: str) -> tuple[int, int, str]:
-        """Sorts by count, largest first, then by the first word that holds the pair."""
+        """Sorts by count, largest first, then by the first word that holds the
+        pair."""
         first = min(i for i in self.places[pair] if pair in self.words[i])
         return -self.pairs[pair], first, pair
 
     def settle(self) -> bool:
-        """Renews the top of the heap until it tells the truth; whether anything is left."""
+        """Renews the top of the heap until it tells the truth; whether anything is
+        left."""
         while self.heap:
             count, first, pair = self.heap[0]
             if self.pairs[pair] == -count and pair in self.words[first]:
@@ -175,7 +192,8 @@ class PairCounts:
         return False
 
     def pop(self) -> tuple[str, int]:
-        """The most frequent pair and its count; of equals in the same first word, the leftmost."""
+        """The most frequent pair and its count; of equals in the same first word,
+        the leftmost."""
         equals = [heappop(self.heap)]
         while self.settle() and self.heap[0][:2] == equals[0][:2]:
             equals.append(heappop(self.heap))
@@ -204,7 +222,8 @@ class PairCounts:
         self.correct(changes)
 
     def correct(self, changes: Mapping[str, int]) -> None:
-        """Applies changes of counts. Only what grew needs a new place in the heap: `settle` finds the rest."""
+        """Applies changes of counts. Only what grew needs a new place in the heap:
+        `settle` finds the rest."""
         for pair, change in changes.items():
             self.pairs[pair] += change
             if change > 0:
@@ -216,7 +235,8 @@ class PairCounts:
 def end_of_word(
     words: Mapping[str, int], end: str = "</w>"
 ) -> dict[tuple[str, ...], int]:
-    """Words as Sennrich et al. write them: characters, and a symbol that marks the end.
+    """Words as Sennrich et al. write them: characters, and a symbol that marks the
+    end.
 
         "low"  ->  ("l", "o", "w", "</w>")
 
@@ -232,22 +252,25 @@ def end_of_word(
     return {(*word, end): n for word, n in words.items()}
 
 
-# --- Using merges -------------------------------------------------------------------------------------------
+# --- Using merges -----------------------------------------------------------------
 
 
 def plain_merge_word(
     word: Sequence[Symbol], ranks: Mapping[tuple[Symbol, Symbol], int]
 ) -> list[Symbol]:
-    """Apply the earliest merge that a word has a pair for, to all such pairs; repeat until none is left.
+    """Apply the earliest merge that a word has a pair for, to all such pairs;
+    repeat until none is left.
 
-        (a, b) = argmin of ranks over the pairs of neighbours in the word;    ... a b ...  ->  ... ab ...
+        (a, b) = argmin of ranks over the pairs of neighbours in the word;
+        ... a b ...  ->  ... ab ...
 
     Args:
         word: symbols, n of them, all `str` or all `bytes`.
         ranks: for each pair that was merged, its number in the order learned.
 
     Returns:
-        The symbols of the word after all merges. Time O(n m), for m different merges in the word.
+        The symbols of the word after all merges. Time O(n m), for m different
+        merges in the word.
 
     Source: Sennrich, Haddow & Birch 2016, section 3.2, arXiv:1508.07909.
     """
@@ -263,17 +286,21 @@ def plain_merge_word(
 def fast_merge_word(
     word: str, joins: Mapping[str, str], parts: Mapping[str, str]
 ) -> str:
-    """The same, for a word that is spelled with one character a token: strings do the work.
+    """The same, for a word that is spelled with one character a token: strings do
+    the work.
 
-        new = min over the pairs of neighbours of joins[pair];    word = word.replace(parts[new], new)
+        new = min over the pairs of neighbours of joins[pair];
+        word = word.replace(parts[new], new)
 
-    Tokens are numbered in the order learned: so the smallest character is the earliest merge. Long words take a
-    heap of the pairs that can be merged, by rank and place: merging at one place changes two pairs only, the one
-    before and the one after, and the time is O(n log n).
+    Tokens are numbered in the order learned: so the smallest character is the
+    earliest merge. Long words take a heap of the pairs that can be merged, by rank
+    and place: merging at one place changes two pairs only, the one before and the
+    one after, and the time is O(n log n).
 
     Args:
         word: n characters; character number i stands for token i.
-        joins: for each pair of characters that was merged, the character of the new token.
+        joins: for each pair of characters that was merged, the character of the new
+            token.
         parts: the inverse of `joins`.
 
     Returns:
@@ -319,9 +346,10 @@ def merge_long_word(word: str, joins: Mapping[str, str]) -> str:
     return "".join(symbols)
 
 
-# --- From text to words -------------------------------------------------------------------------------------
+# --- From text to words -----------------------------------------------------------
 
-# Digits outside the decimal ones: superscripts, fractions, Roman numerals. To `re`, they are letters.
+# Digits outside the decimal ones: superscripts, fractions, Roman numerals. To `re`,
+# they are letters.
 OTHER_NUMBERS = "".join(
     chr(c) for c in range(2**16) if unicodedata.category(chr(c)) in ("No", "Nl")
 )
@@ -342,20 +370,25 @@ def word_counts(
 ) -> dict[bytes, int]:
     r"""Cut text into words and count them.
 
-    The default pattern cuts as GPT-2 does. Its authors write `\p{L}` for letters and `\p{N}` for numbers, which
-    `re` does not know. Ours differs in rare characters only: numbers beyond U+FFFF that are no decimal digits
-    (Aegean numerals, say) count as letters, and U+001C to U+001F as white space.
+    The default pattern cuts as GPT-2 does. Its authors write `\p{L}` for letters
+    and `\p{N}` for numbers, which `re` does not know. Ours differs in rare
+    characters only: numbers beyond U+FFFF that are no decimal digits (Aegean
+    numerals, say) count as letters, and U+001C to U+001F as white space.
 
     Args:
-        text: the text, or pieces of it that are cut one by one; bytes may be anything.
-        pattern: a regular expression of `re` without groups that matches every part of the text.
+        text: the text, or pieces of it that are cut one by one; bytes may be
+            anything.
+        pattern: a regular expression of `re` without groups that matches every part
+            of the text.
         special: texts that are no words but separate them.
 
     Returns:
-        How often each word occurs, as bytes of UTF-8, in the order of first occurrence.
+        How often each word occurs, as bytes of UTF-8, in the order of first
+        occurrence.
 
     Raises:
-        ValueError: the pattern has groups, is no regular expression, or leaves out a part of the text.
+        ValueError: the pattern has groups, is no regular expression, or leaves out
+            a part of the text.
 
     Source: Radford et al. 2019, section 2.2, and the code published with it.
     """
@@ -376,13 +409,15 @@ def words_of(text: str, cut: re.Pattern[str]) -> list[str]:
     words = cut.findall(text)
     if sum(map(len, words)) != len(text):
         raise ValueError(
-            f"pattern must match every part of the text, left out some: {cut.pattern!r}"
+            "pattern must match every part of the text, left out some: "
+            f"{cut.pattern!r}"
         )
     return words
 
 
 def split_special(text: str, special: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of a text, perhaps empty, and the special token behind it, "" behind the last."""
+    """Pairs of a text, perhaps empty, and the special token behind it, "" behind
+    the last."""
     if not special:
         yield text, ""
         return
@@ -394,7 +429,8 @@ def split_special(text: str, special: Sequence[str]) -> Iterator[tuple[str, str]
 
 
 def as_text(piece: str | bytes) -> str:
-    """Bytes as text: what is no UTF-8 becomes lone surrogates, one a byte, which `as_bytes` turns back."""
+    """Bytes as text: what is no UTF-8 becomes lone surrogates, one a byte, which
+    `as_bytes` turns back."""
     return (
         piece.decode("utf-8", "surrogateescape")
         if isinstance(piece, bytes)
@@ -413,7 +449,7 @@ def as_bytes(text: str) -> bytes:
         ) from None
 
 
-# --- A tokenizer --------------------------------------------------------------------------------------------
+# --- A tokenizer ------------------------------------------------------------------
 
 
 def train_bpe(
@@ -422,22 +458,26 @@ def train_bpe(
     pattern: str = GPT2_PATTERN,
     special: Sequence[str] = (),
 ) -> "BPE":
-    """Learn a byte-level tokenizer: the 256 bytes, and the merges of the words of a text.
+    """Learn a byte-level tokenizer: the 256 bytes, and the merges of the words of a
+    text.
 
     Args:
         text: the text, or pieces of it; bytes may be anything.
-        merges: number of merges, >= 0; the tokenizer has fewer when no pair is left.
-        pattern: a regular expression of `re` without groups; a word is what it matches, and merges do not cross
-            words.
+        merges: number of merges, >= 0; the tokenizer has fewer when no pair is
+            left.
+        pattern: a regular expression of `re` without groups; a word is what it
+            matches, and merges do not cross words.
         special: texts that become one token each, and are not learned from.
 
     Returns:
         The tokenizer.
 
     Raises:
-        ValueError: `merges` is negative, or the pattern or a special token is no good.
+        ValueError: `merges` is negative, or the pattern or a special token is no
+            good.
 
-    Source: Radford et al. 2019, section 2.2; Sennrich, Haddow & Birch 2016, algorithm 1, arXiv:1508.07909.
+    Source: Radford et al. 2019, section 2.2; Sennrich, Haddow & Birch 2016,
+        algorithm 1, arXiv:1508.07909.
     """
     words = word_counts(text, pattern, special)
     spelled = {tuple(map(BYTES.__getitem__, word)): n for word, n in words.items()}
@@ -449,16 +489,19 @@ class BPE:
 
         decode_bytes(encode(text)) = text,  for every text
 
-    Tokens 0 to 255 are the single bytes, then come the merged ones in the order learned, then the special ones.
+    Tokens 0 to 255 are the single bytes, then come the merged ones in the order
+    learned, then the special ones.
 
     Args:
-        merges: pairs of byte strings, in the order learned; each part is a byte or the result of a merge before.
-        pattern: a regular expression of `re` without groups, which cuts text into words.
+        merges: pairs of byte strings, in the order learned; each part is a byte or
+            the result of a merge before.
+        pattern: a regular expression of `re` without groups, which cuts text into
+            words.
         special: texts that become one token each, where `encode` is asked for it.
 
     Raises:
-        ValueError: a merge joins what is not there yet, or makes again what is; the pattern is no good; a special
-            token is empty or given twice.
+        ValueError: a merge joins what is not there yet, or makes again what is; the
+            pattern is no good; a special token is empty or given twice.
 
     Source: Radford et al. 2019, section 2.2.
     """
@@ -493,13 +536,15 @@ class BPE:
 
         Args:
             text: the text; bytes may be anything.
-            special: read special tokens as such; otherwise they are text like any other.
+            special: read special tokens as such; otherwise they are text like any
+                other.
 
         Returns:
             Numbers from 0 to `len(self) - 1`.
 
         Raises:
-            ValueError: the text holds a lone surrogate that stands for no byte, or the pattern leaves out a part.
+            ValueError: the text holds a lone surrogate that stands for no byte, or
+                the pattern leaves out a part.
         """
         text = as_text(text)
         if not (special and self.special):
@@ -542,13 +587,15 @@ class BPE:
             return b"".join(map(self.tokens.__getitem__, numbers))
         except (KeyError, TypeError) as problem:
             raise ValueError(
-                f"ids must be whole numbers from 0 to {len(self) - 1}, got {problem.args[0]!r}"
+                f"ids must be whole numbers from 0 to {len(self) - 1}, got "
+                f"{problem.args[0]!r}"
             ) from None
 
     def decode(self, ids: Iterable[int] | Tensor, errors: str = "replace") -> str:
         """The text that tokens stand for.
 
-        Tokens may end inside a character: what is no UTF-8 becomes the replacement character.
+        Tokens may end inside a character: what is no UTF-8 becomes the replacement
+        character.
 
         Args:
             ids: token numbers, or a tensor (T,) of them, int64.
@@ -558,7 +605,8 @@ class BPE:
             The text.
 
         Raises:
-            ValueError: a number is no token; with `errors="strict"`, also bytes that are no UTF-8.
+            ValueError: a number is no token; with `errors="strict"`, also bytes
+                that are no UTF-8.
         """
         return self.decode_bytes(ids).decode("utf-8", errors)
 
@@ -571,7 +619,8 @@ class BPE:
         return BPE(self.merges[:merges], self.pattern, [*self.special])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer to a JSON file, in one move: a reader never finds half of it.
+        """Writes the tokenizer to a JSON file, in one move: a reader never finds
+        half of it.
 
         Args:
             path: the file; one that is there is replaced.
@@ -600,7 +649,8 @@ class BPE:
             The tokenizer.
 
         Raises:
-            ValueError: the file is damaged, of a later version, or no tokenizer at all.
+            ValueError: the file is damaged, of a later version, or no tokenizer at
+                all.
             OSError: the file cannot be read.
         """
         try:
@@ -621,9 +671,11 @@ class BPE:
 def byte_letters() -> list[str]:
     """The printable characters that GPT-2's files write for the 256 bytes.
 
-        byte b  ->  itself as Latin-1 where that prints,  else U+0100, U+0101, ... in turn
+        byte b  ->  itself as Latin-1 where that prints,
+        else U+0100, U+0101, ... in turn
 
-    A space becomes U+0120, an accented capital G: the sign that opens most tokens in such files.
+    A space becomes U+0120, an accented capital G: the sign that opens most tokens
+    in such files.
 
     Returns:
         256 characters; number b stands for byte b.
@@ -635,7 +687,7 @@ def byte_letters() -> list[str]:
     return [chr(byte if byte in prints else next(others)) for byte in range(256)]
 
 
-# --- Inside -------------------------------------------------------------------------------------------------
+# --- Inside -----------------------------------------------------------------------
 
 BYTES = [bytes([byte]) for byte in range(256)]
 SHORT = (
@@ -649,7 +701,8 @@ FORMAT, VERSION = "lbdl.bpe", 1
 
 
 class WordCache(dict[str, str]):
-    """The tokens of words met before: text repeats its words, so most are looked up, not computed."""
+    """The tokens of words met before: text repeats its words, so most are looked
+    up, not computed."""
 
     def __init__(self, spell: Callable[[str], str]) -> None:
         super().__init__()
@@ -670,7 +723,8 @@ def fingerprint(content: dict[str, Any]) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file beside the place, then moves it there: the old one stays until the new one is complete."""
+    """Writes a file beside the place, then moves it there: the old one stays until
+    the new one is complete."""
     trial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(trial, "w", encoding="ascii") as file:
@@ -692,7 +746,8 @@ def require_content(content: Any) -> dict[str, Any]:
         )
     if content.pop("sha256", None) != fingerprint(content):
         raise ValueError(
-            "its content does not match its fingerprint: it is damaged or was changed"
+            "its content does not match its fingerprint: it is damaged or was "
+            "changed"
         )
     for number in chain.from_iterable(content["merges"]):
         if type(number) is not int or number < 0:
@@ -724,7 +779,8 @@ def require_pattern(pattern: str) -> re.Pattern[str]:
 def require_merge(left: bytes, right: bytes, ids: Mapping[bytes, int]) -> None:
     if left not in ids or right not in ids:
         raise ValueError(
-            f"merges must join tokens that are there already, got {left!r} and {right!r}"
+            f"merges must join tokens that are there already, got {left!r} and "
+            f"{right!r}"
         )
     if left + right in ids:
         raise ValueError(f"merges must make new tokens, got {left + right!r} twice")

@@ -1,11 +1,13 @@
 """Does the future leak into the past? Two tests that need nothing but the model.
 
-The output of a causal model at place s may depend on tokens up to s, and on no later one. Change a later token and see
-whether the output moves; or take the gradient of the output with respect to the later inputs. A leak makes training
+The output of a causal model at place s may depend on tokens up to s, and on no
+later one. Change a later token and see whether the output moves; or take the
+gradient of the output with respect to the later inputs. A leak makes training
 losses too good to be true, and texts that are no good at all.
 
-Masks against leaks: van den Oord, Kalchbrenner & Kavukcuoglu 2016, arXiv:1601.06759 (pixels); Vaswani et al. 2017,
-section 3.2.3, arXiv:1706.03762 (text). Tests by gradients: Karpathy 2019, "A Recipe for Training Neural Networks".
+Masks against leaks: van den Oord, Kalchbrenner & Kavukcuoglu 2016, arXiv:1601.06759
+(pixels); Vaswani et al. 2017, section 3.2.3, arXiv:1706.03762 (text). Tests by
+gradients: Karpathy 2019, "A Recipe for Training Neural Networks".
 """
 
 from collections.abc import Callable
@@ -26,25 +28,31 @@ def dependence(
     trials: int = 4,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """How far the output at each place moves when the token at another place is replaced.
+    """How far the output at each place moves when the token at another place is
+    replaced.
 
-        D[s, t] = max over replacements x' of x at place t  of  ||f(x')_s - f(x)_s||_inf
+        D[s, t] = max over replacements x' of x at place t
+            of  ||f(x')_s - f(x)_s||_inf
 
-    All T replacements run as one batch, beside a batch of T unchanged copies: so a model that mixes the rows of
-    a batch (batch normalisation in training mode) shows as one that mixes everything.
+    All T replacements run as one batch, beside a batch of T unchanged copies: so a
+    model that mixes the rows of a batch (batch normalisation in training mode)
+    shows as one that mixes everything.
 
     Args:
-        model: maps tokens (B, T) to outputs (B, T, ...); a module should be in evaluation mode.
+        model: maps tokens (B, T) to outputs (B, T, ...); a module should be in
+            evaluation mode.
         tokens: (T,), int64, T >= 1.
         vocabulary: K >= 2; replacements are drawn from the other K - 1 tokens.
-        trials: how many replacements of each token are tried, >= 1: one may be without effect by chance.
+        trials: how many replacements of each token are tried, >= 1: one may be
+            without effect by chance.
         generator: source of randomness on the device of the tokens.
 
     Returns:
         D (T, T), floating; row s is the output, column t the input.
 
     Raises:
-        ValueError: an argument is out of range, or the model gives two answers to one question (dropout, say).
+        ValueError: an argument is out of range, or the model gives two answers to
+            one question (dropout, say).
 
     Source: the definition of a function that does not depend on an argument.
     """
@@ -69,7 +77,8 @@ def dependence(
 
 
 def difference(a: Tensor, b: Tensor) -> Tensor:
-    """The largest change (B, T) of outputs (B, T, ...); two infinities of one sign are equal."""
+    """The largest change (B, T) of outputs (B, T, ...); two infinities of one sign
+    are equal."""
     return (
         torch.where(a == b, 0, (a - b).abs())
         .nan_to_num(nan=torch.inf)
@@ -88,18 +97,21 @@ def leaks(
     tolerance: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The leak test by perturbation: which outputs move when a token changes that they must not see?
+    """The leak test by perturbation: which outputs move when a token changes that
+    they must not see?
 
         leak[s, t] = D[s, t] > tolerance  and  t > s + ahead,    D from `dependence`
 
-    It cannot accuse a causal model (within `tolerance`), but it can miss a leak that no trial set off.
+    It cannot accuse a causal model (within `tolerance`), but it can miss a leak
+    that no trial set off.
 
     Args:
-        model: maps tokens (B, T) to outputs (B, T, ...); a module should be in evaluation mode.
+        model: maps tokens (B, T) to outputs (B, T, ...); a module should be in
+            evaluation mode.
         tokens: (T,), int64, T >= 2.
         vocabulary: K >= 2.
-        ahead: the last place that output s may see is s + ahead: 0 where row s predicts token s + 1, -1 where
-            row s predicts token s.
+        ahead: the last place that output s may see is s + ahead: 0 where row s
+            predicts token s + 1, -1 where row s predicts token s.
         trials: replacements of each token.
         tolerance: changes up to this are rounding.
         generator: source of randomness on the device of the tokens.
@@ -108,9 +120,11 @@ def leaks(
         Leaks (T, T), bool; none of them is true for a causal model.
 
     Raises:
-        ValueError: an argument is out of range, or the model gives two answers to one question.
+        ValueError: an argument is out of range, or the model gives two answers to
+            one question.
 
-    Source: van den Oord et al. 2016 (what the masks of a pixel model forbid), arXiv:1601.06759.
+    Source: van den Oord et al. 2016 (what the masks of a pixel model forbid),
+        arXiv:1601.06759.
     """
     moved = dependence(
         model, tokens, vocabulary, trials=trials, generator=generator
@@ -125,11 +139,13 @@ def gradient_dependence(
     trials: int = 2,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """How steeply the output at each place depends on the input vector at another place.
+    """How steeply the output at each place depends on the input vector at another
+    place.
 
         G[s, t] = max over random directions u of  || d <u, f(v)_s> / d v_t ||
 
-    A sum over outputs would not do for u: where outputs are normalised, their sum is constant.
+    A sum over outputs would not do for u: where outputs are normalised, their sum
+    is constant.
 
     Args:
         model: maps vectors (1, T, d) to outputs (1, T, ...), differentiable.
@@ -143,11 +159,13 @@ def gradient_dependence(
     Raises:
         ValueError: an argument is out of range.
 
-    Source: Karpathy 2019, "A Recipe for Training Neural Networks" ("use backprop to chart dependencies").
+    Source: Karpathy 2019, "A Recipe for Training Neural Networks" ("use backprop to
+        chart dependencies").
     """
     if vectors.dim() != 2 or not len(vectors) or trials < 1:
         raise ValueError(
-            f"need vectors (T, d) and trials >= 1, got {tuple(vectors.shape)} and {trials}"
+            f"need vectors (T, d) and trials >= 1, got {tuple(vectors.shape)} and "
+            f"{trials}"
         )
     source = vectors.detach().unsqueeze(0).requires_grad_()
     outputs = model(source).squeeze(0).flatten(1)  # (T, m)
@@ -180,12 +198,15 @@ def leaks_by_gradient(
     tolerance: float = 1e-8,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The leak test by gradients: which outputs have a slope towards inputs that they must not see?
+    """The leak test by gradients: which outputs have a slope towards inputs that
+    they must not see?
 
-        leak[s, t] = G[s, t] > tolerance  and  t > s + ahead,    G from `gradient_dependence`
+        leak[s, t] = G[s, t] > tolerance  and  t > s + ahead,
+        G from `gradient_dependence`
 
-    One backward pass sees all inputs, so that no leak along a smooth path is missed by bad luck. It is blind to paths
-    that have no gradient: argmax, rounding, `detach`, a token that is looked up.
+    One backward pass sees all inputs, so that no leak along a smooth path is missed
+    by bad luck. It is blind to paths that have no gradient: argmax, rounding,
+    `detach`, a token that is looked up.
 
     Args:
         model: maps vectors (1, T, d) to outputs (1, T, ...), differentiable.
@@ -217,7 +238,8 @@ def future(length: int, ahead: int, device: torch.device) -> Tensor:
 def require_trial(tokens: Tensor, vocabulary: int, trials: int) -> None:
     if tokens.dim() != 1 or not len(tokens) or tokens.dtype != torch.int64:
         raise ValueError(
-            f"tokens must be int64 (T,), T >= 1, got {tokens.dtype} {tuple(tokens.shape)}"
+            f"tokens must be int64 (T,), T >= 1, got {tokens.dtype} "
+            f"{tuple(tokens.shape)}"
         )
     if vocabulary < 2 or trials < 1:
         raise ValueError(
@@ -228,5 +250,6 @@ def require_trial(tokens: Tensor, vocabulary: int, trials: int) -> None:
 def require_deterministic(first: Tensor, second: Tensor) -> None:
     if bool((difference(first, second) > 0).any()):
         raise ValueError(
-            "model must give one answer to one question: switch dropout off with model.eval()"
+            "model must give one answer to one question: switch dropout off with "
+            "model.eval()"
         )

@@ -1,11 +1,14 @@
-"""The chain rule of probability, and the numbers made of it: log-likelihood, cross-entropy, perplexity, bits a byte.
+"""The chain rule of probability, and the numbers made of it: log-likelihood,
+cross-entropy, perplexity, bits a byte.
 
-Every joint distribution of a sequence is a product of conditional ones, so a model of the next token is a model of
-whole texts. The mean loss of a token is `lbdl.foundations.losses.cross_entropy`. All losses are in nats (natural
+Every joint distribution of a sequence is a product of conditional ones, so a model
+of the next token is a model of whole texts. The mean loss of a token is
+`lbdl.foundations.losses.cross_entropy`. All losses are in nats (natural
 logarithms); `change_base` and `bits_per_byte` take them elsewhere.
 
-Shannon 1948, "A Mathematical Theory of Communication" (section 7: entropy per symbol); Jelinek, Mercer, Bahl &
-Baker 1977, "Perplexity - a measure of the difficulty of speech recognition tasks".
+Shannon 1948, "A Mathematical Theory of Communication" (section 7: entropy per
+symbol); Jelinek, Mercer, Bahl & Baker 1977, "Perplexity - a measure of the
+difficulty of speech recognition tasks".
 """
 
 import math
@@ -35,7 +38,7 @@ Model = Callable[
 ]  # tokens (B, T) to logits (B, T, K): row t says what follows token t
 
 
-# --- The chain rule -----------------------------------------------------------------------------------------
+# --- The chain rule ---------------------------------------------------------------
 
 
 def conditionals(table: Tensor) -> list[Tensor]:
@@ -47,7 +50,8 @@ def conditionals(table: Tensor) -> list[Tensor]:
         table: the joint distribution (K_1, ..., K_T), floating, >= 0, with sum 1.
 
     Returns:
-        T tensors; number t has shape (K_1, ..., K_t). Where the condition has probability 0, so has the factor.
+        T tensors; number t has shape (K_1, ..., K_t). Where the condition has
+        probability 0, so has the factor.
 
     Raises:
         ValueError: `table` is no distribution.
@@ -81,13 +85,15 @@ def joint(factors: Sequence[Tensor]) -> Tensor:
         The joint distribution (K_1, ..., K_T).
 
     Raises:
-        ValueError: there are no factors, or their shapes do not grow by one dimension each.
+        ValueError: there are no factors, or their shapes do not grow by one
+            dimension each.
 
     Source: the chain rule of probability.
     """
     if not factors or any(b.shape[:-1] != a.shape for a, b in pairwise(factors)):
         raise ValueError(
-            f"factors must have shapes (K_1,), (K_1, K_2), ..., got {[*map(tuple_of, factors)]}"
+            "factors must have shapes (K_1,), (K_1, K_2), ..., got "
+            f"{[*map(tuple_of, factors)]}"
         )
     product = factors[0]
     for factor in factors[1:]:
@@ -111,9 +117,11 @@ def sample_ancestral(
         Sequences (n, T), int64.
 
     Raises:
-        ValueError: there are no factors, or their shapes do not grow by one dimension each.
+        ValueError: there are no factors, or their shapes do not grow by one
+            dimension each.
 
-    Source: the chain rule of probability; "ancestral sampling" in Bishop 2006, section 8.1.2.
+    Source: the chain rule of probability; "ancestral sampling" in Bishop 2006,
+        section 8.1.2.
     """
     joint(factors)
     drawn: list[Tensor] = []
@@ -123,11 +131,12 @@ def sample_ancestral(
     return torch.stack(drawn, dim=-1)
 
 
-# --- Likelihood ---------------------------------------------------------------------------------------------
+# --- Likelihood -------------------------------------------------------------------
 
 
 def next_token_pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """What a causal model is trained on: the tokens, and the same tokens one step later.
+    """What a causal model is trained on: the tokens, and the same tokens one step
+    later.
 
         x_t = tokens_t,    y_t = tokens_{t+1}
 
@@ -144,7 +153,8 @@ def next_token_pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """
     if tokens.dim() == 0 or tokens.shape[-1] < 2:
         raise ValueError(
-            f"tokens must be (..., T + 1) with T >= 1, got shape {tuple(tokens.shape)}"
+            "tokens must be (..., T + 1) with T >= 1, got shape "
+            f"{tuple(tokens.shape)}"
         )
     return tokens[..., :-1], tokens[..., 1:]
 
@@ -152,16 +162,20 @@ def next_token_pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
 def token_log_probs(
     logits: Tensor, targets: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """The log-probability of each true token, in nats: its cross-entropy with a minus, and 0 for padding.
+    """The log-probability of each true token, in nats: its cross-entropy with a
+    minus, and 0 for padding.
 
         log p(y_t | ...) = logits[t, y_t] - log sum_k exp logits[t, k]
 
-    The loss of a padded batch is minus their sum over the number of tokens, `mask.sum()`. Differentiable once.
+    The loss of a padded batch is minus their sum over the number of tokens,
+    `mask.sum()`. Differentiable once.
 
     Args:
         logits: (..., T, K), floating; -inf marks tokens that cannot come.
-        targets: (..., T), int64, 0 to K - 1 where the mask is true, anything elsewhere.
-        mask: (..., T), bool, false for padding; its entries count 0, whatever the logits hold there.
+        targets: (..., T), int64, 0 to K - 1 where the mask is true, anything
+            elsewhere.
+        mask: (..., T), bool, false for padding; its entries count 0, whatever the
+            logits hold there.
 
     Returns:
         Log-probabilities (..., T), dtype of the logits, float32 for half precision.
@@ -185,7 +199,8 @@ def token_log_probs(
 def sequence_log_prob(
     logits: Tensor, targets: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """The log-likelihood of sequences, in nats: the chain rule, with the product as a sum of logarithms.
+    """The log-likelihood of sequences, in nats: the chain rule, with the product as
+    a sum of logarithms.
 
         log p(y_1, ..., y_T) = sum_t log p(y_t | y_1, ..., y_{t-1})
 
@@ -206,13 +221,14 @@ def sequence_log_prob(
     return token_log_probs(logits, targets, mask).sum(dim=-1)
 
 
-# --- Units --------------------------------------------------------------------------------------------------
+# --- Units ------------------------------------------------------------------------
 
 
 def change_base(
     x: Tensor | float, to: float = 2.0, of: float = math.e
 ) -> Tensor | float:
-    """A loss in the units of another logarithm: base e gives nats, 2 bits, 10 hartleys.
+    """A loss in the units of another logarithm: base e gives nats, 2 bits, 10
+    hartleys.
 
         x_to = x_of log(of) / log(to)
 
@@ -235,11 +251,13 @@ def change_base(
 
 
 def perplexity(x: Tensor | float, base: float = math.e) -> Tensor | float:
-    """The number of equally likely tokens among which a model would hesitate as much.
+    """The number of equally likely tokens among which a model would hesitate as
+    much.
 
         PPL = base^H = (prod_t p(y_t | ...))^(-1/N)
 
-    The base is that of the logarithm in H: e for `torch.nn.functional.cross_entropy`, 2 only if H is in bits.
+    The base is that of the logarithm in H: e for
+    `torch.nn.functional.cross_entropy`, 2 only if H is in bits.
 
     Args:
         x: cross-entropies H a token, any shape.
@@ -260,7 +278,8 @@ def perplexity(x: Tensor | float, base: float = math.e) -> Tensor | float:
 
 
 def bits_per_byte(x: Tensor | float, tokens: int, size: int) -> Tensor | float:
-    """The cost of a text in bits for each of its bytes: the measure that does not depend on the tokenizer.
+    """The cost of a text in bits for each of its bytes: the measure that does not
+    depend on the tokenizer.
 
         bits per byte = H N / (n log 2),    H nats a token, N tokens, n bytes
 
@@ -282,22 +301,26 @@ def bits_per_byte(x: Tensor | float, tokens: int, size: int) -> Tensor | float:
     return change_base(x, to=2.0) * (tokens / size)
 
 
-# --- A long text --------------------------------------------------------------------------------------------
+# --- A long text ------------------------------------------------------------------
 
 
 def stream_log_probs(
     model: Model, tokens: Tensor, window: int, stride: int, batch: int = 32
 ) -> Tensor:
-    """The log-probability of every token but the first of a long text, through windows of limited length.
+    """The log-probability of every token but the first of a long text, through
+    windows of limited length.
 
-        tokens_t is scored in the window that ends `stride` tokens after the last one, with all that is left of it
+        tokens_t is scored in the window that ends `stride` tokens after the last
+            one, with all that is left of it
         as its past: at least window - stride tokens, but at the start of the text
 
     Args:
-        model: maps tokens (B, T), T <= window, to logits (B, T, K); row t says what follows token t.
+        model: maps tokens (B, T), T <= window, to logits (B, T, K); row t says what
+            follows token t.
         tokens: (N,), int64, N >= 2.
         window: the longest input, >= 1.
-        stride: how many tokens a window scores, 1 to `window`; small is exact and slow.
+        stride: how many tokens a window scores, 1 to `window`; small is exact and
+            slow.
         batch: windows at a time, >= 1.
 
     Returns:
@@ -306,7 +329,8 @@ def stream_log_probs(
     Raises:
         ValueError: a number is out of range.
 
-    Source: Baevski & Auli 2019 (evaluation with a sliding context), arXiv:1809.10853.
+    Source: Baevski & Auli 2019 (evaluation with a sliding context),
+        arXiv:1809.10853.
     """
     require_stream(tokens, window, stride, batch)
     x, y = next_token_pairs(tokens)
@@ -335,7 +359,7 @@ def stream_log_probs(
     return torch.cat(logs)
 
 
-# --- What is asked of arguments -----------------------------------------------------------------------------
+# --- What is asked of arguments ---------------------------------------------------
 
 
 def tuple_of(x: Tensor) -> tuple[int, ...]:
@@ -345,7 +369,8 @@ def tuple_of(x: Tensor) -> tuple[int, ...]:
 def require_joint(table: Tensor) -> None:
     if table.dim() == 0 or not table.is_floating_point() or bool((table < 0).any()):
         raise ValueError(
-            f"table must be a floating (K_1, ..., K_T) >= 0, got {table.dtype} {tuple_of(table)}"
+            f"table must be a floating (K_1, ..., K_T) >= 0, got {table.dtype} "
+            f"{tuple_of(table)}"
         )
     if not abs(float(table.sum()) - 1) < 1e-4:
         raise ValueError(f"table must have sum 1, got {float(table.sum())}")
@@ -355,7 +380,8 @@ def require_targets(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Ten
     """The targets, with 0 where the mask is false."""
     if not logits.is_floating_point() or targets.dtype != torch.int64:
         raise TypeError(
-            f"need floating logits and int64 targets, got {logits.dtype} and {targets.dtype}"
+            f"need floating logits and int64 targets, got {logits.dtype} and "
+            f"{targets.dtype}"
         )
     if (
         logits.dim() < 1
@@ -363,7 +389,8 @@ def require_targets(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Ten
         or not logits.shape[-1]
     ):
         raise ValueError(
-            f"logits must be (..., T, K) with targets (..., T), got {tuple_of(logits)} and {tuple_of(targets)}"
+            "logits must be (..., T, K) with targets (..., T), got "
+            f"{tuple_of(logits)} and {tuple_of(targets)}"
         )
     if mask is not None:
         require_mask(mask, targets)
@@ -376,7 +403,8 @@ def require_mask(mask: Tensor, targets: Tensor) -> None:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask.shape != targets.shape:
         raise ValueError(
-            f"mask must have the shape of targets, {tuple_of(targets)}, got {tuple_of(mask)}"
+            f"mask must have the shape of targets, {tuple_of(targets)}, got "
+            f"{tuple_of(mask)}"
         )
 
 
@@ -392,5 +420,6 @@ def require_stream(tokens: Tensor, window: int, stride: int, batch: int) -> None
         )
     if not 1 <= stride <= window or batch < 1:
         raise ValueError(
-            f"need 1 <= stride <= window and batch >= 1, got stride {stride}, window {window}, batch {batch}"
+            f"need 1 <= stride <= window and batch >= 1, got stride {stride}, "
+            f"window {window}, batch {batch}"
         )

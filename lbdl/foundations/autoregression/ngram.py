@@ -1,10 +1,13 @@
-"""Language models made by counting: how often did this token follow these n - 1 others?
+"""Language models made by counting: how often did this token follow these n - 1
+others?
 
-Counts of n-grams lie in sorted tensors, and every question to them is a batched binary search. A count of zero is
-no probability of zero: three ways to smooth, from the plainest to the best.
+Counts of n-grams lie in sorted tensors, and every question to them is a batched
+binary search. A count of zero is no probability of zero: three ways to smooth, from
+the plainest to the best.
 
-Shannon 1948, section 3 (the first n-gram texts); Jelinek & Mercer 1980 (interpolation); Kneser & Ney 1995;
-Chen & Goodman 1999, "An empirical study of smoothing techniques for language modeling" (the interpolated form).
+Shannon 1948, section 3 (the first n-gram texts); Jelinek & Mercer 1980
+(interpolation); Kneser & Ney 1995; Chen & Goodman 1999, "An empirical study of
+smoothing techniques for language modeling" (the interpolated form).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +35,8 @@ __all__ = [
 class Counts(NamedTuple):
     """How often each n-gram occurs, and what follows each context.
 
-        code of (w_1, ..., w_n) = sum_i w_i K^(n-i):  the n-gram as a number with digits in base K
+        code of (w_1, ..., w_n) = sum_i w_i K^(n-i):
+        the n-gram as a number with digits in base K
 
     Args:
         order: n.
@@ -55,7 +59,7 @@ class Counts(NamedTuple):
     kinds: Tensor
 
 
-# --- Counting -----------------------------------------------------------------------------------------------
+# --- Counting ---------------------------------------------------------------------
 
 
 def count_ngrams(tokens: Tensor, order: int, vocabulary: int) -> Counts:
@@ -69,7 +73,8 @@ def count_ngrams(tokens: Tensor, order: int, vocabulary: int) -> Counts:
         vocabulary: K >= 1; K^n must stay below 2^63.
 
     Returns:
-        The counts, on the device of the tokens. Not to be compiled: their number depends on the data.
+        The counts, on the device of the tokens. Not to be compiled: their number
+        depends on the data.
 
     Raises:
         TypeError: tokens are not int64.
@@ -139,7 +144,8 @@ def continuation_counts(counts: Counts) -> Counts:
         counts: of order n >= 2.
 
     Returns:
-        Counts of order n - 1: the number of n-grams, however frequent, that end in each.
+        Counts of order n - 1: the number of n-grams, however frequent, that end in
+        each.
 
     Raises:
         ValueError: n < 2.
@@ -154,7 +160,8 @@ def continuation_counts(counts: Counts) -> Counts:
 
 
 def kneser_ney_counts(tokens: Tensor, order: int, vocabulary: int) -> list[Counts]:
-    """What Kneser-Ney smoothing counts: n-grams at the highest order, continuations below.
+    """What Kneser-Ney smoothing counts: n-grams at the highest order, continuations
+    below.
 
     Args:
         tokens: (..., T), int64, 0 to K - 1.
@@ -174,7 +181,7 @@ def kneser_ney_counts(tokens: Tensor, order: int, vocabulary: int) -> list[Count
     return [*map(continuation_counts, raw[1:]), raw[-1]]
 
 
-# --- Asking -------------------------------------------------------------------------------------------------
+# --- Asking -----------------------------------------------------------------------
 
 
 def lookup(keys: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
@@ -197,7 +204,8 @@ def lookup(keys: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
     """
     if keys.dim() != 1 or keys.shape != values.shape:
         raise ValueError(
-            f"keys and values must be (U,), got shapes {tuple(keys.shape)} and {tuple(values.shape)}"
+            f"keys and values must be (U,), got shapes {tuple(keys.shape)} and "
+            f"{tuple(values.shape)}"
         )
     if not len(keys):
         return values.new_zeros(wanted.shape)
@@ -206,7 +214,8 @@ def lookup(keys: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
 
 
 def seen(counts: Counts, grams: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of n-grams (..., n): count, count of their context, and kinds of tokens behind the context, float64 (...)."""
+    """Of n-grams (..., n): count, count of their context, and kinds of tokens
+    behind the context, float64 (...)."""
     codes = encode(grams, counts.vocabulary)
     contexts = codes // counts.vocabulary
     return (
@@ -216,7 +225,7 @@ def seen(counts: Counts, grams: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-# --- Probabilities ------------------------------------------------------------------------------------------
+# --- Probabilities ----------------------------------------------------------------
 
 
 def relative_frequency(levels: Sequence[Counts], grams: Tensor) -> Tensor:
@@ -229,7 +238,8 @@ def relative_frequency(levels: Sequence[Counts], grams: Tensor) -> Tensor:
         grams: (..., n), int64, for an order n that was counted.
 
     Returns:
-        Probabilities (...), float64; 1/K for each token after a context that never occurred.
+        Probabilities (...), float64; 1/K for each token after a context that never
+        occurred.
 
     Raises:
         ValueError: order n was not counted.
@@ -242,7 +252,8 @@ def relative_frequency(levels: Sequence[Counts], grams: Tensor) -> Tensor:
 def add_k(levels: Sequence[Counts], grams: Tensor, k: float = 1.0) -> Tensor:
     """Pretend to have seen every n-gram k times more.
 
-        p(w_n | w_1 ... w_{n-1}) = (c(w_1 ... w_n) + k) / (sum_v c(w_1 ... w_{n-1} v) + k K)
+        p(w_n | w_1 ... w_{n-1})
+            = (c(w_1 ... w_n) + k) / (sum_v c(w_1 ... w_{n-1} v) + k K)
 
     Args:
         levels: counts of orders 1, 2, ..., from `count_up_to`.
@@ -268,9 +279,11 @@ def add_k(levels: Sequence[Counts], grams: Tensor, k: float = 1.0) -> Tensor:
 def jelinek_mercer(
     levels: Sequence[Counts], grams: Tensor, weight: float = 0.7
 ) -> Tensor:
-    """Mix the orders: the longest context has its say, and hands the rest to the next shorter one.
+    """Mix the orders: the longest context has its say, and hands the rest to the
+    next shorter one.
 
-        p_n = weight c(w_1 ... w_n) / c(w_1 ... w_{n-1}) + (1 - weight) p_{n-1},    p_0 = 1/K
+        p_n = weight c(w_1 ... w_n) / c(w_1 ... w_{n-1}) + (1 - weight) p_{n-1},
+        p_0 = 1/K
 
     Where the context never occurred, p_n = p_{n-1}.
 
@@ -304,12 +317,15 @@ def kneser_ney(
     grams: Tensor,
     discount: float | Sequence[float] = 0.75,
 ) -> Tensor:
-    """Take a discount off every count, and give what was saved to the shorter context.
+    """Take a discount off every count, and give what was saved to the shorter
+    context.
 
-        p_n = max(c(w_1 ... w_n) - d, 0) / c(w_1 ... w_{n-1}) + d N_1+(w_1 ... w_{n-1} .) / c(w_1 ... w_{n-1}) p_{n-1}
+        p_n = max(c(w_1 ... w_n) - d, 0) / c(w_1 ... w_{n-1})
+            + d N_1+(w_1 ... w_{n-1} .) / c(w_1 ... w_{n-1}) p_{n-1}
 
-    N_1+(h .) is the number of different tokens after h; p_0 = 1/K. Below the highest order, c counts
-    continuations, see `continuation_counts`. Where the context never occurred, p_n = p_{n-1}.
+    N_1+(h .) is the number of different tokens after h; p_0 = 1/K. Below the
+    highest order, c counts continuations, see `continuation_counts`. Where the
+    context never occurred, p_n = p_{n-1}.
 
     Args:
         levels: counts of orders 1, 2, ..., from `kneser_ney_counts`.
@@ -320,7 +336,8 @@ def kneser_ney(
         Probabilities (...), float64; all > 0 if all discounts are.
 
     Raises:
-        ValueError: order n was not counted, or a discount is out of range or missing.
+        ValueError: order n was not counted, or a discount is out of range or
+            missing.
 
     Source: Chen & Goodman 1999, interpolated Kneser-Ney.
     """
@@ -349,13 +366,16 @@ Smoothing = Callable[[Sequence[Counts], Tensor], Tensor]
 class NGram:
     """A causal model out of counts.
 
-        logits[t, k] = log p(k | x_{t-n+2}, ..., x_t):  row t says what follows token t
+        logits[t, k] = log p(k | x_{t-n+2}, ..., x_t):
+        row t says what follows token t
 
-    The first tokens, which have less than n - 1 before them, are predicted from what there is.
+    The first tokens, which have less than n - 1 before them, are predicted from
+    what there is.
 
     Args:
         levels: counts of orders 1 to n, from `count_up_to` or `kneser_ney_counts`.
-        smoothing: `add_k`, `jelinek_mercer`, `kneser_ney`, or one of these with its parameters fixed.
+        smoothing: `add_k`, `jelinek_mercer`, `kneser_ney`, or one of these with its
+            parameters fixed.
 
     Source: Shannon 1948, section 3; Chen & Goodman 1999.
     """
@@ -397,13 +417,15 @@ class NGram:
         return self.smoothing(self.levels, torch.cat(grams, dim=-1)).log()
 
     def log_probs(self, tokens: Tensor) -> Tensor:
-        """Log-probabilities of the tokens of a text, the first one included: one question a token, in batches.
+        """Log-probabilities of the tokens of a text, the first one included: one
+        question a token, in batches.
 
         Args:
             tokens: (..., T), int64, T >= 1.
 
         Returns:
-            Log-probabilities (..., T), float64; their sum is the log-likelihood of the text.
+            Log-probabilities (..., T), float64; their sum is the log-likelihood of
+            the text.
         """
         require_tokens(tokens, self.levels[0].vocabulary)
         order, length = len(self.levels), tokens.shape[-1]
@@ -417,7 +439,7 @@ class NGram:
         return torch.cat(parts, dim=-1).log()
 
 
-# --- What is asked of arguments -----------------------------------------------------------------------------
+# --- What is asked of arguments ---------------------------------------------------
 
 
 def require_tokens(tokens: Tensor, vocabulary: int) -> None:
@@ -429,7 +451,8 @@ def require_tokens(tokens: Tensor, vocabulary: int) -> None:
         int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary
     ):
         raise ValueError(
-            f"tokens must be in 0 to {vocabulary - 1}, got {int(tokens.min())} to {int(tokens.max())}"
+            f"tokens must be in 0 to {vocabulary - 1}, got {int(tokens.min())} to "
+            f"{int(tokens.max())}"
         )
 
 
@@ -447,11 +470,13 @@ def require_order(order: int, vocabulary: int) -> None:
 def require_level(levels: Sequence[Counts], grams: Tensor) -> Counts:
     if grams.dim() == 0 or not 1 <= grams.shape[-1] <= len(levels):
         raise ValueError(
-            f"grams must be (..., n) with n from 1 to {len(levels)}, got shape {tuple(grams.shape)}"
+            f"grams must be (..., n) with n from 1 to {len(levels)}, got shape "
+            f"{tuple(grams.shape)}"
         )
     if [level.order for level in levels] != list(range(1, len(levels) + 1)):
         raise ValueError(
-            f"levels must have orders 1, 2, ..., got {[level.order for level in levels]}"
+            "levels must have orders 1, 2, ..., got "
+            f"{[level.order for level in levels]}"
         )
     return levels[grams.shape[-1] - 1]
 
@@ -464,6 +489,7 @@ def require_discounts(
     )
     if len(discounts) != orders or not all(0 <= d <= 1 for d in discounts):
         raise ValueError(
-            f"discount must be in [0, 1], one number or one for each of {orders} orders, got {discount}"
+            f"discount must be in [0, 1], one number or one for each of {orders} "
+            f"orders, got {discount}"
         )
     return discounts

@@ -1,9 +1,10 @@
 """From logits to a next token: temperature, top-k, nucleus, and the draw itself.
 
-Each rule maps logits to logits, with -inf for the tokens it rules out, so that rules can follow one another.
+Each rule maps logits to logits, with -inf for the tokens it rules out, so that
+rules can follow one another.
 
-Ackley, Hinton & Sejnowski 1985 (temperature); Fan, Lewis & Dauphin 2018, arXiv:1805.04833 (top-k);
-Holtzman et al. 2020, arXiv:1904.09751 (nucleus).
+Ackley, Hinton & Sejnowski 1985 (temperature); Fan, Lewis & Dauphin 2018,
+arXiv:1805.04833 (top-k); Holtzman et al. 2020, arXiv:1904.09751 (nucleus).
 """
 
 import math
@@ -27,7 +28,8 @@ def with_temperature(logits: Tensor, temperature: float, dim: int = -1) -> Tenso
 
         p_i proportional to p_i^(1/temperature),    logits <- logits / temperature
 
-    Temperature 0 is the limit: only the largest logits are left, all of them where several are equal.
+    Temperature 0 is the limit: only the largest logits are left, all of them where
+    several are equal.
 
     Args:
         logits: (..., K, ...), floating; -inf marks tokens that cannot come.
@@ -39,7 +41,8 @@ def with_temperature(logits: Tensor, temperature: float, dim: int = -1) -> Tenso
 
     Raises:
         TypeError: `logits` is not floating.
-        ValueError: the temperature is negative or not finite, or a row has NaN, +inf or no finite logit.
+        ValueError: the temperature is negative or not finite, or a row has NaN,
+            +inf or no finite logit.
 
     Source: Ackley, Hinton & Sejnowski 1985.
     """
@@ -83,11 +86,14 @@ def keep_top_k(logits: Tensor, k: int, dim: int = -1) -> Tensor:
 
 
 def keep_nucleus(logits: Tensor, p: float, dim: int = -1) -> Tensor:
-    """Keep the smallest set of tokens, the most likely first, whose probabilities sum to at least p.
+    """Keep the smallest set of tokens, the most likely first, whose probabilities
+    sum to at least p.
 
-        V = the first m tokens in descending order,  m = min{m : p_(1) + ... + p_(m) >= p}
+        V = the first m tokens in descending order,
+        m = min{m : p_(1) + ... + p_(m) >= p}
 
-    Of equal logits, those with the smaller index come first. At least one token is kept.
+    Of equal logits, those with the smaller index come first. At least one token is
+    kept.
 
     Args:
         logits: (..., K, ...), floating; -inf marks tokens that cannot come.
@@ -125,7 +131,8 @@ def restrict(
     top_p: float = 1.0,
     dim: int = -1,
 ) -> Tensor:
-    """Temperature, then top-k, then nucleus: the order in which they are usually applied.
+    """Temperature, then top-k, then nucleus: the order in which they are usually
+    applied.
 
         restrict = keep_nucleus(keep_top_k(with_temperature(logits)))
 
@@ -137,11 +144,13 @@ def restrict(
         dim: the dimension of the tokens.
 
     Returns:
-        Logits, shape and dtype of `logits`; their softmax is the distribution that is drawn from.
+        Logits, shape and dtype of `logits`; their softmax is the distribution that
+        is drawn from.
 
     Raises:
         TypeError: `logits` is not floating.
-        ValueError: an argument is out of range, or a row has NaN, +inf or no finite logit.
+        ValueError: an argument is out of range, or a row has NaN, +inf or no finite
+            logit.
 
     Source: Holtzman et al. 2020, section 3, arXiv:1904.09751.
     """
@@ -154,12 +163,15 @@ def restrict(
 def sample(
     logits: Tensor, generator: torch.Generator | None = None, dim: int = -1
 ) -> Tensor:
-    """Draw a token from each row: a race, in which noise is added to the logits and the largest wins.
+    """Draw a token from each row: a race, in which noise is added to the logits and
+    the largest wins.
 
-        argmax_i (logits_i + g_i),  g_i = -log(-log u_i),  u_i ~ U(0, 1)      is i  with probability softmax(logits)_i
+        argmax_i (logits_i + g_i),  g_i = -log(-log u_i),  u_i ~ U(0, 1)
+            is i  with probability softmax(logits)_i
 
     Args:
-        logits: (..., K, ...), floating; -inf marks tokens that cannot come, and never do.
+        logits: (..., K, ...), floating; -inf marks tokens that cannot come, and
+            never do.
         generator: source of randomness, on the device of `logits`.
         dim: the dimension of the tokens.
 
@@ -194,7 +206,8 @@ def generate(
         x_{t+1} ~ restrict(model(x_1, ..., x_t)_t)
 
     Args:
-        model: maps tokens (B, T), T <= context, to logits (B, T, K); row t says what follows token t.
+        model: maps tokens (B, T), T <= context, to logits (B, T, K); row t says
+            what follows token t.
         prompt: (B, T), int64, T >= 1: each row is continued on its own.
         length: tokens to append, >= 0.
         context: the most tokens the model is shown, >= 1.
@@ -233,7 +246,8 @@ def require_logits(logits: Tensor, dim: int) -> None:
         raise TypeError(f"logits must be floating, got {logits.dtype}")
     if not -logits.dim() <= dim < logits.dim() or not logits.shape[dim]:
         raise ValueError(
-            f"dim must name a dimension of size >= 1, got {dim} for {tuple(logits.shape)}"
+            f"dim must name a dimension of size >= 1, got {dim} for "
+            f"{tuple(logits.shape)}"
         )
     peaks = logits.amax(dim=dim)  # NaN where a row holds one
     if not bool(peaks.isfinite().all()):

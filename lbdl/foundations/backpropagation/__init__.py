@@ -1,8 +1,10 @@
-"""Backpropagation: gradients of any composition of functions, what they cost, and how they vanish.
+"""Backpropagation: gradients of any composition of functions, what they cost, and
+how they vanish.
 
-Read `tape.py` first: a whole engine for reverse mode. `forward.py` does forward mode with dual numbers, and
-`functions.py` has what is made of both: Jacobian products, Jacobians, `gradcheck`. `dense.py` is a layer by
-hand, with its operations counted. `memory.py` measures memory; `checkpointing.py` and `reversible.py` save
+Read `tape.py` first: a whole engine for reverse mode. `forward.py` does forward
+mode with dual numbers, and `functions.py` has what is made of both: Jacobian
+products, Jacobians, `gradcheck`. `dense.py` is a layer by hand, with its operations
+counted. `memory.py` measures memory; `checkpointing.py` and `reversible.py` save
 it. `signals.py` follows gradients through many layers, and clips them.
 """
 

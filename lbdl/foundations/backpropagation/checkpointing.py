@@ -1,10 +1,13 @@
-"""Checkpointing: keep a few states on the way forward, compute the others again on the way back.
+"""Checkpointing: keep a few states on the way forward, compute the others again on
+the way back.
 
-A chain of L layers needs its L inner states for the backward pass. Keep k of them, and between two of them
-only one stretch is alive at a time: about k + L / k states for one more forward pass. `tapered_lengths` does
-better with the same work, and `checkpoint_revolve` trades more work for less memory, the best possible way.
+A chain of L layers needs its L inner states for the backward pass. Keep k of them,
+and between two of them only one stretch is alive at a time: about k + L / k states
+for one more forward pass. `tapered_lengths` does better with the same work, and
+`checkpoint_revolve` trades more work for less memory, the best possible way.
 
-Chen et al. 2016, arXiv:1604.06174; Griewank & Walther 2000, ACM TOMS 26(1), Algorithm 799 (revolve).
+Chen et al. 2016, arXiv:1604.06174; Griewank & Walther 2000, ACM TOMS 26(1),
+Algorithm 799 (revolve).
 """
 
 import math
@@ -34,25 +37,27 @@ __all__ = [
 Layer = Callable[[Tensor], Tensor]
 
 
-# --- One stretch --------------------------------------------------------------------------------------------
+# --- One stretch ------------------------------------------------------------------
 
 
 def checkpoint(f: Callable[..., Any], *inputs: Any) -> Any:
-    """f(inputs), remembering the inputs alone: what happens inside is computed again when a gradient comes.
+    """f(inputs), remembering the inputs alone: what happens inside is computed
+    again when a gradient comes.
 
-    The memory of f's inner states is exchanged for a second forward pass through f. Checkpoints may be
-    nested. Not for `torch.compile`.
+    The memory of f's inner states is exchanged for a second forward pass through f.
+    Checkpoints may be nested. Not for `torch.compile`.
 
     Args:
-        f: a function or a module that does the same operations whenever it is called; torch's random
-            numbers are the same the second time.
+        f: a function or a module that does the same operations whenever it is
+            called; torch's random numbers are the same the second time.
         inputs: its arguments, tensors of any shape and dtype among them.
 
     Returns:
         What f returns, same shapes and values.
 
     Raises:
-        RuntimeError: called under autocast, which would have ended when f is called again.
+        RuntimeError: called under autocast, which would have ended when f is called
+            again.
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
@@ -61,17 +66,19 @@ def checkpoint(f: Callable[..., Any], *inputs: Any) -> Any:
 
 
 class Frame:
-    """What is left of a call of f: its inputs, and how many tensors autograd asked to have kept.
+    """What is left of a call of f: its inputs, and how many tensors autograd asked
+    to have kept.
 
-    Autograd hands each of them to `pack` and gets a number for it. When it first asks for one back, f runs
-    again, and this time they are kept, each until it is asked for.
+    Autograd hands each of them to `pack` and gets a number for it. When it first
+    asks for one back, f runs again, and this time they are kept, each until it is
+    asked for.
 
     Args:
         f: the function, as for `checkpoint`.
         inputs: its arguments, tensors of any shape and dtype among them.
 
-    Source: the hooks are those of `torch.autograd.graph.saved_tensors_hooks`; the idea, Chen et al. 2016,
-        arXiv:1604.06174.
+    Source: the hooks are those of `torch.autograd.graph.saved_tensors_hooks`; the
+        idea, Chen et al. 2016, arXiv:1604.06174.
     """
 
     under_way: "list[Frame]" = []  # calls of f, first or again, the innermost last  # noqa: RUF012
@@ -84,7 +91,8 @@ class Frame:
         self.count, self.kept, self.again = 0, {}, False  # type: int, dict[int, Tensor], bool
 
     def hold(self, x: Any) -> Any:
-        """How an input is remembered: inside another checkpoint, as one of the tensors that it drops."""
+        """How an input is remembered: inside another checkpoint, as one of the
+        tensors that it drops."""
         if self.outer is None or not isinstance(x, Tensor):
             return lambda: x
         outer, number, needed = self.outer, self.outer.pack(x), x.requires_grad
@@ -101,7 +109,8 @@ class Frame:
             self.run_again()
         if number not in self.kept:
             raise RuntimeError(
-                "f must do the same operations whenever it is called: it kept fewer tensors now"
+                "f must do the same operations whenever it is called: it kept "
+                "fewer tensors now"
             )
         return self.kept.pop(number)
 
@@ -122,7 +131,8 @@ class Frame:
 
 
 def random_states(inputs: Sequence[Any]) -> dict[torch.device, Tensor]:
-    """The states of torch's global generators: of the CPU, and of the CUDA devices that the inputs lie on."""
+    """The states of torch's global generators: of the CPU, and of the CUDA devices
+    that the inputs lie on."""
     cuda = {x.device for x in inputs if isinstance(x, Tensor) and x.is_cuda}
     return {torch.device("cpu"): torch.get_rng_state()} | {
         d: torch.cuda.get_rng_state(d) for d in cuda
@@ -131,7 +141,8 @@ def random_states(inputs: Sequence[Any]) -> dict[torch.device, Tensor]:
 
 @contextmanager
 def replayed(states: dict[torch.device, Tensor]) -> Iterator[None]:
-    """Random numbers as they were; afterwards the generators go on as if nothing had been drawn."""
+    """Random numbers as they were; afterwards the generators go on as if nothing
+    had been drawn."""
     cuda = [d for d in states if d.type == "cuda"]
     with torch.random.fork_rng(cuda):
         torch.set_rng_state(states[torch.device("cpu")])
@@ -140,13 +151,14 @@ def replayed(states: dict[torch.device, Tensor]) -> Iterator[None]:
         yield
 
 
-# --- A chain of layers: where to cut ------------------------------------------------------------------------
+# --- A chain of layers: where to cut ----------------------------------------------
 
 
 def checkpoint_chain(
     layers: Sequence[Layer], x: Tensor, lengths: Sequence[int] | None = None
 ) -> Tensor:
-    """A chain of layers cut into stretches, each of which remembers its input alone.
+    """A chain of layers cut into stretches, each of which remembers its input
+    alone.
 
         x -> f_L(... f_2(f_1(x)))
 
@@ -155,8 +167,8 @@ def checkpoint_chain(
     Args:
         layers: L functions or modules of a tensor.
         x: the input, any shape.
-        lengths: how many layers each stretch has, in order, L in all; by default `equal_lengths` with about
-            sqrt(L) stretches.
+        lengths: how many layers each stretch has, in order, L in all; by default
+            `equal_lengths` with about sqrt(L) stretches.
 
     Returns:
         The chain's output, in the shape that the last layer gives it.
@@ -204,12 +216,14 @@ def equal_lengths(layers: int, count: int) -> list[int]:
 
 
 def tapered_lengths(layers: int, count: int) -> list[int]:
-    """Stretches that shrink by one layer each: the lowest peak that `count` stretches can have.
+    """Stretches that shrink by one layer each: the lowest peak that `count`
+    stretches can have.
 
         l_i = M - i,    L = k M - k (k + 1) / 2,    M = L / k + (k + 1) / 2
 
-    While stretch i is alive, the inputs of the later ones are gone, so that early stretches may be longer:
-    i + l_i = M for all of them. Best at k = sqrt(2 L), where M is about sqrt(2 L), not 2 sqrt(L).
+    While stretch i is alive, the inputs of the later ones are gone, so that early
+    stretches may be longer: i + l_i = M for all of them. Best at k = sqrt(2 L),
+    where M is about sqrt(2 L), not 2 sqrt(L).
 
     Args:
         layers: the number L >= 1 of layers.
@@ -221,7 +235,8 @@ def tapered_lengths(layers: int, count: int) -> list[int]:
     Raises:
         ValueError: `count` is not between 1 and L.
 
-    Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 12, the case of one repetition.
+    Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 12, the case of
+        one repetition.
     """
     require_count(layers, count)
     peak = count + 1
@@ -235,7 +250,8 @@ def tapered_lengths(layers: int, count: int) -> list[int]:
 
 
 def best_tapered_lengths(layers: int) -> list[int]:
-    """The stretches of lowest peak when no layer may run more than twice: about sqrt(2 L) of them.
+    """The stretches of lowest peak when no layer may run more than twice: about
+    sqrt(2 L) of them.
 
         min over k of  peak_states(tapered_lengths(L, k))
 
@@ -243,12 +259,14 @@ def best_tapered_lengths(layers: int) -> list[int]:
         layers: the number L >= 1 of layers.
 
     Returns:
-        The lengths, numbers >= 1 that add up to L; of several counts with the same peak, the smallest.
+        The lengths, numbers >= 1 that add up to L; of several counts with the same
+        peak, the smallest.
 
     Raises:
         ValueError: `layers` is below 1.
 
-    Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 12, the case of one repetition.
+    Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 12, the case of
+        one repetition.
     """
     require_count(layers, 1)
     counts = range(1, math.isqrt(2 * layers) + 2)
@@ -258,11 +276,14 @@ def best_tapered_lengths(layers: int) -> list[int]:
 
 
 def peak_states(lengths: Sequence[int]) -> int:
-    """The most states alive at a time during the backward pass of a chain cut into stretches.
+    """The most states alive at a time during the backward pass of a chain cut into
+    stretches.
 
-        max_i (i + l_i):  the inputs of stretches 1 to i, and the l_i outputs of its layers
+        max_i (i + l_i):
+        the inputs of stretches 1 to i, and the l_i outputs of its layers
 
-    For k stretches of L / k layers it is k + L / k, least at k = sqrt(L); for one stretch L + 1.
+    For k stretches of L / k layers it is k + L / k, least at k = sqrt(L); for one
+    stretch L + 1.
 
     Args:
         lengths: layers of each stretch, numbers >= 1.
@@ -279,24 +300,28 @@ def peak_states(lengths: Sequence[int]) -> int:
     return max(i + length for i, length in enumerate(lengths, start=1))
 
 
-# --- Any number of repetitions ------------------------------------------------------------------------------
+# --- Any number of repetitions ----------------------------------------------------
 
 
 def checkpoint_revolve(layers: Sequence[Layer], x: Tensor, slots: int) -> Tensor:
-    """A chain of layers whose backward pass keeps `slots` states, with the least possible number of runs.
+    """A chain of layers whose backward pass keeps `slots` states, with the least
+    possible number of runs.
 
-        the first j layers checkpointed, the others with one slot less; j by `revolve_split`
+        the first j layers checkpointed, the others with one slot less; j by
+            `revolve_split`
 
-    The least of all schedules that hold the inside of one layer at a time. (`checkpoint_chain` holds that of a
-    whole stretch, and needs fewer runs where memory for about sqrt(2 L) states is there.)
+    The least of all schedules that hold the inside of one layer at a time.
+    (`checkpoint_chain` holds that of a whole stretch, and needs fewer runs where
+    memory for about sqrt(2 L) states is there.)
 
-    Calls nest as deep as layers are repeated (r in `revolve_cost`): a single slot does for chains of up to
-    about a hundred layers only, two for ten thousand.
+    Calls nest as deep as layers are repeated (r in `revolve_cost`): a single slot
+    does for chains of up to about a hundred layers only, two for ten thousand.
 
     Args:
         layers: L functions or modules of a tensor.
         x: the input, any shape; it takes the first slot.
-        slots: the number c >= 1 of states that may be kept, besides what one layer keeps for itself.
+        slots: the number c >= 1 of states that may be kept, besides what one layer
+            keeps for itself.
 
     Returns:
         The chain's output, in the shape that the last layer gives it.
@@ -315,12 +340,14 @@ def checkpoint_revolve(layers: Sequence[Layer], x: Tensor, slots: int) -> Tensor
 
 
 def revolve_cost(layers: int, slots: int) -> int:
-    """How often a layer is run, forward passes counted, when `slots` states are kept: the least possible.
+    """How often a layer is run, forward passes counted, when `slots` states are
+    kept: the least possible.
 
         (r + 1) L - C(c + r, c + 1),    r the least number with C(c + r, c) >= L
 
-    No layer runs more than r + 1 times, and C(c + r, c) layers are within reach of c slots and r repetitions,
-    when beside the slots there is room for the inside of one layer.
+    No layer runs more than r + 1 times, and C(c + r, c) layers are within reach of
+    c slots and r repetitions, when beside the slots there is room for the inside of
+    one layer.
 
     Args:
         layers: the number L >= 1 of layers.
@@ -332,7 +359,8 @@ def revolve_cost(layers: int, slots: int) -> int:
     Raises:
         ValueError: `layers` or `slots` is below 1.
 
-    Source: Griewank & Walther 2000, ACM TOMS 26(1); Griewank & Walther 2008, chapter 12.
+    Source: Griewank & Walther 2000, ACM TOMS 26(1); Griewank & Walther 2008,
+        chapter 12.
     """
     repetitions = revolve_repetitions(layers, slots)
     return (repetitions + 1) * layers - math.comb(slots + repetitions, slots + 1)
@@ -341,7 +369,8 @@ def revolve_cost(layers: int, slots: int) -> int:
 def revolve_split(layers: int, slots: int) -> int:
     """How many layers to run before the next state is kept.
 
-        a j that is least in  runs(L, c) = min_j  j + runs(L - j, c - 1) + runs(j, c)
+        a j that is least in
+        runs(L, c) = min_j  j + runs(L - j, c - 1) + runs(j, c)
 
     Args:
         layers: the number L >= 2 of layers.
@@ -381,7 +410,8 @@ def require_count(layers: int, count: int) -> None:
 def require_lengths(lengths: Sequence[int], layers: int) -> None:
     if not lengths or min(lengths) < 1 or sum(lengths) != layers:
         raise ValueError(
-            f"lengths must be numbers >= 1 that add up to {layers}, got {list(lengths)}"
+            f"lengths must be numbers >= 1 that add up to {layers}, got "
+            f"{list(lengths)}"
         )
 
 
@@ -393,5 +423,6 @@ def require_slots(layers: int, slots: int) -> None:
 def require_no_autocast(name: str) -> None:
     if any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")):
         raise RuntimeError(
-            f"{name} does not work under autocast: cast the inputs and the module instead"
+            f"{name} does not work under autocast: cast the inputs and the module "
+            "instead"
         )

@@ -1,6 +1,8 @@
-"""A dense layer forward and backward by hand, and what the two passes of a network of such layers cost.
+"""A dense layer forward and backward by hand, and what the two passes of a network
+of such layers cost.
 
-Source: Rumelhart, Hinton & Williams 1986, Nature 323; Goodfellow, Bengio & Courville 2016, Deep Learning,
+Source: Rumelhart, Hinton & Williams 1986, Nature 323; Goodfellow,
+    Bengio & Courville 2016, Deep Learning,
 section 6.5.
 """
 
@@ -60,11 +62,13 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def dense_backward(g: Tensor, x: Tensor, weight: Tensor) -> DenseGradients:
-    """The three gradients of a loss, from the gradient with respect to the layer's output.
+    """The three gradients of a loss, from the gradient with respect to the layer's
+    output.
 
         dX = G W^T,    dW = X^T G,    db = sum of the rows of G
 
-    The bias was copied to every row, so its gradient is a sum over the rows, and over leading dimensions.
+    The bias was copied to every row, so its gradient is a sum over the rows, and
+    over leading dimensions.
 
     Args:
         g: gradient G with respect to Y (..., n, k), floating dtype.
@@ -82,14 +86,16 @@ def dense_backward(g: Tensor, x: Tensor, weight: Tensor) -> DenseGradients:
     require_dense(x, weight, g.shape[-1:])
     if g.shape[:-1] != x.shape[:-1]:
         raise ValueError(
-            f"g and x must agree but in the last dimension, got {tuple(g.shape)}, {tuple(x.shape)}"
+            f"g and x must agree but in the last dimension, got {tuple(g.shape)}, "
+            f"{tuple(x.shape)}"
         )
     rows, inputs = g.flatten(0, -2), x.flatten(0, -2)  # (N, k), (N, d)
     return DenseGradients(g @ weight.mT, inputs.mT @ rows, rows.sum(0))
 
 
 def matmul_flops(m: int, k: int, n: int) -> int:
-    """Operations of a product (m, k) @ (k, n): a multiplication and an addition for each term.
+    """Operations of a product (m, k) @ (k, n): a multiplication and an addition for
+    each term.
 
         2 m k n
 
@@ -109,14 +115,17 @@ def matmul_flops(m: int, k: int, n: int) -> int:
 def network_flops(
     widths: Sequence[int], batch: int, *, input_gradient: bool = False
 ) -> tuple[int, int]:
-    """Operations in the matrix products of a network of dense layers, of one pass forward and of one back.
+    """Operations in the matrix products of a network of dense layers, of one pass
+    forward and of one back.
 
-        forward  = sum_d 2 B n_(d-1) n_d,    backward = twice that, less the input gradient of the first layer
+        forward  = sum_d 2 B n_(d-1) n_d,
+        backward = twice that, less the input gradient of the first layer
 
     Args:
         widths: n_0, ..., n_D, two or more numbers.
         batch: the number B of inputs.
-        input_gradient: whether the gradient with respect to the network's input is computed too.
+        input_gradient: whether the gradient with respect to the network's input is
+            computed too.
 
     Returns:
         The two numbers of operations.
@@ -133,11 +142,13 @@ def network_flops(
 
 
 def backward_ratio(depth: int) -> float:
-    """Operations backward over operations forward, of `depth` dense layers of equal width.
+    """Operations backward over operations forward, of `depth` dense layers of equal
+    width.
 
         (2 D - 1) / D  =  1, 3/2, 5/3, ...  ->  2
 
-    Two products a layer, one for the input and one for the weights; the first layer's input needs none.
+    Two products a layer, one for the input and one for the weights; the first
+    layer's input needs none.
 
     Args:
         depth: the number D >= 1 of layers.

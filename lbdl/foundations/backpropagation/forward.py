@@ -1,11 +1,13 @@
-"""Forward-mode differentiation with dual numbers: a value and the speed at which it changes.
+"""Forward-mode differentiation with dual numbers: a value and the speed at which it
+changes.
 
     f(x + e t) = f(x) + e J t,    e^2 = 0
 
-One pass gives the derivative along one direction; nothing is remembered. The operations that read alike in
-both modes are in `tape.py`.
+One pass gives the derivative along one direction; nothing is remembered. The
+operations that read alike in both modes are in `tape.py`.
 
-Clifford 1873 (dual numbers); Wengert 1964; Baydin et al. 2018, section 3.1, arXiv:1502.05767.
+Clifford 1873 (dual numbers); Wengert 1964; Baydin et al. 2018, section 3.1,
+arXiv:1502.05767.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +47,8 @@ class Dual(Differentiable):
         if self.tangent.shape != self.shape:
             shapes = tuple(self.tangent.shape), tuple(self.shape)
             raise ValueError(
-                f"tangent must have the shape of value, got {shapes[0]} for {shapes[1]}"
+                f"tangent must have the shape of value, got {shapes[0]} for "
+                f"{shapes[1]}"
             )
 
     def map(self, f: Map, slope: Callable[[Tensor, Tensor], Any]) -> "Dual":

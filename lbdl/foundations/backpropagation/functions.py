@@ -1,10 +1,13 @@
-"""Functions that run on tensors, on `Variable` and on `Dual` alike, and the derivatives of any such function.
+"""Functions that run on tensors, on `Variable` and on `Dual` alike, and the
+derivatives of any such function.
 
-A function f of tensors can be multiplied by its Jacobian J from two sides without ever writing J down:
-`jvp` gives J t in one pass forward, `vjp` gives J^T u in one pass forward and one back. Everything else is
-made of these two: whole Jacobians, and `gradcheck`, which compares with differences.
+A function f of tensors can be multiplied by its Jacobian J from two sides without
+ever writing J down: `jvp` gives J t in one pass forward, `vjp` gives J^T u in one
+pass forward and one back. Everything else is made of these two: whole Jacobians,
+and `gradcheck`, which compares with differences.
 
-Baydin et al. 2018, arXiv:1502.05767; Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
+Baydin et al. 2018, arXiv:1502.05767; Griewank & Walther 2008, Evaluating
+Derivatives, chapter 3.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,11 +38,13 @@ def concatenate(parts: Sequence[Operand], dim: int = 0) -> Any:
     """`torch.cat`, for tensors, for `Variable` and for `Dual`.
 
     Args:
-        parts: tensors of shapes that differ in the size of `dim` at most; some may be differentiable.
+        parts: tensors of shapes that differ in the size of `dim` at most; some may
+            be differentiable.
         dim: the dimension along which they are put together.
 
     Returns:
-        One of the kind and dtype of `parts`, its shape theirs with the sizes of `dim` added.
+        One of the kind and dtype of `parts`, its shape theirs with the sizes of
+        `dim` added.
 
     Source: definition.
     """
@@ -69,7 +74,8 @@ def cross_entropy(logits: Operand, target: Tensor) -> Any:
     if logits.shape[:-1] != target.shape or logits.ndim == 0:
         shapes = tuple(logits.shape), tuple(target.shape)
         raise ValueError(
-            f"need logits (..., K) and target (...), got shapes {shapes[0]} and {shapes[1]}"
+            f"need logits (..., K) and target (...), got shapes {shapes[0]} and "
+            f"{shapes[1]}"
         )
     return -logits.log_softmax(-1).gather(-1, target[..., None]).mean()
 
@@ -82,8 +88,8 @@ def jvp(
         f(x),  J t = lim (f(x + eps t) - f(x)) / eps
 
     Args:
-        f: a function of one or more tensors to one tensor, written with operators and methods that `Dual`
-            has.
+        f: a function of one or more tensors to one tensor, written with operators
+            and methods that `Dual` has.
         inputs: its arguments x, tensors of any shapes, floating dtype.
         tangents: the direction t, one tensor for each input, same shape.
 
@@ -92,13 +98,15 @@ def jvp(
 
     Raises:
         ValueError: numbers or shapes of `inputs` and `tangents` differ.
-        TypeError: the result is no `Dual`: f does not depend on its inputs, or is not written so.
+        TypeError: the result is no `Dual`: f does not depend on its inputs, or is
+            not written so.
 
     Source: Baydin et al. 2018, section 3.1, arXiv:1502.05767.
     """
     if len(inputs) != len(tangents):
         raise ValueError(
-            f"tangents must be as many as inputs, {len(inputs)}, got {len(tangents)}"
+            f"tangents must be as many as inputs, {len(inputs)}, got "
+            f"{len(tangents)}"
         )
     result = f(*(Dual(x, t) for x, t in zip(inputs, tangents, strict=True)))
     require_result(result, Dual)
@@ -106,21 +114,23 @@ def jvp(
 
 
 def vjp(f: Function, *inputs: Tensor) -> tuple[Tensor, Pullback]:
-    """The value, and the function that pulls a gradient of the result back to the inputs.
+    """The value, and the function that pulls a gradient of the result back to the
+    inputs.
 
         f(x),  u -> J^T u = gradient of <u, f(x)>
 
     Args:
-        f: a function of one or more tensors to one tensor, written with operators and methods that
-            `Variable` has.
+        f: a function of one or more tensors to one tensor, written with operators
+            and methods that `Variable` has.
         inputs: its arguments x, tensors of any shapes, floating dtype.
 
     Returns:
-        f(x), and a function from u, of the shape of f(x), to one gradient for each input, in its shape. It
-        may be called again and again.
+        f(x), and a function from u, of the shape of f(x), to one gradient for each
+        input, in its shape. It may be called again and again.
 
     Raises:
-        TypeError: the result is no `Variable`: f does not depend on its inputs, or is not written so.
+        TypeError: the result is no `Variable`: f does not depend on its inputs, or
+            is not written so.
 
     Source: Baydin et al. 2018, section 3.2, arXiv:1502.05767.
     """
@@ -193,8 +203,8 @@ def numerical_jacobian(f: Function, x: Tensor, eps: float = 1e-6) -> Tensor:
 
         J[:, j] = (f(x + eps e_j) - f(x - eps e_j)) / (2 eps) + O(eps^2)
 
-    The error is about eps^2 |f'''| / 6 from the curve and u |f| / eps from rounding, u = 2e-16 in float64;
-    their sum is least near eps = u^(1/3), 6e-6.
+    The error is about eps^2 |f'''| / 6 from the curve and u |f| / eps from
+    rounding, u = 2e-16 in float64; their sum is least near eps = u^(1/3), 6e-6.
 
     Args:
         f: a function of one tensor to one tensor.
@@ -225,15 +235,16 @@ def gradcheck(
 ) -> bool:
     """Whether a backward pass gives the gradients that differences give.
 
-        |J^T u by the backward pass  -  J^T u by differences|  <=  atol + rtol |J^T u by differences|
+        |J^T u by the backward pass  -  J^T u by differences|
+            <=  atol + rtol |J^T u by differences|
 
     with a random u, so that the errors of two outputs do not cancel.
 
     Args:
         f: a function of one or more tensors to one tensor.
         inputs: its arguments, any shapes, float64.
-        pullback: what is to be checked, a function (u, *inputs) -> one gradient for each input, u in the
-            shape of f(x); by default the tape's.
+        pullback: what is to be checked, a function (u, *inputs) -> one gradient for
+            each input, u in the shape of f(x); by default the tape's.
         eps: step of the differences.
         rtol: relative tolerance.
         atol: absolute tolerance.
@@ -242,8 +253,10 @@ def gradcheck(
         `True`.
 
     Raises:
-        TypeError: an input is not float64, in which alone differences are accurate enough.
-        ArithmeticError: a gradient is wrong; the message names the input, and the largest error.
+        TypeError: an input is not float64, in which alone differences are accurate
+            enough.
+        ArithmeticError: a gradient is wrong; the message names the input, and the
+            largest error.
 
     Source: the idea is folklore; tolerances as in `torch.autograd.gradcheck`.
     """
@@ -260,7 +273,8 @@ def gradcheck(
 def require_result(result: Any, kind: type) -> None:
     if not isinstance(result, kind):
         raise TypeError(
-            f"f must return a {kind.__name__}, made by operators and methods; got {type(result).__name__}"
+            f"f must return a {kind.__name__}, made by operators and methods; got "
+            f"{type(result).__name__}"
         )
 
 
@@ -280,11 +294,13 @@ def require_equal(
 ) -> None:
     if found.shape != expected.shape:
         raise ArithmeticError(
-            f"gradient of input {i} has shape {tuple(found.shape)}, not {tuple(expected.shape)}"
+            f"gradient of input {i} has shape {tuple(found.shape)}, not "
+            f"{tuple(expected.shape)}"
         )
     excess = (found - expected).abs() - rtol * expected.abs()
     if not bool((excess <= atol).all()):
         worst = float((found - expected).abs().max())
         raise ArithmeticError(
-            f"gradient of input {i} is wrong: it differs from differences by up to {worst:.3g}"
+            f"gradient of input {i} is wrong: it differs from differences by up to "
+            f"{worst:.3g}"
         )

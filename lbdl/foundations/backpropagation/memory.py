@@ -1,8 +1,9 @@
-"""How much memory a computation needs: counted tensor by tensor, on any device, the same on every machine.
+"""How much memory a computation needs: counted tensor by tensor, on any device, the
+same on every machine.
 
-`saved_bytes` asks autograd what it keeps for the backward pass. `live_memory` follows every tensor from its
-birth to its death. Both count what is asked for, not what an allocator rounds it up to; on CUDA,
-`peak_bytes` asks the allocator.
+`saved_bytes` asks autograd what it keeps for the backward pass. `live_memory`
+follows every tensor from its birth to its death. Both count what is asked for, not
+what an allocator rounds it up to; on CUDA, `peak_bytes` asks the allocator.
 """
 
 import weakref
@@ -20,7 +21,8 @@ Job = Callable[[], Any]
 
 
 class LiveMemory(NamedTuple):
-    """Bytes of the tensors that a job made and that were alive after each of its operations.
+    """Bytes of the tensors that a job made and that were alive after each of its
+    operations.
 
     Args:
         peak: the most at any time.
@@ -36,13 +38,15 @@ class LiveMemory(NamedTuple):
 
 
 def saved_bytes(job: Job) -> int:
-    """Bytes that autograd keeps after a forward pass, for the backward pass to come.
+    """Bytes that autograd keeps after a forward pass, for the backward pass to
+    come.
 
-    A tensor that is saved twice counts once. Leaves that require a gradient, the weights, and views of them
-    do not count: they are there anyway.
+    A tensor that is saved twice counts once. Leaves that require a gradient, the
+    weights, and views of them do not count: they are there anyway.
 
     Args:
-        job: a function without arguments that computes something differentiable, of any shape.
+        job: a function without arguments that computes something differentiable, of
+            any shape.
 
     Returns:
         The number of bytes.
@@ -64,12 +68,14 @@ def saved_bytes(job: Job) -> int:
 
 
 def live_memory(job: Job) -> LiveMemory:
-    """The bytes alive during a job, beyond what was there before it, operation by operation.
+    """The bytes alive during a job, beyond what was there before it, operation by
+    operation.
 
     Only tensors count, not what a kernel uses within itself.
 
     Args:
-        job: a function without arguments; its tensors may have any shape and lie on any device.
+        job: a function without arguments; its tensors may have any shape and lie on
+            any device.
 
     Returns:
         `LiveMemory`: the peak, what the result keeps alive, and the whole timeline.
@@ -84,7 +90,8 @@ def live_memory(job: Job) -> LiveMemory:
 
 
 class Meter(TorchDispatchMode):
-    """Sees every operation of torch, backward passes included, and keeps count of storages."""
+    """Sees every operation of torch, backward passes included, and keeps count of
+    storages."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,10 +1,14 @@
-"""Reversible blocks: the inputs of a layer computed from its outputs, so that none needs to be kept.
+"""Reversible blocks: the inputs of a layer computed from its outputs, so that none
+needs to be kept.
 
-    y1 = x1 + F(x2),  y2 = x2 + G(y1)      and back      x2 = y2 - G(y1),  x1 = y1 - F(x2)
+    y1 = x1 + F(x2),  y2 = x2 + G(y1)
+    and back   x2 = y2 - G(y1),  x1 = y1 - F(x2)
 
-F and G are any functions from a half to a half; nothing has to be invertible about them.
+F and G are any functions from a half to a half; nothing has to be invertible about
+them.
 
-Gomez, Ren, Urtasun & Grosse 2017, arXiv:1707.04585; the coupling is that of Dinh et al. 2015, arXiv:1410.8516.
+Gomez, Ren, Urtasun & Grosse 2017, arXiv:1707.04585; the coupling is that of Dinh et
+al. 2015, arXiv:1410.8516.
 """
 
 from collections.abc import Sequence
@@ -27,13 +31,14 @@ Pair = tuple[Tensor, Tensor]
 
 
 class ReversibleBlock(nn.Module):
-    """Two functions, F and G, coupled so that the inputs can be computed from the outputs.
+    """Two functions, F and G, coupled so that the inputs can be computed from the
+    outputs.
 
         y1 = x1 + F(x2),    y2 = x2 + G(y1)
 
     Args:
-        f: F, a module from (..., d) to (..., d), or any shape to the same; it must give the same result
-            whenever it is called, so no dropout.
+        f: F, a module from (..., d) to (..., d), or any shape to the same; it must
+            give the same result whenever it is called, so no dropout.
         g: G, likewise.
 
     Source: Gomez et al. 2017, section 3, arXiv:1707.04585.
@@ -56,7 +61,8 @@ class ReversibleBlock(nn.Module):
     def pull(
         self, y1: Tensor, y2: Tensor, g1: Tensor, g2: Tensor
     ) -> tuple[Pair, Pair, list[Tensor | None]]:
-        """From the outputs and their gradients: the inputs, their gradients, and those of the parameters.
+        """From the outputs and their gradients: the inputs, their gradients, and
+        those of the parameters.
 
         The gradients of the parameters are in the order of `parameters_of`.
         """
@@ -69,7 +75,8 @@ class ReversibleBlock(nn.Module):
 def value_and_pullback(
     f: nn.Module, x: Tensor, g: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-    """f(x), and the gradients of <g, f(x)> with respect to x and to f's parameters."""
+    """f(x), and the gradients of <g, f(x)> with respect to x and to f's
+    parameters."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         y = f(x)
@@ -94,7 +101,8 @@ def parameters_of(block: ReversibleBlock) -> list[Tensor]:
 def reversible_chain_stored(
     blocks: Sequence[ReversibleBlock], x1: Tensor, x2: Tensor
 ) -> Pair:
-    """The blocks one after the other, the plain way: autograd keeps what is inside every one of them.
+    """The blocks one after the other, the plain way: autograd keeps what is inside
+    every one of them.
 
     Args:
         blocks: one or more `ReversibleBlock`.
@@ -118,7 +126,8 @@ def reversible_chain_stored(
 def reversible_chain_inverse(
     blocks: Sequence[ReversibleBlock], y1: Tensor, y2: Tensor
 ) -> Pair:
-    """The inputs of a chain from its outputs, block by block from the last to the first.
+    """The inputs of a chain from its outputs, block by block from the last to the
+    first.
 
         x2 = y2 - G(y1),    x1 = y1 - F(x2)
 
@@ -128,7 +137,8 @@ def reversible_chain_inverse(
         y2: the second half, same shape.
 
     Returns:
-        x1 and x2, shapes of `y1` and `y2`; exact but for rounding, which adds up over the blocks.
+        x1 and x2, shapes of `y1` and `y2`; exact but for rounding, which adds up
+        over the blocks.
 
     Raises:
         ValueError: there is no block, or the halves differ in shape.
@@ -144,10 +154,12 @@ def reversible_chain_inverse(
 def reversible_chain(
     blocks: Sequence[ReversibleBlock], x1: Tensor, x2: Tensor
 ) -> Pair:
-    """`reversible_chain_stored` in memory that does not depend on the number of blocks.
+    """`reversible_chain_stored` in memory that does not depend on the number of
+    blocks.
 
-    Only the last outputs are kept. The backward pass computes each block's inputs from its outputs, and its
-    gradients on the way: one more forward pass in time. Differentiable once; not for `torch.compile`.
+    Only the last outputs are kept. The backward pass computes each block's inputs
+    from its outputs, and its gradients on the way: one more forward pass in time.
+    Differentiable once; not for `torch.compile`.
 
     Args:
         blocks: one or more `ReversibleBlock`.
@@ -159,7 +171,8 @@ def reversible_chain(
 
     Raises:
         ValueError: there is no block, or the halves differ in shape.
-        RuntimeError: called under autocast, which would have ended when the blocks are run again.
+        RuntimeError: called under autocast, which would have ended when the blocks
+            are run again.
 
     Source: Gomez et al. 2017, Algorithm 1, arXiv:1707.04585.
     """
@@ -203,5 +216,6 @@ def require_halves(blocks: Sequence[ReversibleBlock], a: Tensor, b: Tensor) -> N
     if len(blocks) == 0 or a.shape != b.shape:
         shapes = tuple(a.shape), tuple(b.shape)
         raise ValueError(
-            f"need at least one block and two halves of one shape, got {len(blocks)} and {shapes}"
+            "need at least one block and two halves of one shape, got "
+            f"{len(blocks)} and {shapes}"
         )

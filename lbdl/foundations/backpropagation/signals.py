@@ -1,9 +1,11 @@
-"""How signals and gradients shrink or grow on their way through many layers, and what clipping does about it.
+"""How signals and gradients shrink or grow on their way through many layers, and
+what clipping does about it.
 
-A gradient that travels back through D layers is multiplied by D Jacobians. Where they mostly shrink it, it
-vanishes; where they mostly stretch it, it explodes.
+A gradient that travels back through D layers is multiplied by D Jacobians. Where
+they mostly shrink it, it vanishes; where they mostly stretch it, it explodes.
 
-Hochreiter 1991; Bengio, Simard & Frasconi 1994; Glorot & Bengio 2010; Pascanu et al. 2013, arXiv:1211.5063.
+Hochreiter 1991; Bengio, Simard & Frasconi 1994; Glorot & Bengio 2010; Pascanu et
+al. 2013, arXiv:1211.5063.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +42,8 @@ MAX_SLOPES = {"identity": 1.0, "sigmoid": 0.25, "tanh": 1.0, "relu": 1.0}
 def signal_norms(
     weights: Sequence[Tensor] | Tensor, activation: str, x: Tensor, g: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Norms of the signal at every depth on the way forward, and of the gradient on the way back.
+    """Norms of the signal at every depth on the way forward, and of the gradient on
+    the way back.
 
         x_d = phi(x_(d-1) W_d),    g_(d-1) = (g_d * phi'(x_(d-1) W_d)) W_d^T
 
@@ -96,7 +99,8 @@ def vanishing_bound(weights: Sequence[Tensor] | Tensor, activation: str) -> Tens
 
 
 def power_norms(matrix: Tensor, steps: int) -> Tensor:
-    """How much t steps of a linear recurrence can stretch a signal, or a gradient on its way back.
+    """How much t steps of a linear recurrence can stretch a signal, or a gradient
+    on its way back.
 
         ||W^t||_2  for t = 0, ..., T,    ||W^t||^(1/t) -> the spectral radius of W
 
@@ -151,17 +155,20 @@ def with_spectral_radius(matrix: Tensor, radius: float) -> Tensor:
 def clip_by_norm(
     g: Tensor, max_norm: float, dim: int | tuple[int, ...] | None = None
 ) -> Tensor:
-    """A gradient no longer than `max_norm`: shortened to it if need be, never lengthened, never turned.
+    """A gradient no longer than `max_norm`: shortened to it if need be, never
+    lengthened, never turned.
 
         g min(1, c / ||g||)
 
     Args:
-        g: a gradient of any shape, floating dtype, or several along the dimensions that `dim` leaves out.
+        g: a gradient of any shape, floating dtype, or several along the dimensions
+            that `dim` leaves out.
         max_norm: c > 0.
         dim: the dimensions over which a norm is taken; all of them when not given.
 
     Returns:
-        The clipped gradient, shape and dtype of `g`. Where g is not finite, neither is the result.
+        The clipped gradient, shape and dtype of `g`. Where g is not finite, neither
+        is the result.
 
     Raises:
         ValueError: `max_norm` is not a number > 0.
@@ -176,7 +183,8 @@ def clip_by_norm(
 def clip_by_global_norm(
     gradients: Sequence[Tensor], max_norm: float
 ) -> tuple[list[Tensor], Tensor]:
-    """Several gradients clipped as if they were one long vector: their proportions stay.
+    """Several gradients clipped as if they were one long vector: their proportions
+    stay.
 
         g_i min(1, c / ||(g_1, ..., g_P)||)
 
@@ -187,8 +195,9 @@ def clip_by_global_norm(
         max_norm: c > 0.
 
     Returns:
-        The clipped gradients, in their shapes and dtypes, and the norm before, a scalar, at least float32.
-        Where a gradient is not finite, neither is the norm: skip such a step.
+        The clipped gradients, in their shapes and dtypes, and the norm before, a
+        scalar, at least float32. Where a gradient is not finite, neither is the
+        norm: skip such a step.
 
     Raises:
         ValueError: `max_norm` is not a number > 0, or there is no gradient.
@@ -205,16 +214,19 @@ def clip_by_global_norm(
 
 @torch.no_grad()
 def clip_by_global_norm_(gradients: Sequence[Tensor], max_norm: float) -> Tensor:
-    """`clip_by_global_norm` in place; on a CPU, gradients that are short enough are read once and not written.
+    """`clip_by_global_norm` in place; on a CPU, gradients that are short enough are
+    read once and not written.
 
         g_i <- g_i min(1, c / ||(g_1, ..., g_P)||)
 
     Args:
-        gradients: one or more tensors of any shapes, floating dtype, changed in place.
+        gradients: one or more tensors of any shapes, floating dtype, changed in
+            place.
         max_norm: c > 0.
 
     Returns:
-        The norm before, a scalar, at least float32; not finite where a gradient is not.
+        The norm before, a scalar, at least float32; not finite where a gradient is
+        not.
 
     Raises:
         ValueError: `max_norm` is not a number > 0, or there is no gradient.
@@ -235,7 +247,8 @@ def clip_by_global_norm_(gradients: Sequence[Tensor], max_norm: float) -> Tensor
 
 
 def safe_norm(g: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
-    """The 2-norm over `dim`, which stays, in float64; scaled, so that no square is too large or too small."""
+    """The 2-norm over `dim`, which stays, in float64; scaled, so that no square is
+    too large or too small."""
     wide = g.double()
     largest = wide.abs().amax(() if dim is None else dim, keepdim=True)
     scale = torch.where(largest > 0, largest, 1)
@@ -257,7 +270,8 @@ def require_chain(
 ) -> tuple[Elementwise, Elementwise]:
     if activation not in ACTIVATIONS:
         raise ValueError(
-            f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}"
+            f"activation must be one of {', '.join(ACTIVATIONS)}, got "
+            f"{activation!r}"
         )
     if len(weights) == 0:
         raise ValueError("weights must hold at least one layer, got none")

@@ -1,9 +1,12 @@
-"""Reverse-mode differentiation on a tape, whole: what `torch.autograd` does, in two hundred lines.
+"""Reverse-mode differentiation on a tape, whole: what `torch.autograd` does, in two
+hundred lines.
 
-An operation on a `Variable` computes its value at once and notes, for each variable it used, how a gradient
-of the result is pulled back to it. `backward` reads the notes from the last to the first. Torch serves as an
-array library; none of its own differentiation is used. Methods have the names that tensors have: a function
-written with them runs on tensors, on `Variable` and on `Dual` (forward mode, beside this file).
+An operation on a `Variable` computes its value at once and notes, for each variable
+it used, how a gradient of the result is pulled back to it. `backward` reads the
+notes from the last to the first. Torch serves as an array library; none of its own
+differentiation is used. Methods have the names that tensors have: a function
+written with them runs on tensors, on `Variable` and on `Dual` (forward mode, beside
+this file).
 
 Linnainmaa 1976; Speelpenning 1980; the survey Baydin et al. 2018, arXiv:1502.05767.
 """
@@ -35,7 +38,8 @@ def raw(x: Operand) -> Any:
 
 
 def unbroadcast(g: Tensor, x: Tensor) -> Tensor:
-    """The transpose of broadcasting: what was copied on the way forward is summed on the way back.
+    """The transpose of broadcasting: what was copied on the way forward is summed
+    on the way back.
 
     Args:
         g: a gradient, of a shape that `x` can be broadcast to.
@@ -69,7 +73,8 @@ def spread(g: Tensor, x: Tensor, dim: int | Sequence[int] | None) -> Tensor:
 
 
 class Differentiable:
-    """The operations that read alike in forward and in reverse mode; `Variable` and `Dual` add the others."""
+    """The operations that read alike in forward and in reverse mode; `Variable` and
+    `Dual` add the others."""
 
     map: Callable[
         ..., Self
@@ -174,7 +179,8 @@ class Variable(Differentiable):
 
     Args:
         value: a tensor of any shape, or a number; floating dtype.
-        edges: for a result, pairs (what it was made from, the pullback to it); constants are left out.
+        edges: for a result, pairs (what it was made from, the pullback to it);
+            constants are left out.
 
     Source: Linnainmaa 1976; Baydin et al. 2018, section 3.2, arXiv:1502.05767.
     """
@@ -195,7 +201,8 @@ class Variable(Differentiable):
         return sorted(seen, key=lambda variable: -variable.number)
 
     def backward(self, seed: Tensor | None = None) -> None:
-        """Adds to the `grad` of all variables in its history the gradient of <seed, self>."""
+        """Adds to the `grad` of all variables in its history the gradient of <seed,
+        self>."""
         if self.shape != (torch.Size() if seed is None else seed.shape):
             raise ValueError(
                 f"seed must have the shape of the variable, {tuple(self.shape)}"

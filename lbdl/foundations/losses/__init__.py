@@ -1,9 +1,11 @@
 """Losses: what a model is asked to make small, and what it then comes to say.
 
-`regression.py` has the losses of numbers (squared, absolute, pinball, Gaussian), `classification.py` those of
-classes, all from logits (cross-entropy, label smoothing, focal, hinge), `metric.py` those that arrange points by
-their distances (contrastive, triplet with mining, InfoNCE), `retrieval.py` how well they did, `penalties.py` what is
-added for the weights. The losses of an example come first; `reduction` makes one number of a batch, as in torch.
+`regression.py` has the losses of numbers (squared, absolute, pinball, Gaussian),
+`classification.py` those of classes, all from logits (cross-entropy, label
+smoothing, focal, hinge), `metric.py` those that arrange points by their distances
+(contrastive, triplet with mining, InfoNCE), `retrieval.py` how well they did,
+`penalties.py` what is added for the weights. The losses of an example come first;
+`reduction` makes one number of a batch, as in torch.
 """
 
 from lbdl.foundations.losses.classification import (

@@ -1,11 +1,13 @@
-"""Losses of classes, all from logits: scores of any size, before any softmax or sigmoid.
+"""Losses of classes, all from logits: scores of any size, before any softmax or
+sigmoid.
 
-Cross-entropy is the code length of the right answer (Shannon 1948); its gradient in the logits is prediction minus
-target. Label smoothing: Szegedy et al. 2016, arXiv:1512.00567. Focal loss: Lin et al. 2017, arXiv:1708.02002.
-Hinge: Cortes & Vapnik 1995; for many classes Weston & Watkins 1999.
+Cross-entropy is the code length of the right answer (Shannon 1948); its gradient in
+the logits is prediction minus target. Label smoothing: Szegedy et al. 2016,
+arXiv:1512.00567. Focal loss: Lin et al. 2017, arXiv:1708.02002. Hinge:
+Cortes & Vapnik 1995; for many classes Weston & Watkins 1999.
 
-Binary losses take targets of 0 and 1, shape of the logits. The others take class numbers, int64, with the shape of the
-logits less the dimension of the classes.
+Binary losses take targets of 0 and 1, shape of the logits. The others take class
+numbers, int64, with the shape of the logits less the dimension of the classes.
 """
 
 import math
@@ -28,7 +30,7 @@ from lbdl.foundations.losses.reduction import (
     require_values,
 )
 
-# --- Two classes --------------------------------------------------------------------------------------------
+# --- Two classes ------------------------------------------------------------------
 
 
 def binary_cross_entropy(
@@ -42,7 +44,8 @@ def binary_cross_entropy(
 
         l = -w y log sigma(x) - (1 - y) log sigma(-x),    sigma(x) = 1 / (1 + e^-x)
 
-    Written with 1 - sigma(x) = sigma(-x), and with a log of sigma that never sees sigma itself: nothing underflows.
+    Written with 1 - sigma(x) = sigma(-x), and with a log of sigma that never sees
+    sigma itself: nothing underflows.
 
     Args:
         logits: x, any shape, floating dtype.
@@ -55,7 +58,8 @@ def binary_cross_entropy(
 
     Raises:
         TypeError: `logits` is not a floating tensor.
-        ValueError: a target outside [0, 1], shapes differ, no element, bad `weight` or `reduction`.
+        ValueError: a target outside [0, 1], shapes differ, no element, bad `weight`
+            or `reduction`.
 
     Source: Shannon 1948; Good 1952, "Rational decisions", for the score.
     """
@@ -81,11 +85,13 @@ def focal(
 ) -> Tensor:
     """Cross-entropy that turns away from what is already right.
 
-        l = -alpha_t (1 - p_t)^gamma log p_t,    p_t = sigma(x) where y = 1, 1 - sigma(x) where y = 0
+        l = -alpha_t (1 - p_t)^gamma log p_t,
+        p_t = sigma(x) where y = 1, 1 - sigma(x) where y = 0
         alpha_t = alpha where y = 1, 1 - alpha where y = 0
 
-    With s = x or -x, log p_t = log sigma(s) and log(1 - p_t) = log sigma(-s): the power is taken of a logarithm, so
-    that value and gradient stay finite for every logit and every gamma >= 0.
+    With s = x or -x, log p_t = log sigma(s) and log(1 - p_t) = log sigma(-s): the
+    power is taken of a logarithm, so that value and gradient stay finite for every
+    logit and every gamma >= 0.
 
     Args:
         logits: x, any shape, floating dtype.
@@ -99,8 +105,8 @@ def focal(
 
     Raises:
         TypeError: `logits` is not a floating tensor.
-        ValueError: a target that is neither 0 nor 1, shapes differ, no element, `gamma` or `alpha` out of range,
-            unknown `reduction`.
+        ValueError: a target that is neither 0 nor 1, shapes differ, no element,
+            `gamma` or `alpha` out of range, unknown `reduction`.
 
     Source: Lin et al. 2017, equation (5), arXiv:1708.02002.
     """
@@ -129,11 +135,13 @@ def hinge(
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar; with "none" the losses, shape of `logits`. At the kink the gradient is 0.
+        A scalar; with "none" the losses, shape of `logits`. At the kink the
+        gradient is 0.
 
     Raises:
         TypeError: `logits` is not a floating tensor.
-        ValueError: a target that is neither 0 nor 1, shapes differ, no element, bad `margin` or `reduction`.
+        ValueError: a target that is neither 0 nor 1, shapes differ, no element, bad
+            `margin` or `reduction`.
 
     Source: Cortes & Vapnik 1995, Machine Learning 20.
     """
@@ -143,16 +151,18 @@ def hinge(
     return reduce((margin - (2 * y - 1) * logits).relu(), reduction)
 
 
-# --- Many classes -------------------------------------------------------------------------------------------
+# --- Many classes -----------------------------------------------------------------
 
 
 def log_softmax(logits: Tensor, dim: int = -1) -> Tensor:
     """Logarithms of the softmax, without the softmax.
 
-        log p_k = x_k - log sum_j exp(x_j) = z_k - log sum_j exp(z_j),    z = x - max x
+        log p_k = x_k - log sum_j exp(x_j) = z_k - log sum_j exp(z_j),
+        z = x - max x
 
-    The shift changes nothing in exact arithmetic; in a computer's, no exponential overflows and one of them is 1, so
-    that the sum is never 0. -inf marks a class that cannot be.
+    The shift changes nothing in exact arithmetic; in a computer's, no exponential
+    overflows and one of them is 1, so that the sum is never 0. -inf marks a class
+    that cannot be.
 
     Args:
         logits: x (..., K, ...), floating dtype.
@@ -165,7 +175,8 @@ def log_softmax(logits: Tensor, dim: int = -1) -> Tensor:
         TypeError: `logits` is not a floating tensor.
         ValueError: there is no such dimension, or no element.
 
-    Source: Blanchard, Higham & Higham 2021, IMA Journal of Numerical Analysis 41(4), for its accuracy.
+    Source: Blanchard, Higham & Higham 2021, IMA Journal of Numerical Analysis
+        41(4), for its accuracy.
     """
     require_floating(logits=logits)
     require_dim(logits, dim, "logits")
@@ -178,7 +189,8 @@ def soft_cross_entropy(
 ) -> Tensor:
     """The mean code length when the answer itself is a distribution.
 
-        l = -sum_k q_k log p_k,    p = softmax(x);    gradient p - q, for sum_k q_k = 1
+        l = -sum_k q_k log p_k,    p = softmax(x);
+        gradient p - q, for sum_k q_k = 1
 
     Args:
         logits: x (..., K, ...), floating dtype.
@@ -191,7 +203,8 @@ def soft_cross_entropy(
 
     Raises:
         TypeError: an argument is not a floating tensor.
-        ValueError: shapes differ, no such dimension, no element, or unknown `reduction`.
+        ValueError: shapes differ, no such dimension, no element, or unknown
+            `reduction`.
 
     Source: Shannon 1948; Szegedy et al. 2016, section 7, arXiv:1512.00567.
     """
@@ -221,7 +234,8 @@ def cross_entropy(
         target: class numbers t, int64, shape of `logits` without `dim`.
         dim: the dimension of the K classes.
         smoothing: eps in [0, 1].
-        weight: w (K,), floating, >= 0; all one when not given. "mean" then divides by the sum of the w_t.
+        weight: w (K,), floating, >= 0; all one when not given. "mean" then divides
+            by the sum of the w_t.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -229,10 +243,11 @@ def cross_entropy(
 
     Raises:
         TypeError: `logits` or `weight` is not floating, or `target` is not int64.
-        ValueError: shapes do not fit, a class number is not in [0, K), `smoothing` is outside [0, 1], no element,
-            unknown `reduction`.
+        ValueError: shapes do not fit, a class number is not in [0, K), `smoothing`
+            is outside [0, 1], no element, unknown `reduction`.
 
-    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567; weights as `torch.nn.CrossEntropyLoss`.
+    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567; weights as
+        `torch.nn.CrossEntropyLoss`.
     """
     require_classification(logits, target, dim, reduction)
     require_share("smoothing", smoothing)
@@ -254,9 +269,11 @@ def fast_cross_entropy(
     smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """`cross_entropy` over the last dimension, its gradient p - q written down instead of found.
+    """`cross_entropy` over the last dimension, its gradient p - q written down
+    instead of found.
 
-        l = -(1 - eps) log p_t - (eps / K) sum_k log p_k,    dl/dx = p - (1 - eps) onehot(t) - eps / K
+        l = -(1 - eps) log p_t - (eps / K) sum_k log p_k,
+        dl/dx = p - (1 - eps) onehot(t) - eps / K
 
     Differentiable once.
 
@@ -306,9 +323,11 @@ class PredictionMinusTarget(torch.autograd.Function):
 
 
 def smoothed_optimum(classes: int, smoothing: float) -> tuple[float, float, float]:
-    """What label smoothing asks for: the best probability of the right class, its logit's lead, the loss that is left.
+    """What label smoothing asks for: the best probability of the right class, its
+    logit's lead, the loss that is left.
 
-        p_t = 1 - eps + eps / K,    lead = log(K (1 - eps) / eps + 1),    loss = entropy of the smoothed target
+        p_t = 1 - eps + eps / K,    lead = log(K (1 - eps) / eps + 1),
+        loss = entropy of the smoothed target
 
     Args:
         classes: K >= 2, a number.
@@ -320,7 +339,8 @@ def smoothed_optimum(classes: int, smoothing: float) -> tuple[float, float, floa
     Raises:
         ValueError: an argument is out of range.
 
-    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567: the minimum of cross-entropy is at p = q.
+    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567: the minimum of
+        cross-entropy is at p = q.
     """
     require_number("classes", classes, 2)
     require_share("smoothing", smoothing)
@@ -340,7 +360,8 @@ def multiclass_focal(
 ) -> Tensor:
     """Focal loss over a softmax.
 
-        l = -(1 - p_t)^gamma log p_t,    p = softmax(x),    1 - p_t = sum_{k != t} p_k
+        l = -(1 - p_t)^gamma log p_t,    p = softmax(x),
+        1 - p_t = sum_{k != t} p_k
 
     Args:
         logits: x (..., K, ...) with K >= 2, floating dtype.
@@ -354,9 +375,11 @@ def multiclass_focal(
 
     Raises:
         TypeError: `logits` is not floating, or `target` is not int64.
-        ValueError: shapes do not fit, a class number is not in [0, K), `gamma` < 0, K < 2, unknown `reduction`.
+        ValueError: shapes do not fit, a class number is not in [0, K), `gamma` < 0,
+            K < 2, unknown `reduction`.
 
-    Source: Lin et al. 2017, equation (4), arXiv:1708.02002, with the softmax in place of the sigmoid.
+    Source: Lin et al. 2017, equation (4), arXiv:1708.02002, with the softmax in
+        place of the sigmoid.
     """
     require_classification(logits, target, dim, reduction, least=2)
     require_number("gamma", gamma, 0)
@@ -391,9 +414,11 @@ def multiclass_hinge(
 
     Raises:
         TypeError: `logits` is not floating, or `target` is not int64.
-        ValueError: shapes do not fit, a class number is not in [0, K), `margin` < 0, unknown `reduction`.
+        ValueError: shapes do not fit, a class number is not in [0, K),
+            `margin` < 0, unknown `reduction`.
 
-    Source: Weston & Watkins 1999, ESANN; the factor 1/K as `torch.nn.MultiMarginLoss`.
+    Source: Weston & Watkins 1999, ESANN; the factor 1/K as
+        `torch.nn.MultiMarginLoss`.
     """
     require_classification(logits, target, dim, reduction)
     require_number("margin", margin, 0)
@@ -405,7 +430,8 @@ def multiclass_hinge(
 def zero_one(
     logits: Tensor, target: Tensor, *, dim: int = -1, reduction: str = "mean"
 ) -> Tensor:
-    """The error itself: constant wherever it is differentiable, so no gradient comes from it.
+    """The error itself: constant wherever it is differentiable, so no gradient
+    comes from it.
 
         l = 0 where x_t is the largest, 1 elsewhere
 
@@ -416,19 +442,22 @@ def zero_one(
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, dtype of `logits`; with "none" the losses, shape of `target`. No graph.
+        A scalar, dtype of `logits`; with "none" the losses, shape of `target`. No
+        graph.
 
     Raises:
         TypeError: `logits` is not floating, or `target` is not int64.
-        ValueError: shapes do not fit, a class number is not in [0, K), no element, unknown `reduction`.
+        ValueError: shapes do not fit, a class number is not in [0, K), no element,
+            unknown `reduction`.
 
-    Source: Bartlett, Jordan & McAuliffe 2006, JASA 101(473), for what may stand in its place.
+    Source: Bartlett, Jordan & McAuliffe 2006, JASA 101(473), for what may stand in
+        its place.
     """
     require_classification(logits, target, dim, reduction)
     return reduce((logits.argmax(dim) != target).to(logits.dtype), reduction)
 
 
-# --- What they ask for --------------------------------------------------------------------------------------
+# --- What they ask for ------------------------------------------------------------
 
 
 def pick(x: Tensor, target: Tensor) -> Tensor:
@@ -463,7 +492,8 @@ def require_weight(weight: Tensor, log_p: Tensor) -> None:
     require_floating(weight=weight)
     if weight.shape != log_p.shape[-1:]:
         raise ValueError(
-            f"weight must have shape ({log_p.shape[-1]},), one a class, got {tuple(weight.shape)}"
+            f"weight must have shape ({log_p.shape[-1]},), one a class, got "
+            f"{tuple(weight.shape)}"
         )
 
 

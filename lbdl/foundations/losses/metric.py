@@ -1,11 +1,13 @@
 """Losses of distances: what is alike comes together, what is not moves apart.
 
-Pairs: Hadsell, Chopra & LeCun 2006. Triplets: Weinberger & Saul 2009, Schroff et al. 2015 (FaceNet, semi-hard
-negatives, arXiv:1503.03832), Hermans et al. 2017 (batch-hard, arXiv:1703.07737). One positive among many: InfoNCE,
-van den Oord et al. 2018, arXiv:1807.03748; NT-Xent, Chen et al. 2020 (SimCLR), arXiv:2002.05709.
+Pairs: Hadsell, Chopra & LeCun 2006. Triplets: Weinberger & Saul 2009, Schroff et
+al. 2015 (FaceNet, semi-hard negatives, arXiv:1503.03832), Hermans et al. 2017
+(batch-hard, arXiv:1703.07737). One positive among many: InfoNCE, van den Oord et
+al. 2018, arXiv:1807.03748; NT-Xent, Chen et al. 2020 (SimCLR), arXiv:2002.05709.
 
-A distance has no derivative at 0. Everything here takes 0 there, the smallest subgradient: two points that coincide do
-not push each other, and never answer with NaN.
+A distance has no derivative at 0. Everything here takes 0 there, the smallest
+subgradient: two points that coincide do not push each other, and never answer with
+NaN.
 """
 
 import torch
@@ -23,7 +25,7 @@ from lbdl.foundations.losses.reduction import (
     require_same_shape,
 )
 
-# --- Pairs and triplets -------------------------------------------------------------------------------------
+# --- Pairs and triplets -----------------------------------------------------------
 
 
 def pair_contrastive(
@@ -34,7 +36,8 @@ def pair_contrastive(
     margin: float = 1.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """Pull pairs of a kind together; push other pairs apart until they are a margin away.
+    """Pull pairs of a kind together; push other pairs apart until they are a margin
+    away.
 
         l = y d^2 + (1 - y) max(0, margin - d)^2,    d = ||first - second||
 
@@ -50,7 +53,8 @@ def pair_contrastive(
 
     Raises:
         TypeError: an argument is not floating.
-        ValueError: shapes do not fit, `same` is neither 0 nor 1, no element, bad `margin` or `reduction`.
+        ValueError: shapes do not fit, `same` is neither 0 nor 1, no element, bad
+            `margin` or `reduction`.
 
     Source: Hadsell, Chopra & LeCun 2006, equation (4), without its factor 1/2.
     """
@@ -77,7 +81,8 @@ def triplet(
 
         l = max(0, d(a, p) - d(a, n) + margin),    d the Euclidean distance
 
-    `torch.nn.functional.triplet_margin_loss` with `eps=0`: it adds 1e-6 to every coordinate of every difference.
+    `torch.nn.functional.triplet_margin_loss` with `eps=0`: it adds 1e-6 to every
+    coordinate of every difference.
 
     Args:
         anchor: a (..., d), floating dtype.
@@ -93,7 +98,8 @@ def triplet(
         TypeError: an argument is not floating.
         ValueError: shapes differ, no element, bad `margin` or `reduction`.
 
-    Source: Schroff, Kalenichenko & Philbin 2015, section 3.1, arXiv:1503.03832, with d in place of d^2.
+    Source: Schroff, Kalenichenko & Philbin 2015, section 3.1, arXiv:1503.03832,
+        with d in place of d^2.
     """
     require_points(reduction, anchor=anchor, positive=positive, negative=negative)
     require_number("margin", margin, 0)
@@ -130,7 +136,7 @@ def pairwise_distances(points: Tensor) -> Tensor:
     return distance(points.unsqueeze(-2), points.unsqueeze(-3))
 
 
-# --- Which triplets of a batch ------------------------------------------------------------------------------
+# --- Which triplets of a batch ----------------------------------------------------
 
 
 def batch_hard_triplet(
@@ -138,15 +144,18 @@ def batch_hard_triplet(
 ) -> Tensor:
     """For each point, the farthest of its kind against the nearest stranger.
 
-        l_a = max(0, max_{p: y_p = y_a} d(a, p) - min_{n: y_n != y_a} d(a, n) + margin)
+        l_a = max(0, max_{p: y_p = y_a} d(a, p)
+            - min_{n: y_n != y_a} d(a, n) + margin)
 
-    The plain way: point by point. Points without a second of their kind, or without a stranger, have no triplet.
+    The plain way: point by point. Points without a second of their kind, or without
+    a stranger, have no triplet.
 
     Args:
         points: (B, d), floating dtype.
         labels: y (B,), whole numbers.
         margin: >= 0.
-        reduction: "mean" and "sum" over the points that have a triplet (0 where none has); "none".
+        reduction: "mean" and "sum" over the points that have a triplet (0 where
+            none has); "none".
 
     Returns:
         A scalar; with "none" the losses (B,), 0 where a point has no triplet.
@@ -179,14 +188,16 @@ def fast_batch_hard_triplet(
 
         l_a = max(0, d(a, p(a)) - d(a, n(a)) + margin)
 
-    p(a) and n(a) are chosen from the Gram matrix, out of autograd's sight; then only 2 B distances are measured and
-    differentiated, not B^2. Where two candidates are equally far up to rounding, either may be taken.
+    p(a) and n(a) are chosen from the Gram matrix, out of autograd's sight; then
+    only 2 B distances are measured and differentiated, not B^2. Where two
+    candidates are equally far up to rounding, either may be taken.
 
     Args:
         points: (..., B, d), floating dtype.
         labels: y (..., B), whole numbers.
         margin: >= 0.
-        reduction: "mean" and "sum" over the points that have a triplet (0 where none has); "none".
+        reduction: "mean" and "sum" over the points that have a triplet (0 where
+            none has); "none".
 
     Returns:
         A scalar; with "none" the losses (..., B), 0 where a point has no triplet.
@@ -218,9 +229,11 @@ def fast_batch_hard_triplet(
 def semi_hard_triplet(
     points: Tensor, labels: Tensor, *, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """For each pair of a kind, the nearest stranger that is farther away than the positive is.
+    """For each pair of a kind, the nearest stranger that is farther away than the
+    positive is.
 
-        l_ap = max(0, d(a, p) - d(a, n*) + margin),    n* = argmin d(a, n)  s.t.  y_n != y_a, d(a, n) > d(a, p)
+        l_ap = max(0, d(a, p) - d(a, n*) + margin),
+        n* = argmin d(a, n)  s.t.  y_n != y_a, d(a, n) > d(a, p)
 
     The plain way: pair by pair. A pair that no stranger is beyond has no triplet.
 
@@ -228,7 +241,8 @@ def semi_hard_triplet(
         points: (B, d), floating dtype.
         labels: y (B,), whole numbers.
         margin: >= 0.
-        reduction: "mean" and "sum" over the ordered pairs that have a triplet (0 where none has); "none".
+        reduction: "mean" and "sum" over the ordered pairs that have a triplet (0
+            where none has); "none".
 
     Returns:
         A scalar; with "none" the losses (B, B), 0 where a pair has no triplet.
@@ -237,7 +251,8 @@ def semi_hard_triplet(
         TypeError: `points` is not floating.
         ValueError: shapes do not fit, no element, bad `margin` or `reduction`.
 
-    Source: Schroff, Kalenichenko & Philbin 2015, equation (4), arXiv:1503.03832, with d in place of d^2.
+    Source: Schroff, Kalenichenko & Philbin 2015, equation (4), arXiv:1503.03832,
+        with d in place of d^2.
     """
     require_batch(points, labels, margin, reduction)
     d = pairwise_distances(points)
@@ -265,7 +280,8 @@ def fast_semi_hard_triplet(
         points: (..., B, d), floating dtype.
         labels: y (..., B), whole numbers.
         margin: >= 0.
-        reduction: "mean" and "sum" over the ordered pairs that have a triplet (0 where none has); "none".
+        reduction: "mean" and "sum" over the ordered pairs that have a triplet (0
+            where none has); "none".
 
     Returns:
         A scalar; with "none" the losses (..., B, B), 0 where a pair has no triplet.
@@ -274,7 +290,8 @@ def fast_semi_hard_triplet(
         TypeError: `points` is not floating.
         ValueError: shapes do not fit, no element, bad `margin` or `reduction`.
 
-    Source: Schroff, Kalenichenko & Philbin 2015, equation (4), arXiv:1503.03832, with d in place of d^2.
+    Source: Schroff, Kalenichenko & Philbin 2015, equation (4), arXiv:1503.03832,
+        with d in place of d^2.
     """
     require_batch(points, labels, margin, reduction)
     d = pairwise_distances(points)
@@ -293,7 +310,8 @@ def fast_semi_hard_triplet(
 
 
 def negated_squared_distances(points: Tensor) -> Tensor:
-    """-||x_i - x_j||^2 up to a constant of each row i: 2 <x_i, x_j> - ||x_j||^2, about the centre for accuracy."""
+    """-||x_i - x_j||^2 up to a constant of each row i: 2 <x_i, x_j> - ||x_j||^2,
+    about the centre for accuracy."""
     x = points - points.mean(-2, keepdim=True)
     return (2 * x @ x.mT).sub_(x.square().sum(-1).unsqueeze(-2))
 
@@ -310,7 +328,7 @@ def reduce_found(losses: Tensor, found: Tensor, reduction: str) -> Tensor:
     return reduce(losses, reduction)
 
 
-# --- One positive among many --------------------------------------------------------------------------------
+# --- One positive among many ------------------------------------------------------
 
 
 def info_nce(
@@ -322,7 +340,8 @@ def info_nce(
 ) -> Tensor:
     """Name the key that belongs to each query: cross-entropy over similarities.
 
-        l_i = -log( e^(s_ii / T) / sum_j e^(s_ij / T) ),    s_ij = cos(query_i, key_j)
+        l_i = -log( e^(s_ii / T) / sum_j e^(s_ij / T) ),
+        s_ij = cos(query_i, key_j)
 
     Args:
         queries: (..., N, d), floating dtype, no row 0.
@@ -337,7 +356,8 @@ def info_nce(
         TypeError: an argument is not floating.
         ValueError: shapes differ, no element, bad `temperature` or `reduction`.
 
-    Source: van den Oord, Li & Vinyals 2018, equation (4), arXiv:1807.03748, with cosines.
+    Source: van den Oord, Li & Vinyals 2018, equation (4), arXiv:1807.03748, with
+        cosines.
     """
     require_points(reduction, queries=queries, keys=keys)
     require_dim(queries, -2, "queries")
@@ -358,9 +378,11 @@ def nt_xent(
     temperature: float = 0.5,
     reduction: str = "mean",
 ) -> Tensor:
-    """InfoNCE among two views of N things: each view looks for the other among 2 N - 1.
+    """InfoNCE among two views of N things: each view looks for the other among 2
+    N - 1.
 
-        l_i = -log( e^(s_{i, i'} / T) / sum_{j != i} e^(s_ij / T) ),    i' the other view of i, s the cosine
+        l_i = -log( e^(s_{i, i'} / T) / sum_{j != i} e^(s_ij / T) ),
+        i' the other view of i, s the cosine
 
     Args:
         first: (..., N, d), floating dtype, no row 0.
@@ -391,7 +413,7 @@ def nt_xent(
     return cross_entropy(similarity, other, reduction=reduction)
 
 
-# --- What they ask for --------------------------------------------------------------------------------------
+# --- What they ask for ------------------------------------------------------------
 
 
 def require_points(reduction: str, **points: Tensor) -> None:
@@ -411,5 +433,6 @@ def require_batch(
     require_number("margin", margin, 0)
     if labels.shape != points.shape[:-1]:
         raise ValueError(
-            f"labels must have shape {tuple(points.shape[:-1])}, one a point, got {tuple(labels.shape)}"
+            f"labels must have shape {tuple(points.shape[:-1])}, one a point, got "
+            f"{tuple(labels.shape)}"
         )

@@ -1,7 +1,8 @@
 """Penalties on the weights: a loss that knows nothing of the data.
 
-L2 is the negative log of a Gaussian prior (Hoerl & Kennard 1970, ridge), L1 that of a Laplace prior (Tibshirani
-1996, lasso). Decoupled weight decay is no penalty: see `adamw` in `lbdl.foundations.gradient_descent`.
+L2 is the negative log of a Gaussian prior (Hoerl & Kennard 1970, ridge), L1 that of
+a Laplace prior (Tibshirani 1996, lasso). Decoupled weight decay is no penalty: see
+`adamw` in `lbdl.foundations.gradient_descent`.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,8 @@ from lbdl.foundations.losses.reduction import require_floating, require_number
 
 
 def l2_penalty(weights: Tensor | Iterable[Tensor], strength: float = 1.0) -> Tensor:
-    """Half the squared length: every weight is pulled towards 0 in proportion to its size.
+    """Half the squared length: every weight is pulled towards 0 in proportion to
+    its size.
 
         (strength / 2) sum_i w_i^2
 
@@ -38,7 +40,8 @@ def l2_penalty(weights: Tensor | Iterable[Tensor], strength: float = 1.0) -> Ten
 
 
 def l1_penalty(weights: Tensor | Iterable[Tensor], strength: float = 1.0) -> Tensor:
-    """The sum of sizes: every weight is pulled towards 0 with the same force, and stays there.
+    """The sum of sizes: every weight is pulled towards 0 with the same force, and
+    stays there.
 
         strength sum_i |w_i|
 

@@ -31,7 +31,8 @@ def reduce(
     require_reduction(reduction)
     if losses.numel() == 0:
         raise ValueError(
-            f"losses must hold at least one element, got shape {tuple(losses.shape)}"
+            "losses must hold at least one element, got shape "
+            f"{tuple(losses.shape)}"
         )
     if reduction == "none":
         return losses
@@ -48,11 +49,13 @@ def require_reduction(reduction: str) -> None:
 
 
 def require_floating(**tensors: Tensor) -> None:
-    """TypeError unless every argument is a floating tensor, ValueError where one holds no element."""
+    """TypeError unless every argument is a floating tensor, ValueError where one
+    holds no element."""
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(
-                f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+                f"{name} must be a floating tensor, got "
+                f"{getattr(x, 'dtype', type(x).__name__)}"
             )
         if x.numel() == 0:
             raise ValueError(
@@ -66,7 +69,8 @@ def require_same_shape(**tensors: Tensor) -> None:
     for name, y in others:
         if x.shape != y.shape:
             raise ValueError(
-                f"{name} must have the shape {tuple(x.shape)} of {first}, got shape {tuple(y.shape)}"
+                f"{name} must have the shape {tuple(x.shape)} of {first}, got "
+                f"shape {tuple(y.shape)}"
             )
 
 
@@ -74,26 +78,31 @@ def require_dim(x: Tensor, dim: int, name: str, least: int = 1) -> None:
     """ValueError unless `x` has the dimension `dim`, of size `least` or more."""
     if not -x.dim() <= dim < x.dim():
         raise ValueError(
-            f"dim must name a dimension of {name} of shape {tuple(x.shape)}, got {dim}"
+            f"dim must name a dimension of {name} of shape {tuple(x.shape)}, got "
+            f"{dim}"
         )
     if x.shape[dim] < least:
         raise ValueError(
-            f"{name} must have at least {least} along dim {dim}, got shape {tuple(x.shape)}"
+            f"{name} must have at least {least} along dim {dim}, got shape "
+            f"{tuple(x.shape)}"
         )
 
 
 def require_number(
     name: str, value: float, least: float, *, above: bool = False
 ) -> None:
-    """ValueError unless `value` is finite and at least `least` (above it, where asked)."""
+    """ValueError unless `value` is finite and at least `least` (above it, where
+    asked)."""
     if not math.isfinite(value) or value < least or (above and value == least):
         raise ValueError(
-            f"{name} must be finite and {'>' if above else '>='} {least:g}, got {value}"
+            f"{name} must be finite and {'>' if above else '>='} {least:g}, got "
+            f"{value}"
         )
 
 
 def require_values(fine: Tensor, message: str) -> None:
-    """ValueError unless `fine` is true everywhere. On CUDA this waits for the device; `torch.compile` leaves it out."""
+    """ValueError unless `fine` is true everywhere. On CUDA this waits for the
+    device; `torch.compile` leaves it out."""
     if not torch.compiler.is_compiling() and not bool(fine.all()):
         raise ValueError(message)
 
@@ -106,14 +115,16 @@ def require_hard(targets: Tensor, name: str = "targets") -> None:
 
 
 def require_classes(target: Tensor, logits: Tensor, dim: int) -> None:
-    """TypeError or ValueError unless `target` holds class numbers for `logits` along `dim`."""
+    """TypeError or ValueError unless `target` holds class numbers for `logits`
+    along `dim`."""
     if target.dtype != torch.int64:
         raise TypeError(f"target must be int64 class numbers, got {target.dtype}")
     shape = list(logits.shape)
     classes = shape.pop(dim)
     if list(target.shape) != shape:
         raise ValueError(
-            f"target must have shape {tuple(shape)}, that of logits without dim {dim}, got {tuple(target.shape)}"
+            f"target must have shape {tuple(shape)}, that of logits without dim "
+            f"{dim}, got {tuple(target.shape)}"
         )
     require_values(
         (target >= 0) & (target < classes),

@@ -1,7 +1,9 @@
-"""Losses of numbers. Each is the negative log-likelihood of some noise, and each asks for another summary of y given x.
+"""Losses of numbers. Each is the negative log-likelihood of some noise, and each
+asks for another summary of y given x.
 
-Squared error asks for the mean (Gauss 1809), absolute error for the median (Laplace), the pinball loss for a
-quantile (Koenker & Bassett 1978), and the Gaussian likelihood for mean and variance at once (Nix & Weigend 1994).
+Squared error asks for the mean (Gauss 1809), absolute error for the median
+(Laplace), the pinball loss for a quantile (Koenker & Bassett 1978), and the
+Gaussian likelihood for mean and variance at once (Nix & Weigend 1994).
 """
 
 import math
@@ -46,7 +48,8 @@ def squared_error(
 def absolute_error(
     prediction: Tensor, target: Tensor, *, reduction: str = "mean"
 ) -> Tensor:
-    """The loss whose best constant is the median. Its gradient is 0 where prediction and target agree.
+    """The loss whose best constant is the median. Its gradient is 0 where
+    prediction and target agree.
 
         l = |prediction - target|
 
@@ -75,14 +78,16 @@ def pinball(
     *,
     reduction: str = "mean",
 ) -> Tensor:
-    """The loss whose best constant is a quantile: falling short costs q a unit, going too far 1 - q.
+    """The loss whose best constant is a quantile: falling short costs q a unit,
+    going too far 1 - q.
 
         l = max(q (y - f), (q - 1) (y - f)),    f the prediction, y the target
 
     Args:
         prediction: f, any shape, floating dtype.
         target: y, same shape.
-        quantile: q in (0, 1), a number or a tensor that broadcasts against `prediction`.
+        quantile: q in (0, 1), a number or a tensor that broadcasts against
+            `prediction`.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -90,7 +95,8 @@ def pinball(
 
     Raises:
         TypeError: prediction or target is not a floating tensor.
-        ValueError: a quantile outside (0, 1), shapes differ, no element, or unknown `reduction`.
+        ValueError: a quantile outside (0, 1), shapes differ, no element, or unknown
+            `reduction`.
 
     Source: Koenker & Bassett 1978, Econometrica 46(1).
     """
@@ -109,7 +115,8 @@ def gaussian_nll(
     *,
     reduction: str = "mean",
 ) -> Tensor:
-    """The negative log-likelihood of Gaussian noise around the prediction: squared error, in units of the variance.
+    """The negative log-likelihood of Gaussian noise around the prediction: squared
+    error, in units of the variance.
 
         l = (y - m)^2 / (2 v) + log(v) / 2 + log(2 pi) / 2
 
@@ -124,9 +131,11 @@ def gaussian_nll(
 
     Raises:
         TypeError: mean or target is not a floating tensor.
-        ValueError: a variance that is not above 0, shapes differ, no element, or unknown `reduction`.
+        ValueError: a variance that is not above 0, shapes differ, no element, or
+            unknown `reduction`.
 
-    Source: Nix & Weigend 1994, "Estimating the mean and variance of the target probability distribution".
+    Source: Nix & Weigend 1994, "Estimating the mean and variance of the target
+        probability distribution".
     """
     require_pair(mean, target, reduction, first="mean")
     variance = torch.as_tensor(variance, dtype=mean.dtype, device=mean.device)
@@ -168,5 +177,6 @@ def require_broadcast(name: str, x: Tensor, like: Tensor) -> None:
         fits = False
     if not fits:
         raise ValueError(
-            f"{name} must broadcast to shape {tuple(like.shape)}, got shape {tuple(x.shape)}"
+            f"{name} must broadcast to shape {tuple(like.shape)}, got shape "
+            f"{tuple(x.shape)}"
         )

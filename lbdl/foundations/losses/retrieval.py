@@ -1,7 +1,9 @@
-"""How well an embedding finds what belongs together: every point asks, all others answer in order of distance.
+"""How well an embedding finds what belongs together: every point asks, all others
+answer in order of distance.
 
-Recall at k as in Jegou, Douze & Schmid 2011 and the metric-learning literature after it (a hit is one right answer
-among the first k); average precision as in Manning, Raghavan & Schuetze 2008, chapter 8.
+Recall at k as in Jegou, Douze & Schmid 2011 and the metric-learning literature
+after it (a hit is one right answer among the first k); average precision as in
+Manning, Raghavan & Schuetze 2008, chapter 8.
 """
 
 import torch
@@ -17,7 +19,8 @@ from lbdl.foundations.losses.reduction import (
 def ranked_relevance(points: Tensor, labels: Tensor) -> Tensor:
     """Whether the 1st, 2nd, ... nearest neighbour of each point is of its kind.
 
-        R_ir = [label of the r-th nearest neighbour of i = label of i],    i itself left out
+        R_ir = [label of the r-th nearest neighbour of i = label of i],
+        i itself left out
 
     Args:
         points: (B, d) with B >= 2, floating dtype.
@@ -36,7 +39,8 @@ def ranked_relevance(points: Tensor, labels: Tensor) -> Tensor:
     if points.dim() != 2 or len(points) < 2 or labels.shape != points.shape[:1]:
         shapes = tuple(points.shape), tuple(labels.shape)
         raise ValueError(
-            f"points and labels must be (B, d) and (B,) with B >= 2, got shapes {shapes}"
+            "points and labels must be (B, d) and (B,) with B >= 2, got shapes "
+            f"{shapes}"
         )
     d = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
     order = d.fill_diagonal_(-1).argsort(dim=-1, stable=True)[
@@ -69,12 +73,14 @@ def recall_at(relevance: Tensor, k: int = 1) -> Tensor:
 
 
 def average_precision(relevance: Tensor) -> Tensor:
-    """The precision at the rank of each right answer, averaged: 1 exactly where all right answers come first.
+    """The precision at the rank of each right answer, averaged: 1 exactly where all
+    right answers come first.
 
         AP_i = mean over r with R_ir of (1/r) sum_{s <= r} R_is
 
     Args:
-        relevance: R (..., n), bool, the best answer first, at least one right answer in every row.
+        relevance: R (..., n), bool, the best answer first, at least one right
+            answer in every row.
 
     Returns:
         AP (...), float32. Its mean over the questions is the MAP.
@@ -82,7 +88,8 @@ def average_precision(relevance: Tensor) -> Tensor:
     Raises:
         ValueError: a row holds no right answer.
 
-    Source: Manning, Raghavan & Schuetze 2008, Introduction to Information Retrieval, section 8.4.
+    Source: Manning, Raghavan & Schuetze 2008, Introduction to Information
+        Retrieval, section 8.4.
     """
     require_dim(relevance, -1, "relevance")
     require_values(

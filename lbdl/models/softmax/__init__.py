@@ -1,8 +1,10 @@
-"""Softmax and its alternatives: maps from scores to probabilities, and the losses that train them.
+"""Softmax and its alternatives: maps from scores to probabilities, and the losses
+that train them.
 
-Read `maps.py` first: softmax, Taylor softmax, sparse softmax, sparsemax, entmax, their Jacobians and the
-Tsallis entropy, written plainly. `perturbed.py` reads softmax as a race with noise. `losses.py` has the
-Fenchel-Young losses and the universal surrogate loss; the cross-entropy of softmax stands in
+Read `maps.py` first: softmax, Taylor softmax, sparse softmax, sparsemax, entmax,
+their Jacobians and the Tsallis entropy, written plainly. `perturbed.py` reads
+softmax as a race with noise. `losses.py` has the Fenchel-Young losses and the
+universal surrogate loss; the cross-entropy of softmax stands in
 `lbdl.foundations.losses`. `fast.py` does sparsemax and entmax again, without
 sorting: use these in a network.
 """

@@ -1,18 +1,23 @@
-"""Entmax without sorting and without bisection: Newton's method on the largest probability.
+"""Entmax without sorting and without bisection: Newton's method on the largest
+probability.
 
-The plain ways in `maps.py` sort the scores or halve a bracket. Here each row needs two to five passes over
-its scores:
+The plain ways in `maps.py` sort the scores or halve a bracket. Here each row needs
+two to five passes over its scores:
 
-1. With z = (alpha-1) (x - max(x)) and m = 1 / (alpha-1), the probabilities are p_i = relu(z_i + r)^m, and only the
-   number r in (0, 1] is unknown: it must make their total S equal 1.
-2. As a function of r, S^(1/m) is the m-norm of relu(z + r): convex for m >= 1, that is for alpha <= 2.
-   Newton's method, started at r = 1 where the total is too large, therefore comes down to the root without
-   ever passing it.
-3. Leaving scores out can only raise the r that is needed. So the few largest scores, one from each group of
-   columns, give a better start than r = 1 at almost no cost.
-4. Rows are treated in chunks that fit the cache: each pass then costs a small part of reading the scores from memory.
+1. With z = (alpha-1) (x - max(x)) and m = 1 / (alpha-1), the probabilities are
+   p_i = relu(z_i + r)^m, and only the number r in (0, 1] is unknown: it must make
+   their total S equal 1.
+2. As a function of r, S^(1/m) is the m-norm of relu(z + r): convex for m >= 1, that
+   is for alpha <= 2. Newton's method, started at r = 1 where the total is too
+   large, therefore comes down to the root without ever passing it.
+3. Leaving scores out can only raise the r that is needed. So the few largest
+   scores, one from each group of columns, give a better start than r = 1 at almost
+   no cost.
+4. Rows are treated in chunks that fit the cache: each pass then costs a small part
+   of reading the scores from memory.
 
-The backward pass needs nothing but the result: dx = s * (g - <s, g> / sum(s)), s = p^(2-alpha) on the support.
+The backward pass needs nothing but the result: dx = s * (g - <s, g> / sum(s)),
+s = p^(2-alpha) on the support.
 """
 
 from collections.abc import Iterator
@@ -32,12 +37,14 @@ MAX_STEPS = 64  # total excess times slope falls fourfold a step: 64 steps cover
 
 
 def fast_sparsemax(x: Tensor, dim: int = -1) -> Tensor:
-    """Euclidean projection of scores onto the probability simplex: `sparsemax`, without sorting.
+    """Euclidean projection of scores onto the probability simplex: `sparsemax`,
+    without sorting.
 
         fast_sparsemax(x) = argmin ||p - x||^2  s.t.  p >= 0, sum(p) = 1
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
     Returns:
@@ -47,8 +54,8 @@ def fast_sparsemax(x: Tensor, dim: int = -1) -> Tensor:
         TypeError: `x` is not a floating-point tensor.
         ValueError: bad `dim`; a row with NaN, +inf or no finite score.
 
-    Source: Martins & Astudillo 2016, section 2, arXiv:1602.02068; for alpha = 2, Newton's method drops scores
-        as Michelot 1986 does.
+    Source: Martins & Astudillo 2016, section 2, arXiv:1602.02068; for alpha = 2,
+        Newton's method drops scores as Michelot 1986 does.
     """
     return fast_entmax(x, 2.0, dim)
 
@@ -56,10 +63,12 @@ def fast_sparsemax(x: Tensor, dim: int = -1) -> Tensor:
 def fast_entmax15(x: Tensor, dim: int = -1) -> Tensor:
     """Entmax with alpha = 1.5: `entmax15`, without sorting.
 
-        fast_entmax15(x) = relu(x / 2 - tau)^2,   with the tau for which the result sums to 1
+        fast_entmax15(x) = relu(x / 2 - tau)^2,
+        with the tau for which the result sums to 1
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
     Returns:
@@ -75,30 +84,35 @@ def fast_entmax15(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
-    """The distribution that best trades score against Tsallis entropy: `entmax`, by Newton's method.
+    """The distribution that best trades score against Tsallis entropy: `entmax`, by
+    Newton's method.
 
         fast_entmax(x) = argmax <p, x> + H_alpha(p)  s.t.  p >= 0, sum(p) = 1
 
-    alpha = 1 is handed to `torch.softmax`. Above 2 the total is no longer convex in the threshold and
-    Newton's method may jump past the root: there the plain `entmax` does the work. Differentiable twice and
-    more. The number of steps depends on the values, so `torch.compile` leaves this function as one eager call
+    alpha = 1 is handed to `torch.softmax`. Above 2 the total is no longer convex in
+    the threshold and Newton's method may jump past the root: there the plain
+    `entmax` does the work. Differentiable twice and more. The number of steps
+    depends on the values, so `torch.compile` leaves this function as one eager call
     in the compiled graph (`fullgraph=True` refuses it).
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         alpha: 1 or more; from 1 on, the larger, the sparser.
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
     Returns:
-        Probabilities, shape and dtype of `x`; exact zeros outside the support where alpha > 1.
+        Probabilities, shape and dtype of `x`; exact zeros outside the support where
+        alpha > 1.
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: `alpha` is below 1; bad `dim`; a row with NaN, +inf or no finite score. The check
-            looks at the rows' maxima, which are needed anyway: it costs no pass over the scores.
+        ValueError: `alpha` is below 1; bad `dim`; a row with NaN, +inf or no finite
+            score. The check looks at the rows' maxima, which are needed anyway: it
+            costs no pass over the scores.
 
-    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702; Newton's method in place of their
-        Algorithm 1.
+    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702; Newton's
+        method in place of their Algorithm 1.
     """
     require_alpha(alpha)
     require_scores(x, dim)
@@ -111,7 +125,8 @@ def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
 
 
 class FastEntmax(torch.autograd.Function):
-    """Entmax over the last dimension, for 1 < alpha <= 2, with its closed-form derivative."""
+    """Entmax over the last dimension, for 1 < alpha <= 2, with its closed-form
+    derivative."""
 
     @staticmethod
     def forward(x: Tensor, alpha: float) -> Tensor:
@@ -128,7 +143,8 @@ class FastEntmax(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """The gradient with respect to the scores, itself differentiable where that is asked for."""
+        """The gradient with respect to the scores, itself differentiable where that
+        is asked for."""
         (p,) = ctx.saved_tensors
         if torch.is_grad_enabled():
             return jacobian_product(
@@ -177,7 +193,8 @@ def entmax_rows(x: Tensor, alpha: float) -> Tensor:
 
 
 def settle(slopes: Tensor, weights: Tensor) -> Tensor:
-    """Take the last error of r off the probabilities, where it went in: in proportion to the slopes.
+    """Take the last error of r off the probabilities, where it went in: in
+    proportion to the slopes.
 
     Dividing by the total instead would charge it to the largest probability.
 
@@ -195,9 +212,11 @@ def settle(slopes: Tensor, weights: Tensor) -> Tensor:
 
 
 def group_maxima(x: Tensor) -> Tensor:
-    """A few of each row's largest scores: lay the row out as a table and take the maximum of each column.
+    """A few of each row's largest scores: lay the row out as a table and take the
+    maximum of each column.
 
-    Columns that do not fill the table are taken as they are, so that the row's maximum is among the results.
+    Columns that do not fill the table are taken as they are, so that the row's
+    maximum is among the results.
 
     Args:
         x: scores (rows, n).
@@ -219,15 +238,19 @@ def group_maxima(x: Tensor) -> Tensor:
 def newton_root(
     z: Tensor, root: Tensor, alpha: float, tolerance: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The r for which relu(z + r)^m sums to 1, by Newton's method on the m-norm of relu(z + r).
+    """The r for which relu(z + r)^m sums to 1, by Newton's method on the m-norm of
+    relu(z + r).
 
-        r <- r - (S - S^(2-alpha)) / D,   S = sum relu(z + r)^m,   D = sum relu(z + r)^(m-1)
+        r <- r - (S - S^(2-alpha)) / D,   S = sum relu(z + r)^m,
+        D = sum relu(z + r)^(m-1)
 
     Args:
-        z: (alpha-1) times the scores minus their maximum (rows, n), float32 or float64.
+        z: (alpha-1) times the scores minus their maximum (rows, n), float32 or
+            float64.
         root: a start r (rows, 1), not below the root.
         alpha: in (1, 2].
-        tolerance: stop when no step is larger, relative to r. Every r on the way is a valid start for more scores.
+        tolerance: stop when no step is larger, relative to r. Every r on the way is
+            a valid start for more scores.
 
     Returns:
         r (rows, 1), and the last relu(z + r)^(m-1) and relu(z + r)^m (rows, n).
@@ -249,11 +272,13 @@ def lower_and_full_power(
 ) -> tuple[Tensor, Tensor]:
     """t^(m-1) and t^m for t = relu(z + r).
 
-    Where m is a small whole number (alpha = 2, 3/2, 4/3, 5/4), products are much cheaper than a power. Elsewhere the
-    logarithm of t is log(1 + z / r) + log(r), which stays exact when m is large and t therefore near 1.
+    Where m is a small whole number (alpha = 2, 3/2, 4/3, 5/4), products are much
+    cheaper than a power. Elsewhere the logarithm of t is log(1 + z / r) + log(r),
+    which stays exact when m is large and t therefore near 1.
 
     Args:
-        z: (alpha-1) times the scores minus their maximum (rows, n), float32 or float64.
+        z: (alpha-1) times the scores minus their maximum (rows, n), float32 or
+            float64.
         root: r (rows, 1).
         m: 1 or more.
 
@@ -292,11 +317,13 @@ def jacobian_product(slopes: Tensor, grad: Tensor) -> Tensor:
     """The Jacobian of entmax times a vector:   s * (g - <s, g> / sum(s)).
 
     Args:
-        slopes: s = p^(2-alpha) on the support, 0 elsewhere (..., n), float32 or float64.
+        slopes: s = p^(2-alpha) on the support, 0 elsewhere (..., n), float32 or
+            float64.
         grad: g (..., n).
 
     Returns:
-        J g, (..., n); the Jacobian is symmetric, so this is the vector-Jacobian product too.
+        J g, (..., n); the Jacobian is symmetric, so this is the vector-Jacobian
+        product too.
 
     Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
     """
@@ -327,10 +354,11 @@ def jacobian_product_rows(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
 
 
 def quick_slopes(p: Tensor, alpha: float) -> Tensor:
-    """`entmax_slope` for alpha <= 2, quickly, and not to be differentiated:   s = p^(2-alpha), 0 off the support.
+    """`entmax_slope` for alpha <= 2, quickly, and not to be differentiated:
+    s = p^(2-alpha), 0 off the support.
 
-    For alpha = 1.5 this is sqrt(p), taken as p / sqrt(p): the reciprocal root is one instruction on most CPUs, where
-    `torch.sqrt` may take the long way.
+    For alpha = 1.5 this is sqrt(p), taken as p / sqrt(p): the reciprocal root is
+    one instruction on most CPUs, where `torch.sqrt` may take the long way.
 
     Args:
         p: probabilities, any shape, float32 or float64.
@@ -349,7 +377,8 @@ def quick_slopes(p: Tensor, alpha: float) -> Tensor:
 
 
 def chunks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same few rows of each table, until all rows were served; all rows at once on other devices than the CPU.
+    """The same few rows of each table, until all rows were served; all rows at once
+    on other devices than the CPU.
 
     Args:
         tables: each (rows, anything); the first decides how many rows fit.

@@ -1,15 +1,18 @@
 """What to train the maps with: losses whose gradient is p - target.
 
-Each map from scores to probabilities that comes from an entropy has a loss of its own, the Fenchel-Young loss
-(Blondel, Martins & Niculae 2020, arXiv:1901.02324): cross-entropy for softmax, the sparsemax loss for
-sparsemax, the entmax losses between. A map that comes from no entropy can still be trained: the universal
+Each map from scores to probabilities that comes from an entropy has a loss of its
+own, the Fenchel-Young loss (Blondel, Martins & Niculae 2020, arXiv:1901.02324):
+cross-entropy for softmax, the sparsemax loss for sparsemax, the entmax losses
+between. A map that comes from no entropy can still be trained: the universal
 surrogate loss has the gradient p - target by construction.
 
-Cross-entropy itself, and what label smoothing makes of it, stand in `lbdl.foundations.losses`.
+Cross-entropy itself, and what label smoothing makes of it, stand in
+`lbdl.foundations.losses`.
 
-Every loss takes scores (..., K) with the classes last, and a target that is either class numbers (...) in
-int64 or probabilities (..., K) of a floating dtype. It returns one loss for each row, (...). -inf marks a
-masked class; its loss is infinite if it is the target.
+Every loss takes scores (..., K) with the classes last, and a target that is either
+class numbers (...) in int64 or probabilities (..., K) of a floating dtype. It
+returns one loss for each row, (...). -inf marks a masked class; its loss is
+infinite if it is the target.
 """
 
 from collections.abc import Callable
@@ -39,12 +42,15 @@ def margin_softmax_loss(
     margin: float = 0.35,
     temperature: float = 1 / 30,
 ) -> Tensor:
-    """Cross-entropy that asks the true class to win by a margin (additive margin softmax).
+    """Cross-entropy that asks the true class to win by a margin (additive margin
+    softmax).
 
-        L = -log( e^((c_t - margin) / T) / (e^((c_t - margin) / T) + sum_{j != t} e^(c_j / T)) )
+        L = -log( e^((c_t - margin) / T) / (e^((c_t - margin) / T)
+            + sum_{j != t} e^(c_j / T)) )
 
     Args:
-        cosine: similarities c (..., K), any floating dtype: cosines between a feature and each class vector.
+        cosine: similarities c (..., K), any floating dtype: cosines between a
+            feature and each class vector.
         target: class numbers (...), int64.
         margin: 0 or more; with 0 this is cross-entropy.
         temperature: T, above 0.
@@ -54,8 +60,9 @@ def margin_softmax_loss(
 
     Raises:
         TypeError: `cosine` is not floating, or `target` not int64.
-        ValueError: `margin` below 0; bad `temperature`; shapes do not fit; a class number is not in [0, K); no element;
-            a row with NaN, +inf or no finite score.
+        ValueError: `margin` below 0; bad `temperature`; shapes do not fit; a class
+            number is not in [0, K); no element; a row with NaN, +inf or no finite
+            score.
 
     Source: Wang et al. 2018, arXiv:1801.05599.
     """
@@ -85,7 +92,8 @@ def sparse_softmax_loss(x: Tensor, target: Tensor, k: int) -> Tensor:
 
     Raises:
         TypeError: `x` is not floating, or `target` not int64.
-        ValueError: `k` is not in [1, K]; shapes do not fit; a class number is not in [0, K).
+        ValueError: `k` is not in [1, K]; shapes do not fit; a class number is not
+            in [0, K).
 
     Source: Sun et al. 2021, arXiv:2112.12433.
     """
@@ -100,7 +108,8 @@ def sparsemax_loss(x: Tensor, target: Tensor) -> Tensor:
 
         L = 1/2 - x_t + 1/2 sum_{i in support} (x_i^2 - tau^2)
 
-    Its gradient is sparsemax(x) - onehot. It is 0 exactly where x_t leads by 1 or more.
+    Its gradient is sparsemax(x) - onehot. It is 0 exactly where x_t leads by 1 or
+    more.
 
     Args:
         x: scores (..., K), any floating dtype; -inf marks a masked class.
@@ -111,7 +120,8 @@ def sparsemax_loss(x: Tensor, target: Tensor) -> Tensor:
 
     Raises:
         TypeError: `x` is not floating, or `target` not int64.
-        ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
+        ValueError: shapes do not fit; a class number is not in [0, K); a row with
+            NaN, +inf or no finite score.
 
     Source: Martins & Astudillo 2016, section 3, arXiv:1602.02068.
     """
@@ -127,11 +137,13 @@ def sparsemax_loss(x: Tensor, target: Tensor) -> Tensor:
 
 
 def entmax_loss(x: Tensor, target: Tensor, alpha: float = 1.5) -> Tensor:
-    """The Fenchel-Young loss of entmax: cross-entropy for alpha = 1, the sparsemax loss for alpha = 2.
+    """The Fenchel-Young loss of entmax: cross-entropy for alpha = 1, the sparsemax
+    loss for alpha = 2.
 
         L = <p - target, x> + H_alpha(p) - H_alpha(target),   p = entmax(x)
 
-    Its gradient is p - target. For a class number as target it is 0 exactly where x_t leads by 1 / (alpha-1) or more.
+    Its gradient is p - target. For a class number as target it is 0 exactly where
+    x_t leads by 1 / (alpha-1) or more.
 
     Args:
         x: scores (..., K), any floating dtype; -inf marks a masked class.
@@ -143,8 +155,8 @@ def entmax_loss(x: Tensor, target: Tensor, alpha: float = 1.5) -> Tensor:
 
     Raises:
         TypeError: `x` is not floating, or `target` neither int64 nor floating.
-        ValueError: `alpha` is below 1; shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no
-            finite score.
+        ValueError: `alpha` is below 1; shapes do not fit; a class number is not in
+            [0, K); a row with NaN, +inf or no finite score.
 
     Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
     """
@@ -159,17 +171,20 @@ def entmax_loss(x: Tensor, target: Tensor, alpha: float = 1.5) -> Tensor:
 def fenchel_young_loss(
     x: Tensor, target: Tensor, maximizer: Map, entropy: Map
 ) -> Tensor:
-    """The loss that belongs to an entropy H: how much better the best distribution does than the target.
+    """The loss that belongs to an entropy H: how much better the best distribution
+    does than the target.
 
         L = max_p (<p, x> + H(p)) - (<target, x> + H(target))
 
-    Never negative, 0 exactly where the target is the maximizer, convex in x; its gradient is p - target
-    (Danskin's theorem: the maximizer counts as a constant). First derivatives only.
+    Never negative, 0 exactly where the target is the maximizer, convex in x; its
+    gradient is p - target (Danskin's theorem: the maximizer counts as a constant).
+    First derivatives only.
 
     Args:
         x: scores (..., K), any floating dtype; -inf marks a masked class.
         target: class numbers (...), int64, or probabilities (..., K), floating.
-        maximizer: takes scores (..., K) to the p of the maximum; `softmax` for Shannon's entropy.
+        maximizer: takes scores (..., K) to the p of the maximum; `softmax` for
+            Shannon's entropy.
         entropy: takes probabilities (..., K) to H (...).
 
     Returns:
@@ -177,7 +192,8 @@ def fenchel_young_loss(
 
     Raises:
         TypeError: `x` is not floating, or `target` neither int64 nor floating.
-        ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
+        ValueError: shapes do not fit; a class number is not in [0, K); a row with
+            NaN, +inf or no finite score.
 
     Source: Blondel, Martins & Niculae 2020, section 3, arXiv:1901.02324.
     """
@@ -190,12 +206,14 @@ def fenchel_young_loss(
 def universal_surrogate_loss(
     x: Tensor, target: Tensor, mapping: Map = softmax
 ) -> Tensor:
-    """A loss for any map from scores to probabilities: its gradient is p - target by construction.
+    """A loss for any map from scores to probabilities: its gradient is p - target
+    by construction.
 
         L = <sg(p - target), x>,   p = mapping(x),   sg: no gradient passes
 
-    The value means nothing (it can fall below 0); only the gradient does. The stop must be on p - target: on
-    x instead, the gradient would be that of p, weighted by the scores.
+    The value means nothing (it can fall below 0); only the gradient does. The stop
+    must be on p - target: on x instead, the gradient would be that of p, weighted
+    by the scores.
 
     Args:
         x: scores (..., K), any floating dtype; -inf marks a masked class.
@@ -207,10 +225,11 @@ def universal_surrogate_loss(
 
     Raises:
         TypeError: `x` is not floating, or `target` neither int64 nor floating.
-        ValueError: shapes do not fit; a class number is not in [0, K); a row with NaN, +inf or no finite score.
+        ValueError: shapes do not fit; a class number is not in [0, K); a row with
+            NaN, +inf or no finite score.
 
-    Source: Su 2024, "The road to probability distributions", kexue.fm/archives/10145, with the stop on the
-        other factor.
+    Source: Su 2024, "The road to probability distributions",
+        kexue.fm/archives/10145, with the stop on the other factor.
     """
     q = as_distribution(target, x)
     p = widen(mapping(x.detach()))
@@ -218,7 +237,8 @@ def universal_surrogate_loss(
 
 
 def inner(weights: Tensor, x: Tensor) -> Tensor:
-    """<weights, x> over the last dimension, where a weight of 0 silences even an infinite score.
+    """<weights, x> over the last dimension, where a weight of 0 silences even an
+    infinite score.
 
     Args:
         weights: (..., K), finite.
@@ -233,7 +253,8 @@ def inner(weights: Tensor, x: Tensor) -> Tensor:
 
 
 def as_distribution(target: Tensor, x: Tensor) -> Tensor:
-    """The target as probabilities: class numbers become one-hot rows, probabilities stay.
+    """The target as probabilities: class numbers become one-hot rows, probabilities
+    stay.
 
     Args:
         target: class numbers (...), int64, or probabilities (..., K), floating.
@@ -253,7 +274,8 @@ def as_distribution(target: Tensor, x: Tensor) -> Tensor:
     require_scores(x)
     if target.shape != x.shape:
         raise ValueError(
-            f"target must have the shape of x, {tuple(x.shape)}, got {tuple(target.shape)}"
+            f"target must have the shape of x, {tuple(x.shape)}, got "
+            f"{tuple(target.shape)}"
         )
     return target.to(widen(x).dtype)
 
@@ -277,14 +299,16 @@ def as_onehot(target: Tensor, x: Tensor) -> Tensor:
     require_scores(x)
     if target.shape != x.shape[:-1]:
         raise ValueError(
-            f"target must have shape {tuple(x.shape[:-1])}, got {tuple(target.shape)}"
+            f"target must have shape {tuple(x.shape[:-1])}, got "
+            f"{tuple(target.shape)}"
         )
     require_classes(target, x.shape[-1])
     return one_hot(target, x.shape[-1]).to(widen(x).dtype)
 
 
 def require_classes(target: Tensor, classes: int) -> None:
-    """Refuse class numbers that are none (their values are not looked at inside `torch.compile`).
+    """Refuse class numbers that are none (their values are not looked at inside
+    `torch.compile`).
 
     Args:
         target: class numbers, any shape, int64.

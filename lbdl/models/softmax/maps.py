@@ -1,14 +1,16 @@
 """From scores to probabilities: softmax, and the maps that take its place.
 
-A map here takes scores x in R^n to the probability simplex. Softmax is smooth and never zero; sparsemax
-(Martins & Astudillo 2016, arXiv:1602.02068) and entmax (Peters, Niculae & Martins 2019, arXiv:1905.05702)
-have exact zeros; sparse softmax (Sun et al. 2021, arXiv:2112.12433) keeps the k largest; Taylor softmax (de
-Brebisson & Vincent 2016, arXiv:1511.05042) replaces the exponential by a polynomial. These are the plain
-ways, written to be read; `fast.py` has the fast ones.
+A map here takes scores x in R^n to the probability simplex. Softmax is smooth and
+never zero; sparsemax (Martins & Astudillo 2016, arXiv:1602.02068) and entmax
+(Peters, Niculae & Martins 2019, arXiv:1905.05702) have exact zeros; sparse softmax
+(Sun et al. 2021, arXiv:2112.12433) keeps the k largest; Taylor softmax (de
+Brebisson & Vincent 2016, arXiv:1511.05042) replaces the exponential by a
+polynomial. These are the plain ways, written to be read; `fast.py` has the fast
+ones.
 
-Common to all: -inf marks a masked element, which gets exactly 0; float16 and bfloat16 are computed in
-float32; a row with NaN, +inf or no finite score raises ValueError (looked up in the row's maximum; not inside
-`torch.compile`).
+Common to all: -inf marks a masked element, which gets exactly 0; float16 and
+bfloat16 are computed in float32; a row with NaN, +inf or no finite score raises
+ValueError (looked up in the row's maximum; not inside `torch.compile`).
 """
 
 from math import factorial, log2
@@ -25,18 +27,22 @@ def softmax(x: Tensor, dim: int = -1, temperature: float = 1.0) -> Tensor:
         p_i = exp(x_i / temperature) / sum_j exp(x_j / temperature)
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         dim: the dimension, of size n >= 1, that becomes a distribution.
-        temperature: above 0; towards 0 the maximum takes all, towards infinity all get 1/n.
+        temperature: above 0; towards 0 the maximum takes all, towards infinity all
+            get 1/n.
 
     Returns:
         Probabilities, shape and dtype of `x`.
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: bad `dim` or `temperature`; a row with NaN, +inf or no finite score.
+        ValueError: bad `dim` or `temperature`; a row with NaN, +inf or no finite
+            score.
 
-    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
+    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification
+        network outputs".
     """
     require_positive(temperature, "temperature")
     weights = (shifted(x, dim) / temperature).exp()
@@ -44,7 +50,8 @@ def softmax(x: Tensor, dim: int = -1, temperature: float = 1.0) -> Tensor:
 
 
 def logsumexp(x: Tensor, dim: int = -1, temperature: float = 1.0) -> Tensor:
-    """A smooth maximum: it lies between max(x) and max(x) + temperature * log(n), and its gradient is softmax.
+    """A smooth maximum: it lies between max(x) and max(x) + temperature * log(n),
+    and its gradient is softmax.
 
         temperature * log sum_i exp(x_i / temperature)
 
@@ -58,7 +65,8 @@ def logsumexp(x: Tensor, dim: int = -1, temperature: float = 1.0) -> Tensor:
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: bad `dim` or `temperature`; a row with NaN, +inf or no finite score.
+        ValueError: bad `dim` or `temperature`; a row with NaN, +inf or no finite
+            score.
 
     Source: Boyd & Vandenberghe 2004, "Convex Optimization", section 3.1.5.
     """
@@ -73,12 +81,14 @@ def taylor_softmax(x: Tensor, order: int = 2, dim: int = -1) -> Tensor:
 
         p_i = f(x_i) / sum_j f(x_j),   f(x) = sum_{m=0}^{order} x^m / m!
 
-    An even order makes f positive everywhere (order 2: at least 1/2). Unlike softmax the map is neither
-    monotone nor invariant to a shift of the scores: [-3, -1, 0] goes to [0.625, 0.125, 0.25]. In float32,
-    keep to small orders: for very negative scores the terms of f cancel.
+    An even order makes f positive everywhere (order 2: at least 1/2). Unlike
+    softmax the map is neither monotone nor invariant to a shift of the scores: [-3,
+    -1, 0] goes to [0.625, 0.125, 0.25]. In float32, keep to small orders: for very
+    negative scores the terms of f cancel.
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         order: the even degree of the polynomial, 2 or more.
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
@@ -87,7 +97,8 @@ def taylor_softmax(x: Tensor, order: int = 2, dim: int = -1) -> Tensor:
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: `order` is odd or below 2; bad `dim`; a row with NaN, +inf or no finite score.
+        ValueError: `order` is odd or below 2; bad `dim`; a row with NaN, +inf or no
+            finite score.
 
     Source: de Brebisson & Vincent 2016, arXiv:1511.05042.
     """
@@ -101,7 +112,8 @@ def taylor_softmax(x: Tensor, order: int = 2, dim: int = -1) -> Tensor:
 
 
 def scaled_exponential_series(x: Tensor, order: int, dim: int) -> Tensor:
-    """sum_m x^m / m! up to `order`, by Horner's rule, over s^order with s = max(1, max|x|), so that nothing overflows.
+    """sum_m x^m / m! up to `order`, by Horner's rule, over s^order with s = max(1,
+    max|x|), so that nothing overflows.
 
     Args:
         x: finite scores (..., n, ...), float32 or float64.
@@ -111,7 +123,8 @@ def scaled_exponential_series(x: Tensor, order: int, dim: int) -> Tensor:
     Returns:
         The scaled polynomial, shape of `x`.
 
-    Source: de Brebisson & Vincent 2016, arXiv:1511.05042; the scaling cancels in the quotient.
+    Source: de Brebisson & Vincent 2016, arXiv:1511.05042; the scaling cancels in
+        the quotient.
     """
     scale = x.detach().abs().amax(dim, keepdim=True).clamp(min=1)
     unit = x / scale
@@ -129,7 +142,8 @@ def sparse_softmax(x: Tensor, k: int, dim: int = -1) -> Tensor:
     Where scores tie at the k-th place, `torch.topk` says which of them are in.
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         k: how many scores to keep, 1 <= k <= n.
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
@@ -138,7 +152,8 @@ def sparse_softmax(x: Tensor, k: int, dim: int = -1) -> Tensor:
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: `k` is not in [1, n]; bad `dim`; a row with NaN, +inf or no finite score.
+        ValueError: `k` is not in [1, n]; bad `dim`; a row with NaN, +inf or no
+            finite score.
 
     Source: Sun et al. 2021, arXiv:2112.12433.
     """
@@ -150,12 +165,14 @@ def sparse_softmax(x: Tensor, k: int, dim: int = -1) -> Tensor:
 def sparsemax(x: Tensor, dim: int = -1) -> Tensor:
     """Euclidean projection of scores onto the probability simplex.
 
-        sparsemax(x) = argmin ||p - x||^2  s.t.  p >= 0, sum(p) = 1   =   relu(x - tau)
+        sparsemax(x) = argmin ||p - x||^2  s.t.  p >= 0, sum(p) = 1
+            =   relu(x - tau)
 
     with the one threshold tau for which the result sums to one.
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
     Returns:
@@ -192,14 +209,16 @@ def sparsemax_threshold(descending: Tensor, dim: int = -1) -> Tensor:
 
 
 def entmax15(x: Tensor, dim: int = -1) -> Tensor:
-    """Entmax with alpha = 1.5, exactly, by sorting: halfway between softmax and sparsemax.
+    """Entmax with alpha = 1.5, exactly, by sorting: halfway between softmax and
+    sparsemax.
 
         entmax15(x) = relu(x / 2 - tau)^2
 
     with the one threshold tau for which the result sums to one.
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
     Returns:
@@ -219,12 +238,15 @@ def entmax15(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def entmax15_threshold(descending: Tensor, dim: int = -1) -> Tensor:
-    """The threshold of 1.5-entmax, from sorted scores: the smaller root of sum_{i <= k} (z_i - tau)^2 = 1.
+    """The threshold of 1.5-entmax, from sorted scores: the smaller root of
+    sum_{i <= k} (z_i - tau)^2 = 1.
 
-        tau_k = mean_k - sqrt(1 / k - variance_k)   for the k of the support, mean and variance over z_1 ... z_k
+        tau_k = mean_k - sqrt(1 / k - variance_k)
+        for the k of the support, mean and variance over z_1 ... z_k
 
     Args:
-        descending: half the scores (..., n, ...), sorted from large to small along `dim`, finite.
+        descending: half the scores (..., n, ...), sorted from large to small along
+            `dim`, finite.
         dim: the dimension of size n.
 
     Returns:
@@ -244,11 +266,13 @@ def entmax15_threshold(descending: Tensor, dim: int = -1) -> Tensor:
 def entmax15_support_size(descending: Tensor, dim: int = -1) -> Tensor:
     """How many scores 1.5-entmax keeps: the number of k with tau_k < z_k.
 
-    Where 1/k - variance_k is negative, no root exists and k is too large. The relu then leaves tau_k = mean_k
-    >= z_k, which is not counted: no prefix of a descending row has a mean below its last element.
+    Where 1/k - variance_k is negative, no root exists and k is too large. The relu
+    then leaves tau_k = mean_k >= z_k, which is not counted: no prefix of a
+    descending row has a mean below its last element.
 
     Args:
-        descending: half the scores (..., n, ...), sorted from large to small along `dim`, finite.
+        descending: half the scores (..., n, ...), sorted from large to small along
+            `dim`, finite.
         dim: the dimension of size n.
 
     Returns:
@@ -264,29 +288,36 @@ def entmax15_support_size(descending: Tensor, dim: int = -1) -> Tensor:
 
 
 def entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
-    """The distribution that best trades score against Tsallis entropy, for any alpha >= 1.
+    """The distribution that best trades score against Tsallis entropy, for any
+    alpha >= 1.
 
-        entmax(x) = argmax <p, x> + H_alpha(p)  s.t.  p >= 0, sum(p) = 1   =   relu((alpha-1) x - tau)^(1/(alpha-1))
+        entmax(x) = argmax <p, x> + H_alpha(p)  s.t.  p >= 0, sum(p) = 1
+            =   relu((alpha-1) x - tau)^(1/(alpha-1))
 
-    alpha = 1 is softmax, alpha = 2 sparsemax. The threshold tau is found through the largest probability P,
-    since tau = (alpha-1) max(x) - P^(alpha-1): halve the bracket 1/n <= P <= 1 until nothing is left of it.
-    One Newton step at the root then lets autograd see how P depends on the scores (the implicit function
+    alpha = 1 is softmax, alpha = 2 sparsemax. The threshold tau is found through
+    the largest probability P, since tau = (alpha-1) max(x) - P^(alpha-1): halve the
+    bracket 1/n <= P <= 1 until nothing is left of it. One Newton step at the root
+    then lets autograd see how P depends on the scores (the implicit function
     theorem; first derivatives only).
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         alpha: 1 or more; from 1 on, the larger, the sparser.
         dim: the dimension, of size n >= 1, that becomes a distribution.
 
     Returns:
-        Probabilities, shape and dtype of `x`; exact zeros outside the support where alpha > 1. Above alpha = 2 a
-        probability near 0 moves infinitely fast with its score, and is right only to the root of the rounding.
+        Probabilities, shape and dtype of `x`; exact zeros outside the support where
+        alpha > 1. Above alpha = 2 a probability near 0 moves infinitely fast with
+        its score, and is right only to the root of the rounding.
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: `alpha` is below 1; bad `dim`; a row with NaN, +inf or no finite score.
+        ValueError: `alpha` is below 1; bad `dim`; a row with NaN, +inf or no finite
+            score.
 
-    Source: Peters, Niculae & Martins 2019, section 3 and Algorithm 1, arXiv:1905.05702.
+    Source: Peters, Niculae & Martins 2019, section 3 and Algorithm 1,
+        arXiv:1905.05702.
     """
     z = shifted(x, dim).clamp(
         min=-2 * one_hot_gap(alpha)
@@ -301,7 +332,8 @@ def entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
 
 
 def one_hot_gap(alpha: float) -> float:
-    """By how much the largest score must lead for entmax to give it everything:   1 / (alpha-1).
+    """By how much the largest score must lead for entmax to give it everything:
+    1 / (alpha-1).
 
     Args:
         alpha: 1 or more.
@@ -312,17 +344,19 @@ def one_hot_gap(alpha: float) -> float:
     Raises:
         ValueError: `alpha` is below 1.
 
-    Source: Blondel, Martins & Niculae 2020, arXiv:1901.02324: the separation margin of the loss.
+    Source: Blondel, Martins & Niculae 2020, arXiv:1901.02324: the separation margin
+        of the loss.
     """
     require_alpha(alpha)
     return 1 / (alpha - 1) if alpha > 1 else float("inf")
 
 
 def bisect_peak(z: Tensor, alpha: float, dim: int = -1) -> Tensor:
-    """The largest probability of entmax, by bisection: the total probability grows with it.
+    """The largest probability of entmax, by bisection: the total probability grows
+    with it.
 
-    The end that comes from above is returned: there the total is not below 1, so that no member of the support is
-    missed, however small.
+    The end that comes from above is returned: there the total is not below 1, so
+    that no member of the support is missed, however small.
 
     Args:
         z: scores minus their row's maximum (..., n, ...), float32 or float64.
@@ -332,7 +366,8 @@ def bisect_peak(z: Tensor, alpha: float, dim: int = -1) -> Tensor:
     Returns:
         P in [1/n, 1], (..., 1, ...), as exact as the dtype holds it.
 
-    Source: Peters, Niculae & Martins 2019, Algorithm 1, arXiv:1905.05702, with P in place of the threshold.
+    Source: Peters, Niculae & Martins 2019, Algorithm 1, arXiv:1905.05702, with P in
+        place of the threshold.
     """
     high = torch.ones_like(z.narrow(dim, 0, 1))
     low = high / z.shape[dim]
@@ -347,9 +382,11 @@ def bisect_peak(z: Tensor, alpha: float, dim: int = -1) -> Tensor:
 
 
 def entmax_with_peak(z: Tensor, peak: Tensor, alpha: float) -> Tensor:
-    """The probabilities of entmax if the largest is P:   p_i = P * exp_alpha(z_i / P^(alpha-1)).
+    """The probabilities of entmax if the largest is P:
+    p_i = P * exp_alpha(z_i / P^(alpha-1)).
 
-    This is relu((alpha-1) z_i + P^(alpha-1))^(1/(alpha-1)), in a form that stays exact for alpha near 1.
+    This is relu((alpha-1) z_i + P^(alpha-1))^(1/(alpha-1)), in a form that stays
+    exact for alpha near 1.
 
     Args:
         z: scores minus their row's maximum (..., n, ...), float32 or float64.
@@ -359,14 +396,16 @@ def entmax_with_peak(z: Tensor, peak: Tensor, alpha: float) -> Tensor:
     Returns:
         Nonnegative numbers, shape of `z`; they sum to 1 for the right P.
 
-    Source: Peters, Niculae & Martins 2019, equation 13, arXiv:1905.05702, rewritten.
+    Source: Peters, Niculae & Martins 2019, equation 13, arXiv:1905.05702,
+        rewritten.
     """
     smallest = torch.finfo(z.dtype).tiny
     return peak * tsallis_exp(z / (peak ** (alpha - 1)).clamp(min=smallest), alpha)
 
 
 def tsallis_exp(u: Tensor, alpha: float) -> Tensor:
-    """The exponential that is cut off at zero:   exp_alpha(u) = relu(1 + (alpha-1) u)^(1/(alpha-1)),   exp_1 = exp.
+    """The exponential that is cut off at zero:   exp_alpha(u) = relu(1 + (alpha-1)
+    u)^(1/(alpha-1)),   exp_1 = exp.
 
     Args:
         u: any shape, floating dtype.
@@ -385,7 +424,8 @@ def tsallis_exp(u: Tensor, alpha: float) -> Tensor:
 
 
 def entmax_slope(p: Tensor, alpha: float) -> Tensor:
-    """How fast a probability of entmax grows with its score while the threshold stays put.
+    """How fast a probability of entmax grows with its score while the threshold
+    stays put.
 
         s_i = p_i^(2-alpha) on the support,   0 elsewhere
 
@@ -407,7 +447,8 @@ def softmax_jacobian(p: Tensor) -> Tensor:
     Half the sum of |J_ij| is 1 - sum_i p_i^2. At temperature t, divide J by t.
 
     Args:
-        p: probabilities (..., n), any floating dtype; the result of `softmax`, not the scores.
+        p: probabilities (..., n), any floating dtype; the result of `softmax`, not
+            the scores.
 
     Returns:
         J_ij = dp_i / dx_j, (..., n, n).
@@ -422,10 +463,12 @@ def softmax_jacobian(p: Tensor) -> Tensor:
 
 
 def sparsemax_jacobian(p: Tensor) -> Tensor:
-    """The Jacobian of sparsemax, from its result:   J = diag(m) - m m^T / |m|,   m_i = 1 on the support, else 0.
+    """The Jacobian of sparsemax, from its result:   J = diag(m) - m m^T / |m|,
+    m_i = 1 on the support, else 0.
 
     Args:
-        p: probabilities (..., n), any floating dtype; the result of `sparsemax`, not the scores.
+        p: probabilities (..., n), any floating dtype; the result of `sparsemax`,
+            not the scores.
 
     Returns:
         J_ij = dp_i / dx_j, (..., n, n).
@@ -442,10 +485,12 @@ def sparsemax_jacobian(p: Tensor) -> Tensor:
 def entmax_jacobian(p: Tensor, alpha: float = 1.5) -> Tensor:
     """The Jacobian of entmax, from its result.
 
-        J = diag(s) - s s^T / sum(s),   s_i = p_i^(2-alpha) on the support,   0 elsewhere
+        J = diag(s) - s s^T / sum(s),   s_i = p_i^(2-alpha) on the support,
+        0 elsewhere
 
     Args:
-        p: probabilities (..., n), any floating dtype; the result of `entmax`, not the scores.
+        p: probabilities (..., n), any floating dtype; the result of `entmax`, not
+            the scores.
         alpha: the alpha that made `p`, 1 or more.
 
     Returns:
@@ -453,7 +498,8 @@ def entmax_jacobian(p: Tensor, alpha: float = 1.5) -> Tensor:
 
     Raises:
         TypeError: `p` is not a floating-point tensor.
-        ValueError: `alpha` is below 1; `p` is not a distribution over its last dimension.
+        ValueError: `alpha` is below 1; `p` is not a distribution over its last
+            dimension.
 
     Source: Peters, Niculae & Martins 2019, Proposition 1, arXiv:1905.05702.
     """
@@ -467,7 +513,8 @@ def entmax_jacobian(p: Tensor, alpha: float = 1.5) -> Tensor:
 def tsallis_entropy(p: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
     """The Tsallis entropy, which entmax trades against the score.
 
-        H_alpha(p) = sum_i (p_i - p_i^alpha) / (alpha (alpha-1)),   H_1(p) = -sum_i p_i log p_i
+        H_alpha(p) = sum_i (p_i - p_i^alpha) / (alpha (alpha-1)),
+        H_1(p) = -sum_i p_i log p_i
 
     alpha = 1 is Shannon's entropy, alpha = 2 half the Gini index.
 
@@ -483,7 +530,8 @@ def tsallis_entropy(p: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
         TypeError: `p` is not a floating-point tensor.
         ValueError: `alpha` is below 1; bad `dim`.
 
-    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702; Tsallis 1988.
+    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702; Tsallis
+        1988.
     """
     require_alpha(alpha)
     require_scores(p, dim, "p")
@@ -500,7 +548,8 @@ def ranks(x: Tensor, dim: int) -> Tensor:
         dim: the dimension of size n.
 
     Returns:
-        (n, 1, ..., 1) with as many ones as dimensions follow `dim`, dtype and device of `x`.
+        (n, 1, ..., 1) with as many ones as dimensions follow `dim`, dtype and
+        device of `x`.
 
     Source: house rule.
     """
@@ -555,18 +604,21 @@ def require_top(x: Tensor, k: int, dim: int) -> None:
     require_scores(x, dim)
     if not 1 <= k <= x.shape[dim]:
         raise ValueError(
-            f"k must be in [1, {x.shape[dim]}] for x of shape {tuple(x.shape)}, got {k}"
+            f"k must be in [1, {x.shape[dim]}] for x of shape {tuple(x.shape)}, "
+            f"got {k}"
         )
 
 
 def require_distribution(p: Tensor) -> None:
-    """Refuse what is not a distribution over the last dimension (not looked at inside `torch.compile`).
+    """Refuse what is not a distribution over the last dimension (not looked at
+    inside `torch.compile`).
 
     Args:
         p: (..., n), any floating dtype.
 
     Raises:
-        TypeError, ValueError: see `require_scores`; a negative element, or a sum that is not 1.
+        TypeError, ValueError: see `require_scores`; a negative element, or a sum
+            that is not 1.
 
     Source: house rule.
     """
@@ -577,5 +629,6 @@ def require_distribution(p: Tensor) -> None:
     totals = widen(p.detach()).sum(-1)
     if (p < 0).any() or not bool(((totals - 1).abs() <= slack).all()):
         raise ValueError(
-            "p must be probabilities that sum to 1 over the last dimension: pass the result, not the scores"
+            "p must be probabilities that sum to 1 over the last dimension: pass "
+            "the result, not the scores"
         )

@@ -1,9 +1,11 @@
-"""Softmax as a race with noise: add noise to the scores and ask which one comes first.
+"""Softmax as a race with noise: add noise to the scores and ask which one comes
+first.
 
-    p_i = P(argmax_j (x_j + e_j) = i) = E_e prod_{j != i} F(x_i - x_j + e),   F the distribution function of the noise
+    p_i = P(argmax_j (x_j + e_j) = i) = E_e prod_{j != i} F(x_i - x_j + e),
+    F the distribution function of the noise
 
-Gumbel noise gives softmax itself. Normal noise gives another smooth, monotone, shift-invariant map, which
-Karpukhin et al. 2022 (arXiv:2205.09615) train with.
+Gumbel noise gives softmax itself. Normal noise gives another smooth, monotone,
+shift-invariant map, which Karpukhin et al. 2022 (arXiv:2205.09615) train with.
 """
 
 from math import log, pi
@@ -26,24 +28,29 @@ def perturb_max(
 ) -> Tensor:
     """The probability of each score to be the largest after noise was added to all.
 
-        p_i = integral f(y - x_i) prod_{j != i} F(y - x_j) dy,   f, F density and distribution function of the noise
+        p_i = integral f(y - x_i) prod_{j != i} F(y - x_j) dy,
+        f, F density and distribution function of the noise
 
-    For two scores and normal noise this is Phi((x_1 - x_2) / sqrt(2)). The integral is a sum over equally
-    spaced points (trapezoidal rule), which converges faster than any power of their distance for so smooth an
-    integrand.
+    For two scores and normal noise this is Phi((x_1 - x_2) / sqrt(2)). The integral
+    is a sum over equally spaced points (trapezoidal rule), which converges faster
+    than any power of their distance for so smooth an integrand.
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
         noise: "gumbel" (the result is softmax) or "normal".
         dim: the dimension, of size n >= 1, that becomes a distribution.
-        nodes: how many points, 2 or more; the work and the memory are n * nodes a row.
+        nodes: how many points, 2 or more; the work and the memory are n * nodes a
+            row.
 
     Returns:
-        Probabilities, shape and dtype of `x`; for normal noise right to about 1e-12 in float64.
+        Probabilities, shape and dtype of `x`; for normal noise right to about 1e-12
+        in float64.
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: unknown `noise`; `nodes` below 2; bad `dim`; a row with NaN, +inf or no finite score.
+        ValueError: unknown `noise`; `nodes` below 2; bad `dim`; a row with NaN,
+            +inf or no finite score.
 
     Source: Karpukhin et al. 2022, arXiv:2205.09615; Gumbel 1954 for Gumbel noise.
     """
@@ -84,15 +91,18 @@ def sample_perturb_max(
     dim: int = -1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """How often each score is the largest after noise was added to all: the estimate of `perturb_max` by trial.
+    """How often each score is the largest after noise was added to all: the
+    estimate of `perturb_max` by trial.
 
         p_i = (1 / samples) sum_t [ i = argmax_j (x_j + e_tj) ]
 
     Not differentiable. With Gumbel noise each trial is an exact draw from softmax.
 
     Args:
-        x: scores (..., n, ...), any floating dtype; -inf marks an element that must get 0.
-        samples: how many trials, 1 or more; the memory is samples times that of `x`.
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
+        samples: how many trials, 1 or more; the memory is samples times that of
+            `x`.
         noise: "gumbel" or "normal".
         dim: the dimension, of size n >= 1, that becomes a distribution.
         generator: where the noise comes from, on the device of `x`.
@@ -102,7 +112,8 @@ def sample_perturb_max(
 
     Raises:
         TypeError: `x` is not a floating-point tensor.
-        ValueError: unknown `noise`; `samples` below 1; bad `dim`; a row with NaN, +inf or no finite score.
+        ValueError: unknown `noise`; `samples` below 1; bad `dim`; a row with NaN,
+            +inf or no finite score.
 
     Source: Gumbel 1954; Karpukhin et al. 2022, arXiv:2205.09615.
     """
@@ -120,7 +131,8 @@ def sample_perturb_max(
 def draw_noise(
     noise: str, empty: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Fill a tensor with noise; a Gumbel variable is minus the logarithm of an exponential one.
+    """Fill a tensor with noise; a Gumbel variable is minus the logarithm of an
+    exponential one.
 
     Args:
         noise: "gumbel" or "normal".

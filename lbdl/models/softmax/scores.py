@@ -5,7 +5,8 @@ from torch import Tensor
 
 
 def require_scores(x: Tensor, dim: int = -1, name: str = "x") -> None:
-    """Refuse what cannot become a distribution, by shape and dtype alone (no pass over the values).
+    """Refuse what cannot become a distribution, by shape and dtype alone (no pass
+    over the values).
 
     Args:
         x: scores (..., n, ...), any floating dtype.
@@ -20,7 +21,8 @@ def require_scores(x: Tensor, dim: int = -1, name: str = "x") -> None:
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise TypeError(
-            f"{name} must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}"
+            f"{name} must be a floating-point tensor, got "
+            f"{getattr(x, 'dtype', type(x).__name__)}"
         )
     if x.dim() == 0:
         raise ValueError(
@@ -28,21 +30,24 @@ def require_scores(x: Tensor, dim: int = -1, name: str = "x") -> None:
         )
     if not -x.dim() <= dim < x.dim():
         raise ValueError(
-            f"dim must be in [{-x.dim()}, {x.dim() - 1}] for {name} of shape {tuple(x.shape)}, got {dim}"
+            f"dim must be in [{-x.dim()}, {x.dim() - 1}] for {name} of shape "
+            f"{tuple(x.shape)}, got {dim}"
         )
     if x.shape[dim] == 0:
         raise ValueError(
-            f"{name} must have at least one score along dim {dim}, got shape {tuple(x.shape)}"
+            f"{name} must have at least one score along dim {dim}, got shape "
+            f"{tuple(x.shape)}"
         )
 
 
 def require_peak(peak: Tensor, name: str = "x") -> None:
     """Refuse rows whose largest score is not a number one can subtract.
 
-    The maximum of a row is NaN where the row holds a NaN, inf where it holds an inf, and -inf where every
-    element is masked: looking at the maxima, which the caller has anyway, tells all three. On CUDA the look
-    waits for the device. Inside `torch.compile` it is left out, because an exception that depends on values
-    would break the graph.
+    The maximum of a row is NaN where the row holds a NaN, inf where it holds an
+    inf, and -inf where every element is masked: looking at the maxima, which the
+    caller has anyway, tells all three. On CUDA the look waits for the device.
+    Inside `torch.compile` it is left out, because an exception that depends on
+    values would break the graph.
 
     Args:
         peak: the rows' maxima, any shape, floating dtype.
@@ -65,7 +70,8 @@ def require_peak(peak: Tensor, name: str = "x") -> None:
 
 
 def row_peak(x: Tensor, dim: int = -1, name: str = "x") -> Tensor:
-    """The largest score of each row, checked, and out of autograd's sight: no map here moves when a row is shifted.
+    """The largest score of each row, checked, and out of autograd's sight: no map
+    here moves when a row is shifted.
 
     Args:
         x: scores (..., n, ...), any floating dtype; -inf marks a masked element.
@@ -87,7 +93,8 @@ def row_peak(x: Tensor, dim: int = -1, name: str = "x") -> Tensor:
 
 
 def widen(x: Tensor) -> Tensor:
-    """Scores in the dtype to compute in: float16 and bfloat16 become float32, the others stay.
+    """Scores in the dtype to compute in: float16 and bfloat16 become float32, the
+    others stay.
 
     Args:
         x: any shape, any floating dtype.
@@ -101,7 +108,8 @@ def widen(x: Tensor) -> Tensor:
 
 
 def shifted(x: Tensor, dim: int = -1) -> Tensor:
-    """Scores minus their row's maximum: at most 0, exactly 0 somewhere, in float32 or better.
+    """Scores minus their row's maximum: at most 0, exactly 0 somewhere, in float32
+    or better.
 
     Args:
         x: scores (..., n, ...), any floating dtype; -inf marks a masked element.
