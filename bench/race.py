@@ -162,12 +162,10 @@ def measure_times(*jobs: Callable) -> list[float]:
         Timer("f()", globals={"f": f}, num_threads=torch.get_num_threads())
         for f in jobs
     ]
-    first = [
-        timer.timeit(1).mean for timer in timers
-    ]  # `timeit` runs once before it measures
-    repeats = [
-        max(1, int(0.02 / seconds)) for seconds in first
-    ]  # a turn lasts 20 ms or more
+    # `timeit` runs once before it measures
+    first = [timer.timeit(1).mean for timer in timers]
+    # a turn lasts 20 ms or more
+    repeats = [max(1, int(0.02 / seconds)) for seconds in first]
     rounds = int(SECONDS / sum(max(0.02, seconds) for seconds in first))
     times: list[list[float]] = [[] for _ in jobs]
     for _ in range(min(max(rounds, ROUNDS), MOST_ROUNDS)):

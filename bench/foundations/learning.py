@@ -68,10 +68,8 @@ PATHS = (
     (300, 2000, 0.15, 0.5),
 )
 CHOICES = ((2000, 300, 0.1), (300, 2000, 1.0))
-SMALL = (
-    (30, 8, 0.02, 0.03),
-    (100, 20, 0.06, 0.2),
-)  # n, K, goal by the normal equations, goal by QR
+# n, K, goal by the normal equations, goal by QR
+SMALL = ((30, 8, 0.02, 0.03), (100, 20, 0.06, 0.2))
 
 
 def races() -> Iterator[Race]:

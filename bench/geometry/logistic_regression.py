@@ -29,9 +29,8 @@ def gaussian_classes(
         torch.randn(num_classes, d, generator=chance).double(),
     )
     noise = torch.randn(n, d, generator=chance).double()
-    return ((2 * d**-0.5 * means[y] + noise) @ mix).to(
-        dtype
-    ), y  # means about 3 standard deviations apart
+    # means about 3 standard deviations apart
+    return ((2 * d**-0.5 * means[y] + noise) @ mix).to(dtype), y
 
 
 def posterior(x: Tensor, y: Tensor, num_classes: int) -> Tensor:

@@ -14,10 +14,11 @@ from lbdl.models.softmax import fast_entmax, fast_entmax15, fast_sparsemax
 
 Map = Callable[[Tensor], Tensor]
 SHAPES = ((4096, 1024), (64, 32000))
+# standard deviation of the scores: rows with small and with large support
 SPREADS = {
     1.0: "peaked",
     0.05: "flat",
-}  # standard deviation of the scores: rows with small and with large support
+}
 
 
 def ours125(x: Tensor) -> Tensor:

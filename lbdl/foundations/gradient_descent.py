@@ -539,9 +539,8 @@ def trust_region_newton(
     if not radius > 0:
         raise ValueError(f"radius must be > 0, got {radius}")
     curvature, directions = torch.linalg.eigh(hessian)
-    slope = (directions.mT @ gradient.unsqueeze(-1)).squeeze(
-        -1
-    )  # (..., d), along the eigenvectors
+    # (..., d), along the eigenvectors
+    slope = (directions.mT @ gradient.unsqueeze(-1)).squeeze(-1)
     step = ball_step(curvature, slope, radius)
     return w + (directions @ step.unsqueeze(-1)).squeeze(-1)
 
@@ -549,10 +548,8 @@ def trust_region_newton(
 def ball_step(curvature: Tensor, slope: Tensor, radius: float) -> Tensor:
     """The step in the eigenbasis: -slope / (curvature + mu), made up to the rim in
     the hard case."""
-    above, lowest = (
-        curvature - curvature[..., :1],
-        curvature[..., :1],
-    )  # curvature + mu = above + shift
+    # curvature + mu = above + shift
+    above, lowest = (curvature - curvature[..., :1], curvature[..., :1])
     step = -slope / positive(
         above + shift_to_fit(above, slope, radius, lowest.clamp(min=0))
     )
@@ -896,9 +893,8 @@ def iteration_matrix(
         2016, arXiv:1408.3595.
     """
     require_floating(curvature=curvature)
-    peek = (
-        beta if lookahead else 0 * beta
-    )  # how much of the velocity the step looks ahead
+    # how much of the velocity the step looks ahead
+    peek = beta if lookahead else 0 * beta
     top = [1 - lr * curvature * (1 + peek), -lr * beta * (peek if lookahead else 1)]
     rows = torch.broadcast_tensors(
         *(
@@ -1127,9 +1123,8 @@ def require_step(w: Tensor, gradient: Tensor, lr: Rate, **betas: Rate) -> None:
             f"gradient must have the shape of w, {tuple(w.shape)}, got "
             f"{tuple(gradient.shape)}"
         )
-    if (
-        not isinstance(lr, Tensor) and not 0 <= lr < math.inf
-    ):  # a tensor is not read: that would wait for the device
+    if not isinstance(lr, Tensor) and not 0 <= lr < math.inf:
+        # a tensor is not read: that would wait for the device
         raise ValueError(f"lr must be finite and >= 0, got {lr}")
     require_beta(**betas)
 

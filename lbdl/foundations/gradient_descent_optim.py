@@ -46,7 +46,9 @@ class Optimizer(torch.optim.Optimizer):
         self.options = ("lr", *options)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], Tensor] | None = None
+    ) -> Tensor | None:
         """Move every parameter that has a gradient; `closure`, if given, computes
         the loss first."""
         with torch.enable_grad():

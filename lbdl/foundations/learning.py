@@ -129,9 +129,8 @@ def gaussian_basis(x: Tensor, centres: Tensor, width: float | Tensor) -> Tensor:
     Source: Fleuret 2024, The Little Book of Deep Learning, section 1.2.
     """
     require_centres(x, centres, width)
-    distances = (
-        (x.unsqueeze(-2) - centres.unsqueeze(-3)).square().sum(-1)
-    )  # (..., n, K)
+    # (..., n, K)
+    distances = (x.unsqueeze(-2) - centres.unsqueeze(-3)).square().sum(-1)
     return (-distances / (2 * width**2)).exp()
 
 
@@ -416,9 +415,8 @@ def ridge(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
     roots = (lifts.sqrt() * torch.eye(K, dtype=a.dtype, device=a.device)).expand(
         *a.shape[:-2], K, K
     )
-    q, r = torch.linalg.qr(
-        torch.cat([a, roots], dim=-2)
-    )  # (..., n + K, K), (..., K, K)
+    # (..., n + K, K), (..., K, K)
+    q, r = torch.linalg.qr(torch.cat([a, roots], dim=-2))
     return torch.linalg.solve_triangular(
         r, q[..., : a.shape[-2], :].mT @ b, upper=True
     ).to(y.dtype)
@@ -540,13 +538,11 @@ def filtered(
     """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1,
     r); gain 0 where s is 0."""
     a, b = single(features), single(y)
-    u, s, vt = torch.linalg.svd(
-        a, full_matrices=False
-    )  # (..., n, r), (..., r), (..., r, K)
+    # (..., n, r), (..., r), (..., r, K)
+    u, s, vt = torch.linalg.svd(a, full_matrices=False)
     kept = s > max(a.shape[-2:]) * torch.finfo(s.dtype).eps * s[..., :1]
-    gains = gain(torch.where(kept, s, 1).unsqueeze(-2)) * kept.unsqueeze(
-        -2
-    )  # (..., G, r)
+    # (..., G, r)
+    gains = gain(torch.where(kept, s, 1).unsqueeze(-2)) * kept.unsqueeze(-2)
     parts = (u.mT @ b).unsqueeze(-3)  # (..., 1, r, m)
     return (vt.mT.unsqueeze(-3) @ (gains.unsqueeze(-1) * parts)).to(y.dtype)
 
@@ -583,15 +579,12 @@ def fast_ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
     e, q = torch.linalg.eigh(a.mT @ a if tall else a @ a.mT)
     basis = q if tall else a.mT @ q  # (..., K, r)
     parts = (q.mT @ (a.mT @ b if tall else b)).unsqueeze(-3)  # (..., 1, r, m)
-    lifted = e.clamp(min=0).unsqueeze(-2) + strengths.to(e).unsqueeze(
-        -1
-    )  # (..., S, r)
-    columns = (
-        (parts / lifted.unsqueeze(-1)).movedim(-3, -2).flatten(-2)
-    )  # (..., r, S m)
-    weights = (basis @ columns).unflatten(
-        -1, (len(strengths), b.shape[-1])
-    )  # (..., K, S, m)
+    # (..., S, r)
+    lifted = e.clamp(min=0).unsqueeze(-2) + strengths.to(e).unsqueeze(-1)
+    # (..., r, S m)
+    columns = (parts / lifted.unsqueeze(-1)).movedim(-3, -2).flatten(-2)
+    # (..., K, S, m)
+    weights = (basis @ columns).unflatten(-1, (len(strengths), b.shape[-1]))
     return weights.movedim(-2, -3).to(y.dtype)
 
 
@@ -688,9 +681,8 @@ def leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
     errors = []
     for i in range(features.shape[-2]):
         others = torch.arange(features.shape[-2], device=features.device) != i
-        weights = ridge_path(
-            features[..., others, :], y[..., others, :], strengths
-        )  # (..., S, K, m)
+        # (..., S, K, m)
+        weights = ridge_path(features[..., others, :], y[..., others, :], strengths)
         errors.append(
             y[..., None, i, :]
             - (features[..., None, i : i + 1, :] @ weights).squeeze(-2)
@@ -726,16 +718,13 @@ def fast_leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor
     require_strengths(strengths, positive=True)
     a, b = single(features), single(y)
     e, z = scaled_directions(a)
-    shrunk = (
-        e.unsqueeze(-2) + strengths.to(e).unsqueeze(-1)
-    ).reciprocal()  # (..., S, r)
+    # (..., S, r)
+    shrunk = (e.unsqueeze(-2) + strengths.to(e).unsqueeze(-1)).reciprocal()
     leverage = z.square() @ shrunk.mT  # (..., n, S)
-    columns = (shrunk.mT.unsqueeze(-1) * (z.mT @ b).unsqueeze(-2)).flatten(
-        -2
-    )  # (..., r, S m)
-    fitted = (z @ columns).unflatten(
-        -1, (len(strengths), b.shape[-1])
-    )  # (..., n, S, m)
+    # (..., r, S m)
+    columns = (shrunk.mT.unsqueeze(-1) * (z.mT @ b).unsqueeze(-2)).flatten(-2)
+    # (..., n, S, m)
+    fitted = (z @ columns).unflatten(-1, (len(strengths), b.shape[-1]))
     return (
         ((b.unsqueeze(-2) - fitted) / (1 - leverage).unsqueeze(-1))
         .movedim(-2, -3)
@@ -1001,9 +990,8 @@ def stopping_time(losses: Tensor, patience: int) -> tuple[Tensor, Tensor]:
         ],
         -1,
     )
-    best = (
-        torch.where(falls, epochs, 0).cummax(-1).values
-    )  # the epoch of the lowest loss so far
+    # the epoch of the lowest loss so far
+    best = torch.where(falls, epochs, 0).cummax(-1).values
     over = (epochs - best >= patience) | (epochs == epochs[-1])
     stop = over.int().argmax(-1, keepdim=True)
     return best.gather(-1, stop).squeeze(-1), stop.squeeze(-1)

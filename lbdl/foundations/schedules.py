@@ -145,9 +145,8 @@ def cycle_position(
     if growth == 1:
         return step % cycle, cycle
     cycles = torch.log(step / cycle * (growth - 1) + 1) / math.log(growth)
-    k = (
-        cycles + 1e-9
-    ).floor()  # a start of a cycle must not be rounded into the one before
+    # a start of a cycle must not be rounded into the one before
+    k = (cycles + 1e-9).floor()
     return step - cycle * (growth**k - 1) / (growth - 1), cycle * growth**k
 
 

@@ -37,9 +37,8 @@ __all__ = [
 ]
 
 Rate = float | Tensor
-ExampleLoss = Callable[
-    [Tensor, Tensor, Tensor], Tensor
-]  # (w, x of one example, y of one example) -> ()
+# (w, x of one example, y of one example) -> ()
+ExampleLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 # --- The mini-batch gradient and its variance -------------------------------------

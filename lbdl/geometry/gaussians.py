@@ -476,9 +476,8 @@ def stretch_cost(a: Tensor) -> Tensor:
     Source: Kullback 1959, Information Theory and Statistics, chapter 9.
     """
     u = a - 1  # without error near 1
-    return u**2 + 2 * (
-        u - a.clamp(max=torch.finfo(a.dtype).max).log()
-    )  # inf, not inf - inf, at a = inf
+    # inf, not inf - inf, at a = inf
+    return u**2 + 2 * (u - a.clamp(max=torch.finfo(a.dtype).max).log())
 
 
 # --- Bhattacharyya and Hellinger --------------------------------------------------
@@ -511,9 +510,8 @@ def bhattacharyya_distance(p: Gaussian, q: Gaussian) -> Tensor:
             require_positive(p.variance).sqrt()
             / require_positive(q.variance).sqrt()
         )
-        spread = (
-            torch.log1p(((ratio - 1) / ratio.sqrt()) ** 2 / 2) / 2
-        )  # log((r + 1/r) / 2) / 2
+        # log((r + 1/r) / 2) / 2
+        spread = torch.log1p(((ratio - 1) / ratio.sqrt()) ** 2 / 2) / 2
         return (spread + difference**2 / (p.variance + q.variance) / 4).sum(-1)
     middle = Gaussian(difference, (covariance_of(p) + covariance_of(q)) / 2)
     factor = cholesky_of(middle)
@@ -611,9 +609,8 @@ def bayes_error_bounds(
         raise ValueError(f"prior must be in (0, 1), got {prior}")
     product = prior * (1 - prior)
     overlap = bhattacharyya_coefficient(p, q)
-    hidden = (
-        4 * product * overlap**2
-    )  # (1 - sqrt(1 - h)) / 2 = h / 2 / (1 + sqrt(1 - h)), without cancellation
+    # (1 - sqrt(1 - h)) / 2 = h / 2 / (1 + sqrt(1 - h)), without cancellation
+    hidden = 4 * product * overlap**2
     return hidden / 2 / (1 + safe_root(1 - hidden)), math.sqrt(product) * overlap
 
 
@@ -963,9 +960,8 @@ def optimal_map(p: Gaussian, q: Gaussian) -> Tensor:
     factor = cholesky_of(p)
     root = matrix_sqrt(factor.mT @ covariance_of(q) @ factor)
     left = solve_triangular(factor.mT, root, upper=True)  # L^-T R
-    return symmetric(
-        solve_triangular(factor, left, upper=False, left=False)
-    )  # L^-T R L^-1
+    # L^-T R L^-1
+    return symmetric(solve_triangular(factor, left, upper=False, left=False))
 
 
 def transport(p: Gaussian, q: Gaussian, x: Tensor) -> Tensor:
@@ -1144,9 +1140,8 @@ def laplace_log_integral(log_f: Callable[[Tensor], Tensor], p: Gaussian) -> Tens
 # --- Small helpers and checks -----------------------------------------------------
 
 SPREADS = ("covariance", "cholesky", "variance")
-CACHED = (
-    1 << 16
-)  # numbers in a piece of a batch: 64 matrices of 32 x 32, half a megabyte in float64
+# numbers in a piece of a batch: 64 matrices of 32 x 32, half a megabyte in float64
+CACHED = 1 << 16
 
 
 def symmetric(a: Tensor) -> Tensor:

@@ -108,9 +108,8 @@ def norm_tail_chernoff(n: Number, eps: Number) -> Tensor:
         subspace).
     """
     n, eps = tail_arguments(n, eps)
-    short = (
-        torch.log1p(-eps.clamp(max=1)) + eps
-    )  # -inf at eps >= 1: no vector is shorter than 0
+    # -inf at eps >= 1: no vector is shorter than 0
+    short = torch.log1p(-eps.clamp(max=1)) + eps
     return torch.exp(n / 2 * (torch.log1p(eps) - eps)) + torch.exp(n / 2 * short)
 
 
@@ -305,10 +304,8 @@ def union_dimension(points: int, eps: float, failure: float | None = None) -> in
     if not 0 < failure <= 1:
         raise ValueError(f"failure must be in (0, 1], got {failure}")
     allowed = failure / math.comb(points, 2)
-    low, high = (
-        0,
-        16 + math.ceil(8 * math.log(2 / allowed) / eps**2),
-    )  # the unit-norm lemma grants the upper end
+    # the unit-norm lemma grants the upper end
+    low, high = 0, 16 + math.ceil(8 * math.log(2 / allowed) / eps**2)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (
@@ -343,9 +340,8 @@ def necessary_dimension(points: int, eps: float) -> int:
         I".
     """
     require_points(points, eps)
-    powers = range(
-        1, 2 + math.ceil(math.log(points) / -math.log(eps))
-    )  # beyond, the right-hand side stands still
+    # beyond, the right-hand side stands still
+    powers = range(1, 2 + math.ceil(math.log(points) / -math.log(eps)))
     return max(dimension_for_power(points, eps, k) for k in powers)
 
 
@@ -661,7 +657,8 @@ def hadamard_rows(rows: Tensor, size: int) -> Tensor:
         4,
         2,
         1,
-    ):  # fold the binary digits upon each other: their parity is left
+    ):
+        # fold the binary digits upon each other: their parity is left
         digits = digits ^ (digits >> shift)
     return 1 - 2 * (digits & 1)
 
@@ -791,9 +788,8 @@ def hadamard_projection(
     def project(part: Tensor) -> Tensor:
         padded = F.pad(part, (0, a * b - sketch.d)) if a * b > sketch.d else part
         mixed = ((padded * first).reshape(-1, b) @ along_rows).view(-1, a, b)
-        return columns_product(along_columns, mixed.mul_(second)).flatten(
-            -2
-        )  # (points, m * b)
+        # (points, m * b)
+        return columns_product(along_columns, mixed.mul_(second)).flatten(-2)
 
     points = x.reshape(-1, sketch.d)
     parts = [

@@ -136,9 +136,8 @@ def linear_regression(
     centred, n = rows - mean_x, x.shape[-2]
     covariance = shrink(centred.mT @ centred / n, shrinkage)
     correlation_factor(covariance, torch.finfo(x.dtype).eps ** 2)
-    weight = solve_covariance(
-        covariance, centred.mT @ (targets - mean_y) / n
-    )  # (..., d, m)
+    # (..., d, m)
+    weight = solve_covariance(covariance, centred.mT @ (targets - mean_y) / n)
     return weight.to(x.dtype), (mean_y - mean_x @ weight).squeeze(-2).to(x.dtype)
 
 
@@ -300,9 +299,8 @@ def shrink(covariance: Tensor, strength: Strength) -> Tensor:
     eye = torch.eye(
         covariance.shape[-1], dtype=covariance.dtype, device=covariance.device
     )
-    size = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[
-        ..., None, None
-    ]  # the mean eigenvalue
+    # the mean eigenvalue
+    size = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     return (1 - g) * covariance + g * size * eye
 
 
@@ -333,9 +331,8 @@ def ledoit_wolf(centred: Tensor) -> Tensor:
     rows, n = working(centred), centred.shape[-2]
     S = rows.mT @ rows / n
     size = S.diagonal(dim1=-2, dim2=-1).mean(-1)
-    apart = (
-        S.square().sum((-2, -1)) - S.shape[-1] * size.square()
-    )  # ||S - size I||^2
+    # ||S - size I||^2
+    apart = S.square().sum((-2, -1)) - S.shape[-1] * size.square()
     by_chance = (
         rows.square().sum(-1).square().sum(-1) / n**2 - S.square().sum((-2, -1)) / n
     )
@@ -385,9 +382,8 @@ def shrunk_class_moments(
         )
         shrinkage = ledoit_wolf(working(x) - own_mean)  # (...)
     covariance = shrink(moments.covariance, shrinkage)
-    correlation_factor(
-        covariance, torch.finfo(x.dtype).eps ** 2
-    )  # what is left below is rounding of the data
+    # what is left below is rounding of the data
+    correlation_factor(covariance, torch.finfo(x.dtype).eps ** 2)
     return moments._replace(covariance=covariance)
 
 
@@ -562,12 +558,10 @@ def maximum_likelihood_logistic(
     target = memberships(x, y, 2)[..., 1].to(working(x[..., :1]).dtype)
     if not (penalty >= 0 and math.isfinite(penalty)):
         raise ValueError(f"penalty must be finite and >= 0, got {penalty}")
-    rows = F.pad(
-        working(x), (0, 1), value=1.0
-    )  # (..., n, d + 1): the bias is the weight of a one
-    ridge = F.pad(
-        rows.new_full((x.shape[-1],), float(penalty)), (0, 1)
-    )  # the bias goes free
+    # (..., n, d + 1): the bias is the weight of a one
+    rows = F.pad(working(x), (0, 1), value=1.0)
+    # the bias goes free
+    ridge = F.pad(rows.new_full((x.shape[-1],), float(penalty)), (0, 1))
     theta = rows.new_zeros(*x.shape[:-2], x.shape[-1] + 1)
     for _ in range(steps):
         gradient, hessian = logistic_derivatives(theta, rows, target, ridge)
@@ -613,10 +607,8 @@ def logistic_derivatives(
     Source: Hastie, Tibshirani & Friedman 2009, section 4.4.1, with the sign of a
         loss.
     """
-    n, p = (
-        rows.shape[-2],
-        (rows @ theta.unsqueeze(-1)).squeeze(-1).sigmoid(),
-    )  # (..., n)
+    # (..., n)
+    n, p = rows.shape[-2], (rows @ theta.unsqueeze(-1)).squeeze(-1).sigmoid()
     gradient = (rows.mT @ (p - target).unsqueeze(-1)).squeeze(
         -1
     ) / n + ridge * theta

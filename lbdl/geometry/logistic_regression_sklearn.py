@@ -20,7 +20,8 @@ from lbdl.geometry.logistic_regression import (
 
 __all__ = ["ClosedFormLogisticRegression"]
 
-Array = Any  # numpy.ndarray: this module speaks scikit-learn's arrays and imports none itself
+# numpy.ndarray: this module speaks scikit-learn's arrays and imports none itself
+Array = Any
 
 
 class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
@@ -87,9 +88,8 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         """Logarithms of the class probabilities of X (n, d), shape (n, K)."""
         scores = torch.from_numpy(self.decision_function(X))
         if scores.dim() == 1:
-            scores = torch.stack(
-                [torch.zeros_like(scores), scores], dim=-1
-            )  # (n, 2)
+            # (n, 2)
+            scores = torch.stack([torch.zeros_like(scores), scores], dim=-1)
         return scores.log_softmax(-1).numpy()
 
     def predict_proba(self, X: Array) -> Array:

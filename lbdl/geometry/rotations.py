@@ -373,9 +373,8 @@ def unit(x: Tensor) -> Tensor:
     """
     x = working(x)
     largest = x.detach().abs().amax(-1, keepdim=True)
-    x = x / (
-        largest / (2 * torch.frexp(largest).mantissa)
-    )  # the power of two in `largest`
+    # the power of two in `largest`
+    x = x / (largest / (2 * torch.frexp(largest).mantissa))
     return x / x.norm(dim=-1, keepdim=True)
 
 
@@ -457,9 +456,8 @@ class OrthogonalFactor(torch.autograd.Function):
     def forward(m: Tensor, proper: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         u, s, vh = torch.linalg.svd(m)
         if proper:
-            sign = torch.linalg.det(u @ vh).sign()[
-                ..., None
-            ]  # (..., 1), each +1 or -1
+            # (..., 1), each +1 or -1
+            sign = torch.linalg.det(u @ vh).sign()[..., None]
             signs = torch.cat([torch.ones_like(s[..., :-1]), sign], dim=-1)
             u, s = u * signs[..., None, :], s * signs
         return u @ vh, u, s, vh
@@ -531,9 +529,8 @@ def require_vectors(**tensors: Tensor) -> None:
 def require_direction(name: str, x: Tensor) -> None:
     if torch.compiler.is_compiling():
         return
-    largest = (
-        x.detach().abs().amax(-1)
-    )  # nan and inf show here, and only a zero vector gives 0
+    # nan and inf show here, and only a zero vector gives 0
+    largest = x.detach().abs().amax(-1)
     if not bool(((largest > 0) & (largest < torch.inf)).all()):
         raise ValueError(
             f"{name} must hold finite vectors other than zero, got one that is "

@@ -26,9 +26,8 @@ __all__ = [
 ]
 
 style.use()
-if (
-    "ipykernel" in sys.modules
-):  # crisp figures: vectors in the book, double resolution in a notebook
+if "ipykernel" in sys.modules:
+    # crisp figures: vectors in the book, double resolution in a notebook
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
     set_matplotlib_formats(

@@ -11,7 +11,8 @@ from lbdl.notebook import live, page
 from lbdl.notebook.frames import Draw, Renderer
 from lbdl.notebook.sliders import Choice, Control, Slider, line, start_state, states
 
-BUDGET = 500  # states an explorer may have; the built book draws every one of them ahead of time
+# states an explorer may have; the built book draws every one of them ahead of time
+BUDGET = 500
 
 
 def explore(

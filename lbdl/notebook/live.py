@@ -60,9 +60,8 @@ def widget(
         try:
             picture.value, sentence = picture_html(renderer, values, alt)
             words.value = below(sentence, caption)
-        except (
-            Exception
-        ):  # whatever draw raises is shown, and the sliders stay alive
+        except Exception:
+            # whatever draw raises is shown, and the sliders stay alive
             words.value = error_html(traceback.format_exc(limit=-3))
 
     latest = Latest(redraw)

@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.figure import Figure
 
-WIDTH = 6.5  # inches: at 12 pt, text stays readable when a phone shrinks the figure to 350 px
+# inches: at 12 pt, text stays readable when a phone shrinks the figure to 350 px
+WIDTH = 6.5
 
 # Okabe and Ito's eight colours without black and yellow: told apart by colour-blind
 # readers, legible on white.

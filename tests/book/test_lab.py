@@ -158,9 +158,8 @@ def test_opened_and_not_yet_run_a_slider_is_a_picture_and_a_sentence(
     output = page.locator(".jp-Cell", has=hint).first
     assert output.locator("img").count() >= 1
     assert page.get_by_text("Error displaying widget").count() == 0
-    page.wait_for_selector(
-        ".jp-MarkdownCell .katex", timeout=PATIENCE
-    )  # its mathematics is typeset
+    # its mathematics is typeset
+    page.wait_for_selector(".jp-MarkdownCell .katex", timeout=PATIENCE)
 
 
 def test_run_all_then_drag_and_the_picture_changes(page: Page, lab: str) -> None:

@@ -108,9 +108,8 @@ def test_a_page_opens_clean(
     with Watched(browser, name, size, scheme) as watched:
         watched.wait_for_mathematics()
         page = watched.page
-        page.wait_for_timeout(
-            600
-        )  # self-tests look for mathematics half a second after they appear
+        # self-tests look for mathematics half a second after they appear
+        page.wait_for_timeout(600)
         assert watched.outside == []
         assert watched.errors == []
         assert page.evaluate("document.documentElement.dataset.theme") == scheme

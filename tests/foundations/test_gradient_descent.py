@@ -130,9 +130,8 @@ def test_saved_and_restored_in_the_middle_is_the_same_path(
     torch.save(first.state_dict(), file)
     file.seek(0)
     again = copy.deepcopy(ours)
-    second = Optimizer(
-        again.parameters(), rule, lr=1.0, **options
-    )  # the saved rate replaces this one
+    # the saved rate replaces this one
+    second = Optimizer(again.parameters(), rule, lr=1.0, **options)
     second.load_state_dict(torch.load(file, weights_only=True))
     train_steps(again, second, range(25, 50))
     train_steps(theirs, torch_optimizer(theirs.parameters(), lr=0.02), range(50))
@@ -233,9 +232,8 @@ def test_first_step_of_adam_is_lr_times_the_sign() -> None:
     w, (m, v, t) = G.adam(torch.zeros(3, dtype=DOUBLE), gradient, lr=0.1)
     torch.testing.assert_close(w, -0.1 * gradient.sign(), rtol=0, atol=2e-6)
     assert t == 1
-    torch.testing.assert_close(
-        v, 0.001 * gradient**2
-    )  # uncentred: a constant gradient has variance 0
+    # uncentred: a constant gradient has variance 0
+    torch.testing.assert_close(v, 0.001 * gradient**2)
     torch.testing.assert_close(m, 0.1 * gradient)
 
 

@@ -225,7 +225,8 @@ def test_best_noisy_step_is_the_minimum_of_the_expected_loss(
 
     def expected_loss(
         lr: float,
-    ) -> float:  # E f(w - lr (g + xi)) - f(w), in closed form
+    ) -> float:
+        # E f(w - lr (g + xi)) - f(w), in closed form
         bend = (
             gradient @ hessian @ gradient
             + (hessian @ covariance).trace() / batch_size
@@ -387,9 +388,8 @@ def test_the_best_alpha_is_best() -> None:
 def test_the_bound_is_nearly_met_by_an_adversary() -> None:
     """Losses g_t w with signs that oppose: |w| <= 1, one step size; the regret is a fair share of D G / sqrt T."""
     steps = 400
-    signs = torch.ones(
-        steps, dtype=DOUBLE
-    )  # always the same slope: the best weight is -1 from the start
+    # always the same slope: the best weight is -1 from the start
+    signs = torch.ones(steps, dtype=DOUBLE)
     rates = torch.full((steps,), 2 / steps**0.5, dtype=DOUBLE)
     slope = lambda w, x, y: (w * x).sum()
     start = torch.ones(1, dtype=DOUBLE)
@@ -403,11 +403,8 @@ def test_the_bound_is_nearly_met_by_an_adversary() -> None:
 
 def test_the_bound_for_falling_rates_term_by_term() -> None:
     rates = torch.tensor([4.0, 1.0, 0.5], dtype=DOUBLE)
-    known = [
-        4 / 8 + 9 / 2 * 4,
-        4 / 4 + 9 / 4 * 5,
-        4 / 3 + 9 / 6 * 5.5,
-    ]  # D = 2, G = 3
+    # D = 2, G = 3
+    known = [4 / 8 + 9 / 2 * 4, 4 / 4 + 9 / 4 * 5, 4 / 3 + 9 / 6 * 5.5]
     torch.testing.assert_close(
         S.regret_bound(rates, 2.0, 3.0), torch.tensor(known, dtype=DOUBLE)
     )

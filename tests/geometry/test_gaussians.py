@@ -386,9 +386,8 @@ def test_frechet_distance_with_fewer_points_than_features() -> None:
         torch.randn(9, 20, generator=stream, dtype=F64),
     )
     a, b = ((z - z.mean(0)) / math.sqrt(len(z) - 1) for z in (x, y))
-    nuclear = torch.linalg.matrix_norm(
-        a @ b.T, "nuc"
-    )  # the factors of the covariances are the data themselves
+    # the factors of the covariances are the data themselves
+    nuclear = torch.linalg.matrix_norm(a @ b.T, "nuc")
     expected = (
         (x.mean(0) - y.mean(0)).square().sum()
         + a.square().sum()
@@ -572,10 +571,8 @@ def test_equal_gaussians_have_distance_zero_and_gradient_zero(
         result = distance(Gaussian(mean, **{name: value}), q)
         result.backward()
         eps = torch.finfo(dtype).eps
-        rooted = distance in (
-            g.hellinger,
-            g.wasserstein,
-        )  # the root of a rounding error
+        # the root of a rounding error
+        rooted = distance in (g.hellinger, g.wasserstein)
         assert result.abs() <= 200 * (math.sqrt(eps) if rooted else eps)
         assert mean.grad.abs().max() < 1e-6
         assert value.grad.isfinite().all()
@@ -894,9 +891,8 @@ def test_barycenter_is_a_minimum() -> None:
 def test_barycenter_batches_and_diagonals() -> None:
     several = draw(49, 2, 4, d=3, spread="variance")
     center = g.barycenter(several, steps=1)
-    expected = (
-        several.variance.sqrt().mean(1).square()
-    )  # commuting covariances: the mean of the roots, after one step
+    # commuting covariances: the mean of the roots, after one step
+    expected = several.variance.sqrt().mean(1).square()
     torch.testing.assert_close(
         center.covariance, torch.diag_embed(expected), rtol=1e-11, atol=1e-12
     )

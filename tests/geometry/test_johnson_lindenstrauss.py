@@ -705,9 +705,8 @@ class TestEveryMap:
 class TestTransformer:
     def test_scikit_learns_own_checks(self, kind):
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # one check is skipped, with a warning, without the array API
+            # one check is skipped, with a warning, without the array API
+            warnings.simplefilter("ignore")
             check_estimator(RandomProjection(kind=kind))
 
     def test_sparse_input_gives_the_dense_result(self, kind):

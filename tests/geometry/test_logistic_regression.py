@@ -39,9 +39,8 @@ from lbdl.geometry.logistic_regression import (
 )
 from lbdl.geometry.logistic_regression_sklearn import ClosedFormLogisticRegression
 
-shapes = st.tuples(
-    st.integers(1, 5), st.integers(2, 4), st.integers(0, 10**6)
-)  # d, K, seed
+# d, K, seed
+shapes = st.tuples(st.integers(1, 5), st.integers(2, 4), st.integers(0, 10**6))
 
 
 def covariance_like(d, chance, *batch):

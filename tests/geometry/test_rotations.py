@@ -213,9 +213,8 @@ def test_symmetries(seed: int, d: int) -> None:
     a, b = unit_pair(d, seed=seed)
     q = torch.linalg.qr(normal(d, d, seed=seed + 1)).Q
     for make in MATRICES.values():
-        torch.testing.assert_close(
-            make(b, a), make(a, b).mT, rtol=0, atol=1e-12
-        )  # the way back is the inverse
+        # the way back is the inverse
+        torch.testing.assert_close(make(b, a), make(a, b).mT, rtol=0, atol=1e-12)
         torch.testing.assert_close(
             make(q @ a, q @ b), q @ make(a, b) @ q.mT, rtol=0, atol=1e-12
         )
@@ -346,9 +345,8 @@ def test_gradients(name: str) -> None:
     x, a, b = normal(3, 2, 4).requires_grad_().unbind()
     assert torch.autograd.gradcheck(APPLY[name], (x, a, b))
     assert torch.autograd.gradcheck(MATRICES[name], (a, b))
-    regular = (
-        -a if SINGULAR_AT[name] > 0 else a
-    )  # the pair that is not singular is smooth too
+    # the pair that is not singular is smooth too
+    regular = -a if SINGULAR_AT[name] > 0 else a
     assert torch.autograd.gradcheck(
         APPLY[name], (x, a, regular.detach().clone().requires_grad_())
     )
@@ -552,9 +550,8 @@ def test_nearest_orthogonal_by_hand() -> None:
         torch.diag(torch.tensor([1.0, -1])),
     )
     nearest = nearest_orthogonal(torch.diag(torch.tensor([3.0, -2])), proper=True)
-    torch.testing.assert_close(
-        nearest, torch.eye(2)
-    )  # the smaller singular value pays
+    # the smaller singular value pays
+    torch.testing.assert_close(nearest, torch.eye(2))
     assert nearest_orthogonal(torch.tensor([[-0.5]])).item() == pytest.approx(-1)
     assert nearest_orthogonal(
         torch.tensor([[-0.5]]), proper=True

@@ -15,11 +15,12 @@ from lbdl_book.notebooks import chapters
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[2]
+# rooms of the library that are not parts of the book
 SERVANTS = {
     "core",
     "experiments",
     "notebook",
-}  # rooms of the library that are not parts of the book
+}
 
 
 @dataclass(frozen=True)

@@ -223,9 +223,8 @@ def render(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for block in list(doctree.findall(nodes.math_block)):
         if block.get("label") in proven:
             whole = marked(app, docname, block, proven[block["label"]])
-            block.parent.replace(
-                block, whole
-            )  # not `replace_self`, which would copy the id
+            # not `replace_self`, which would copy the id
+            block.parent.replace(block, whole)
     for place in list(doctree.findall(EvidencePlace)):
         app.env.get_domain("math").data["has_equations"][docname] = (
             True  # so that MathJax is loaded

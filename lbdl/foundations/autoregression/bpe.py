@@ -84,9 +84,8 @@ def plain_merges(
                 counts[pair] += n
         if not counts:
             break
-        best = max(
-            counts, key=counts.__getitem__
-        )  # of equals, `max` takes the one that was counted first
+        # of equals, `max` takes the one that was counted first
+        best = max(counts, key=counts.__getitem__)
         learned.append((best, counts[best]))
         spelled = [(merge_pair(word, best), n) for word, n in spelled]
     return learned
@@ -129,9 +128,8 @@ def fast_merges(
     """
     require_words(words, merges)
     symbols = list(dict.fromkeys(chain.from_iterable(words)))
-    letters = {
-        symbol: chr(i) for i, symbol in enumerate(symbols)
-    }  # one character for each symbol
+    # one character for each symbol
+    letters = {symbol: chr(i) for i, symbol in enumerate(symbols)}
     pairs = PairCounts(
         {
             "".join(map(letters.__getitem__, word)): n
@@ -162,9 +160,8 @@ class PairCounts:
     def __init__(self, words: Mapping[str, int]) -> None:
         self.words, self.counts = list(words), list(words.values())
         self.pairs: defaultdict[str, int] = defaultdict(int)
-        self.places: defaultdict[str, set[int]] = defaultdict(
-            set
-        )  # words that hold a pair, or once held it
+        # words that hold a pair, or once held it
+        self.places: defaultdict[str, set[int]] = defaultdict(set)
         for i, (word, n) in enumerate(words.items()):
             for pair in map(add, word, word[1:]):
                 self.pairs[pair] += n
@@ -693,10 +690,8 @@ BYTES = [bytes([byte]) for byte in range(256)]
 SHORT = (
     16  # symbols: up to here, looking at all pairs again and again beats the heap
 )
-REMEMBERED, LONGEST = (
-    2**18,
-    256,
-)  # words, and characters of a word: what a tokenizer remembers at most
+# words, and characters of a word: what a tokenizer remembers at most
+REMEMBERED, LONGEST = (2**18, 256)
 FORMAT, VERSION = "lbdl.bpe", 1
 
 

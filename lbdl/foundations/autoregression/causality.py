@@ -69,9 +69,8 @@ def dependence(
                 1, vocabulary, (length,), generator=generator, device=tokens.device
             )
             changed = rows.clone()
-            changed[places, places] = (
-                tokens + shift
-            ) % vocabulary  # row t has another token at place t
+            # row t has another token at place t
+            changed[places, places] = (tokens + shift) % vocabulary
             moved = torch.maximum(moved, difference(model(changed), before))
     return moved.mT
 
@@ -170,9 +169,8 @@ def gradient_dependence(
     source = vectors.detach().unsqueeze(0).requires_grad_()
     outputs = model(source).squeeze(0).flatten(1)  # (T, m)
     slopes = vectors.new_zeros(trials, len(vectors), len(vectors))
-    if (
-        not outputs.requires_grad
-    ):  # nothing depends on anything that a gradient can see
+    if not outputs.requires_grad:
+        # nothing depends on anything that a gradient can see
         return slopes[0]
     for trial, s in torch.cartesian_prod(
         torch.arange(trials), torch.arange(len(vectors))

@@ -33,9 +33,8 @@ __all__ = [
     "stream_log_probs",
 ]
 
-Model = Callable[
-    [Tensor], Tensor
-]  # tokens (B, T) to logits (B, T, K): row t says what follows token t
+# tokens (B, T) to logits (B, T, K): row t says what follows token t
+Model = Callable[[Tensor], Tensor]
 
 
 # --- The chain rule ---------------------------------------------------------------
@@ -337,9 +336,8 @@ def stream_log_probs(
     head = min(window, len(x))
     with torch.no_grad():
         logs = [token_log_probs(model(x[None, :head]), y[None, :head]).squeeze(0)]
-        full = range(
-            head, len(x) - stride + 1, stride
-        )  # first token that each further window scores
+        # first token that each further window scores
+        full = range(head, len(x) - stride + 1, stride)
         ends = (
             torch.tensor([*full], device=tokens.device, dtype=torch.int64) + stride
         )

@@ -52,9 +52,8 @@ class FixedContext(nn.Module):
         """The same from the vectors of the tokens, (B, T, width) to (B, T, K)."""
         pad = self.start.expand(len(vectors), self.context - 1, -1)
         padded = torch.cat([pad, vectors], dim=1)  # (B, T + c - 1, width)
-        windows = padded.unfold(1, self.context, 1).mT.flatten(
-            -2
-        )  # (B, T, c width), oldest first
+        # (B, T, c width), oldest first
+        windows = padded.unfold(1, self.context, 1).mT.flatten(-2)
         return self.readout(torch.tanh(self.hidden(windows)))
 
 

@@ -81,14 +81,16 @@ class Frame:
         idea, Chen et al. 2016, arXiv:1604.06174.
     """
 
-    under_way: "list[Frame]" = []  # calls of f, first or again, the innermost last  # noqa: RUF012
+    # calls of f, first or again, the innermost last
+    under_way: "list[Frame]" = []  # noqa: RUF012
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any]) -> None:
         self.f = f
         self.outer = Frame.under_way[-1] if Frame.under_way else None
         self.inputs = [self.hold(x) for x in inputs]
         self.states = random_states(inputs)
-        self.count, self.kept, self.again = 0, {}, False  # type: int, dict[int, Tensor], bool
+        self.count, self.again = 0, False
+        self.kept: dict[int, Tensor] = {}
 
     def hold(self, x: Any) -> Any:
         """How an input is remembered: inside another checkpoint, as one of the
@@ -242,9 +244,8 @@ def tapered_lengths(layers: int, count: int) -> list[int]:
     peak = count + 1
     while sum(lengths := [max(1, peak - i) for i in range(1, count + 1)]) < layers:
         peak += 1
-    while (
-        sum(lengths) > layers
-    ):  # the last longest gives way, so that lengths never increase
+    while sum(lengths) > layers:
+        # the last longest gives way, so that lengths never increase
         lengths[max(range(count), key=lambda i: (lengths[i], i))] -= 1
     return lengths
 

@@ -264,7 +264,10 @@ def gradcheck(
     u = random_like(f(*inputs))
     found = vjp(f, *inputs)[1](u) if pullback is None else pullback(u, *inputs)
     for i, x in enumerate(inputs):
-        alone = lambda z, i=i: (u * f(*inputs[:i], z, *inputs[i + 1 :])).sum()  # noqa: E731
+
+        def alone(z: Tensor, i: int = i) -> Tensor:
+            return (u * f(*inputs[:i], z, *inputs[i + 1 :])).sum()
+
         expected = numerical_jacobian(alone, x, eps)
         require_equal(i, found[i], expected, rtol, atol)
     return True

@@ -193,9 +193,8 @@ class Reversible(torch.autograd.Function):
         x2: Tensor,
         *parameters: Tensor,
     ) -> Pair:
-        y1, y2 = reversible_chain_stored(
-            blocks, x1, x2
-        )  # autograd is off in here: nothing is stored
+        # autograd is off in here: nothing is stored
+        y1, y2 = reversible_chain_stored(blocks, x1, x2)
         ctx.blocks, ctx.parameters = blocks, parameters
         ctx.save_for_backward(y1, y2)
         return y1, y2
@@ -203,7 +202,8 @@ class Reversible(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g1: Tensor, g2: Tensor) -> tuple[Any, ...]:
-        y, g, total = ctx.saved_tensors, (g1, g2), {}  # type: Any, Any, dict[Tensor, Tensor]
+        y, g = ctx.saved_tensors, (g1, g2)
+        total: dict[Tensor, Tensor] = {}
         for block in reversed(ctx.blocks):
             y, g, found = block.pull(*y, *g)
             for p, share in zip(parameters_of(block), found, strict=True):

@@ -1,5 +1,5 @@
-"""Reverse-mode differentiation on a tape, whole: what `torch.autograd` does, in two
-hundred lines.
+"""Reverse-mode differentiation on a tape, whole: what `torch.autograd` does, in
+fewer than three hundred lines.
 
 An operation on a `Variable` computes its value at once and notes, for each variable
 it used, how a gradient of the result is pulled back to it. `backward` reads the
@@ -76,13 +76,11 @@ class Differentiable:
     """The operations that read alike in forward and in reverse mode; `Variable` and
     `Dual` add the others."""
 
-    map: Callable[
-        ..., Self
-    ]  # (f, slope): element by element y = f(x), and dy/dx = slope(x, y)
+    # (f, slope): element by element y = f(x), and dy/dx = slope(x, y)
+    map: Callable[..., Self]
     linear: Callable[..., Self]  # (f, transpose): a linear map and its transpose
-    times: Callable[
-        ..., Self
-    ]  # (a, b): the product of matrices (..., m, k) and (..., k, n)
+    # (a, b): the product of matrices (..., m, k) and (..., k, n)
+    times: Callable[..., Self]
 
     def __init__(self, value: Tensor | float) -> None:
         self.value = torch.as_tensor(value).detach()
@@ -125,9 +123,8 @@ class Differentiable:
         )
         return self.linear(lambda x: x.mean(dim, keepdim=keepdim), back)
 
-    def amax(
-        self, dim: Any = (), keepdim: bool = False
-    ) -> Self:  # ties share the gradient
+    def amax(self, dim: Any = (), keepdim: bool = False) -> Self:
+        # ties share the gradient
         tops = (self.value == self.value.amax(dim, keepdim=True)).to(
             self.value.dtype
         )
@@ -148,9 +145,8 @@ class Differentiable:
     def transpose(self, a: int, b: int) -> Self:
         return self.linear(lambda x: x.transpose(a, b), lambda g: g.transpose(a, b))
 
-    def take(
-        self, places: Tensor
-    ) -> Self:  # places count the elements of the flattened tensor
+    def take(self, places: Tensor) -> Self:
+        # places count the elements of the flattened tensor
         zeros = lambda: torch.zeros_like(
             self.value, memory_format=torch.contiguous_format
         )
@@ -168,9 +164,8 @@ class Differentiable:
     gather = lambda self, dim, index: self.take(self.places().gather(dim, index))
 
     def log_softmax(self, dim: int) -> Self:
-        shifted = self - self.value.amax(
-            dim, keepdim=True
-        )  # a constant shift: its slope cancels as it does
+        # a constant shift: its slope cancels as it does
+        shifted = self - self.value.amax(dim, keepdim=True)
         return shifted - shifted.exp().sum(dim, keepdim=True).log()
 
 
@@ -210,9 +205,8 @@ class Variable(Differentiable):
         flowing = {self: torch.ones_like(self.value) if seed is None else seed}
         for variable in self.history():
             g = flowing.pop(variable)
-            own = (
-                g if variable.parents else g.clone()
-            )  # a leaf's gradient may be changed in place
+            # a leaf's gradient may be changed in place
+            own = g if variable.parents else g.clone()
             variable.grad = own if variable.grad is None else variable.grad + g
             for parent, pull in variable.parents:
                 share = unbroadcast(pull(g), parent.value)

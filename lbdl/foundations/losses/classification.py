@@ -66,9 +66,8 @@ def binary_cross_entropy(
     y = as_binary(logits, targets, reduction)
     require_values(in_unit_interval(y), "targets must be in [0, 1] everywhere")
     if weight is None:
-        return reduce(
-            (1 - y) * logits - logsigmoid(logits), reduction
-        )  # log sigma(-x) = log sigma(x) - x
+        # log sigma(-x) = log sigma(x) - x
+        return reduce((1 - y) * logits - logsigmoid(logits), reduction)
     require_number("weight", weight, 0)
     return reduce(
         -weight * y * logsigmoid(logits) - (1 - y) * logsigmoid(-logits), reduction
@@ -384,9 +383,8 @@ def multiclass_focal(
     require_classification(logits, target, dim, reduction, least=2)
     require_number("gamma", gamma, 0)
     log_p = log_softmax(logits, dim).movedim(dim, -1)
-    rest = log_p.scatter(-1, target.unsqueeze(-1), -math.inf).logsumexp(
-        -1
-    )  # log(1 - p_t), without 1 - p_t
+    # log(1 - p_t), without 1 - p_t
+    rest = log_p.scatter(-1, target.unsqueeze(-1), -math.inf).logsumexp(-1)
     return reduce(-torch.exp(gamma * rest) * pick(log_p, target), reduction)
 
 

@@ -211,9 +211,8 @@ def fast_batch_hard_triplet(
     require_batch(points, labels, margin, reduction)
     closeness = negated_squared_distances(points.detach())
     same = labels.unsqueeze(-1) == labels.unsqueeze(-2)  # (..., B, B)
-    positive = closeness.masked_fill(~same, torch.inf).argmin(
-        -1
-    )  # the least close of its kind
+    # the least close of its kind
+    positive = closeness.masked_fill(~same, torch.inf).argmin(-1)
     negative = closeness.masked_fill_(same, -torch.inf).argmax(-1)
     losses = triplet(
         points,
@@ -362,9 +361,8 @@ def info_nce(
     require_points(reduction, queries=queries, keys=keys)
     require_dim(queries, -2, "queries")
     require_number("temperature", temperature, 0, above=True)
-    similarity = (
-        normalize(queries, dim=-1) @ normalize(keys, dim=-1).mT
-    )  # (..., N, N)
+    # (..., N, N)
+    similarity = normalize(queries, dim=-1) @ normalize(keys, dim=-1).mT
     own = torch.arange(keys.shape[-2], device=keys.device).expand(
         queries.shape[:-1]
     )

@@ -43,9 +43,8 @@ def ranked_relevance(points: Tensor, labels: Tensor) -> Tensor:
             f"{shapes}"
         )
     d = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    order = d.fill_diagonal_(-1).argsort(dim=-1, stable=True)[
-        :, 1:
-    ]  # itself first, and out
+    # itself first, and out
+    order = d.fill_diagonal_(-1).argsort(dim=-1, stable=True)[:, 1:]
     return labels[order] == labels.unsqueeze(-1)
 
 

@@ -29,11 +29,12 @@ from torch import Tensor
 from lbdl.models.softmax.maps import entmax, entmax_slope, require_alpha
 from lbdl.models.softmax.scores import require_peak, require_scores, widen
 
-CHUNK = (
-    2**16
-)  # scores treated at once on a CPU: 256 KiB in float32, a few of which fit the second cache
+# scores treated at once on a CPU: 256 KiB in float32, a few of which fit the second
+# cache
+CHUNK = 2**16
 GROUP = 32  # scores of which only the largest takes part in the first guess
-MAX_STEPS = 64  # total excess times slope falls fourfold a step: 64 steps cover float64 and any n
+# total excess times slope falls fourfold a step: 64 steps cover float64 and any n
+MAX_STEPS = 64
 
 
 def fast_sparsemax(x: Tensor, dim: int = -1) -> Tensor:
@@ -177,9 +178,8 @@ def entmax_rows(x: Tensor, alpha: float) -> Tensor:
     guess, *_ = newton_root(
         (maxima - highest).mul_(alpha - 1), torch.ones_like(highest), alpha, 1e-3
     )
-    smooth = (
-        alpha <= 1.5
-    )  # then `settle` leaves the square of a step; else scores may cross the threshold
+    # then `settle` leaves the square of a step; else scores may cross the threshold
+    smooth = alpha <= 1.5
     near = (alpha - 1) * torch.finfo(maxima.dtype).eps ** (
         1 / 2 if smooth else 2 / 3
     )
@@ -229,9 +229,8 @@ def group_maxima(x: Tensor) -> Tensor:
     n = x.shape[-1]
     columns = max(1, n // GROUP)
     whole = n - n % columns
-    table = x[:, :whole].unflatten(
-        -1, (-1, columns)
-    )  # (rows, n / columns, columns)
+    # (rows, n / columns, columns)
+    table = x[:, :whole].unflatten(-1, (-1, columns))
     return torch.cat([table.amax(-2), x[:, whole:]], dim=-1)
 
 

@@ -230,9 +230,8 @@ def entmax15(x: Tensor, dim: int = -1) -> Tensor:
 
     Source: Peters, Niculae & Martins 2019, Algorithm 2, arXiv:1905.05702.
     """
-    z = (shifted(x, dim) / 2).clamp(
-        min=-1
-    )  # max(z) = 0, so tau >= -1: what lies below gets 0 all the same
+    # max(z) = 0, so tau >= -1: what lies below gets 0 all the same
+    z = (shifted(x, dim) / 2).clamp(min=-1)
     descending = z.sort(dim=dim, descending=True).values
     return (z - entmax15_threshold(descending, dim)).relu().square().to(x.dtype)
 
@@ -319,9 +318,8 @@ def entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
     Source: Peters, Niculae & Martins 2019, section 3 and Algorithm 1,
         arXiv:1905.05702.
     """
-    z = shifted(x, dim).clamp(
-        min=-2 * one_hot_gap(alpha)
-    )  # finite, and far enough down to get 0
+    # finite, and far enough down to get 0
+    z = shifted(x, dim).clamp(min=-2 * one_hot_gap(alpha))
     peak = bisect_peak(z.detach(), alpha, dim)
     p = entmax_with_peak(z, peak, alpha)
     slope = entmax_slope(p.detach(), alpha).sum(dim, keepdim=True) * peak ** (

@@ -273,9 +273,8 @@ TRAINED = A.train_bpe(
 
 @given(LIKE_GPT2)
 def test_tokens_are_those_of_tiktoken_and_tokenizers(text: str) -> None:
-    if not re.search(
-        r"[^\x00-\u2fff]", text
-    ):  # older than all three tables of Unicode
+    if not re.search(r"[^\x00-\u2fff]", text):
+        # older than all three tables of Unicode
         assert (
             TRAINED.encode(text)
             == TIKTOKEN.encode_ordinary(text)

@@ -126,9 +126,8 @@ def test_impossible_tokens_and_extreme_logits() -> None:
 
 
 def test_shapes_views_and_empty_rows() -> None:
-    logits = torch.randn(6, 7, 3, generator=seeded()).transpose(
-        0, 1
-    )  # not contiguous
+    # not contiguous
+    logits = torch.randn(6, 7, 3, generator=seeded()).transpose(0, 1)
     targets = torch.randint(3, (6, 7), generator=seeded()).T
     torch.testing.assert_close(
         A.token_log_probs(logits, targets)[2, 3],

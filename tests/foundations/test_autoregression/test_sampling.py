@@ -53,9 +53,8 @@ def test_top_k_is_the_plain_one(row: list[float], k: int) -> None:
 
 @given(rows, st.sampled_from([0.1, 0.25, 0.3, 0.5, 0.77, 0.9, 0.999]))
 def test_nucleus_is_the_plain_one(row: list[float], p: float) -> None:
-    found = A.keep_nucleus(
-        torch.tensor(row, dtype=DOUBLE), p + 1e-9
-    ).tolist()  # away from sums that hit p exactly
+    # away from sums that hit p exactly
+    found = A.keep_nucleus(torch.tensor(row, dtype=DOUBLE), p + 1e-9).tolist()
     assert found == plain_nucleus(row, p + 1e-9)
 
 
@@ -239,9 +238,8 @@ def test_generated_pairs_have_the_right_joint_distribution(device: str) -> None:
     )
     seen = torch.bincount(drawn[:, 1] * 2 + drawn[:, 2], minlength=4) / 40_000
     expected = torch.tensor([0.49, 0.21, 0.12, 0.18], device=device)
-    torch.testing.assert_close(
-        seen, expected, atol=0.012, rtol=0
-    )  # five standard deviations
+    # five standard deviations
+    torch.testing.assert_close(seen, expected, atol=0.012, rtol=0)
 
 
 def test_greedy_generation_takes_the_largest() -> None:

@@ -200,9 +200,8 @@ def test_global_clipping_is_that_of_torch(
     parameters = [torch.nn.Parameter(torch.zeros_like(g)) for g in gradients]
     for p, g in zip(parameters, gradients, strict=True):
         p.grad = g.clone()
-    expected = torch.nn.utils.clip_grad_norm_(
-        parameters, limit
-    )  # divides by the norm plus 1e-6
+    # divides by the norm plus 1e-6
+    expected = torch.nn.utils.clip_grad_norm_(parameters, limit)
     plain, norm = B.clip_by_global_norm(gradients, limit)
     torch.testing.assert_close(norm, expected)
     in_place = [g.clone() for g in gradients]

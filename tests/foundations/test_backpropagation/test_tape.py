@@ -397,10 +397,10 @@ def test_memory_is_freed_with_the_result() -> None:
     )
 
 
-def test_the_engine_has_two_hundred_lines() -> None:
+def test_the_engine_has_fewer_than_three_hundred_lines() -> None:
     lines = Path(tape.__file__).read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 200
-    assert max(map(len, lines)) <= 110
+    assert len(lines) < 300
+    assert max(map(len, lines)) <= 84
 
 
 # --- A network on digits

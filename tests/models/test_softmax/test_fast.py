@@ -82,9 +82,8 @@ def test_float32_errs_no_more_than_its_rounding(alpha, spread):
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_rows_that_halve_their_gaps_converge(alpha):
-    x = -(0.5 ** torch.arange(60, dtype=torch.float64)).cumsum(
-        0
-    )  # many scales in one row
+    # many scales in one row
+    x = -(0.5 ** torch.arange(60, dtype=torch.float64)).cumsum(0)
     for row in (x, x.flip(0), -x, 1e-8 * x):
         torch.testing.assert_close(
             fast_entmax(row, alpha), entmax(row, alpha), rtol=0, atol=1e-12

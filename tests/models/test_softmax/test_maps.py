@@ -254,9 +254,8 @@ rows = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=12)
 @given(row=rows)
 def test_entmax_is_monotone_permutes_along_and_sums_to_one(alpha, row):
     x = torch.tensor(row, dtype=torch.float64)
-    atol = (
-        1e-12 if alpha <= 2 else 2e-8
-    )  # above 2, a probability near 0 moves infinitely fast: sqrt(eps) at best
+    # above 2, a probability near 0 moves infinitely fast: sqrt(eps) at best
+    atol = 1e-12 if alpha <= 2 else 2e-8
     for p in (entmax(x, alpha), fast_entmax(x, alpha)):
         order = x.argsort()
         assert (p[order].diff() >= -atol).all()
