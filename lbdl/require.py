@@ -1,18 +1,23 @@
-"""What bad input gets, in one place and one strictness: an error that names the argument, before any work is done.
+"""What bad input gets, in one place and one strictness: an error that names the
+argument, before any work is done.
 
     require.floating(x=x, y=y)
     require.shapes(x=(x, "... n d"), y=(y, "... n"))
     require.whole(steps=steps, least=0)
     require.number(eps=eps, above=0, below=1)
 
-The wrong kind of thing (a list for a tensor, float64 for int64, 2.5 or True for a whole number) is a `TypeError`,
-the wrong value, range or shape a `ValueError`; both say what was expected and what came.
+The wrong kind of thing (a list for a tensor, float64 for int64, 2.5 or True for a
+whole number) is a `TypeError`, the wrong value, range or shape a `ValueError`; both
+say what was expected and what came.
 
-Values of tensors are looked at only where that is possible: not inside `torch.compile`, where a look would break the
-graph, not inside a transform of `torch.func`, where a tensor stands for many, and not on the meta device. There
-every function here asks for types, dtypes and shapes alone. On CUDA a look waits for the device.
+Values of tensors are looked at only where that is possible: not inside
+`torch.compile`, where a look would break the graph, not inside a transform of
+`torch.func`, where a tensor stands for many, and not on the meta device. There
+every function here asks for types, dtypes and shapes alone. On CUDA a look waits
+for the device.
 
-The one rule for half precision is `widen`: float16 and bfloat16 are computed in float32.
+The one rule for half precision is `widen`: float16 and bfloat16 are computed in
+float32.
 """
 
 import math
@@ -23,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# --- Tensors: kind and dtype ----------------------------------------------------------------------------------------
+# --- Tensors: kind and dtype ------------------------------------------------------
 
 
 def tensor(**tensors: Tensor) -> None:
@@ -64,25 +69,29 @@ def alike(**tensors: Tensor) -> None:
             )
         if y.device != x.device:
             raise ValueError(
-                f"{name} must be on the device of {first}, {x.device}, got {y.device}"
+                f"{name} must be on the device of {first}, {x.device}, got "
+                f"{y.device}"
             )
 
 
 def widen(x: Tensor) -> Tensor:
-    """The one rule for half precision: float32 where `x` came in float16 or bfloat16, else `x` itself."""
+    """The one rule for half precision: float32 where `x` came in float16 or
+    bfloat16, else `x` itself."""
     return x.float() if x.dtype.itemsize < 4 else x
 
 
-# --- Tensors: shape -------------------------------------------------------------------------------------------------
+# --- Tensors: shape ---------------------------------------------------------------
 
 
 def shapes(*, least: int = 1, **patterned: tuple[Tensor, str]) -> dict[str, int]:
-    """ValueError unless tensors have the shapes of their patterns; gives the sizes by letter.
+    """ValueError unless tensors have the shapes of their patterns; gives the sizes
+    by letter.
 
         shapes(x=(x, "... n d"), centres=(centres, "K d"))
 
-    A name stands for one size, the same wherever it occurs, and at least `least`; a digit for itself. A pattern that
-    begins with "..." takes any leading dimensions, and those of all such tensors must broadcast together.
+    A name stands for one size, the same wherever it occurs, and at least `least`; a
+    digit for itself. A pattern that begins with "..." takes any leading dimensions,
+    and those of all such tensors must broadcast together.
     """
     sizes: dict[str, int] = {}
     leading = {}
@@ -91,7 +100,8 @@ def shapes(*, least: int = 1, **patterned: tuple[Tensor, str]) -> dict[str, int]
         if not _matches(tuple(x.shape), pattern, letters, sizes, least):
             told = _known(letters, sizes, least)
             raise ValueError(
-                f"{name} must be {_shown(pattern)}{told}, got shape {tuple(x.shape)}"
+                f"{name} must be {_shown(pattern)}{told}, got shape "
+                f"{tuple(x.shape)}"
             )
         if pattern.startswith("..."):
             leading[name] = tuple(x.shape[: x.dim() - len(letters)])
@@ -106,7 +116,8 @@ def _matches(
     sizes: dict[str, int],
     least: int,
 ) -> bool:
-    """Whether a shape is one of the pattern; letters seen first are noted in `sizes`."""
+    """Whether a shape is one of the pattern; letters seen first are noted in
+    `sizes`."""
     spare = len(shape) - len(letters)
     if spare < 0 or (spare > 0 and not pattern.startswith("...")):
         return False
@@ -117,7 +128,8 @@ def _matches(
 
 
 def _fits(letter: str, size: int, sizes: dict[str, int], least: int) -> bool:
-    """Whether a size is what the letter stands for; a letter seen first is noted."""
+    """Whether a size is what the letter stands for; a letter seen first is
+    noted."""
     if letter.isdigit():
         return size == int(letter)
     return size >= least and sizes.setdefault(letter, size) == size
@@ -157,14 +169,16 @@ def same_shape(**tensors: Tensor) -> None:
     for name, y in others:
         if y.shape != x.shape:
             raise ValueError(
-                f"{name} must have the shape of {first}, {tuple(x.shape)}, got shape {tuple(y.shape)}"
+                f"{name} must have the shape of {first}, {tuple(x.shape)}, got "
+                f"shape {tuple(y.shape)}"
             )
 
 
 def dim(
     x: Tensor, dim: int, name: str = "x", *, least: int = 1, argument: str = "dim"
 ) -> None:
-    """TypeError or ValueError unless `x` has the dimension `dim`, of size `least` or more."""
+    """TypeError or ValueError unless `x` has the dimension `dim`, of size `least`
+    or more."""
     whole(**{argument: dim})
     if x.dim() == 0:
         raise ValueError(
@@ -172,11 +186,13 @@ def dim(
         )
     if not -x.dim() <= dim < x.dim():
         raise ValueError(
-            f"{argument} must be in [{-x.dim()}, {x.dim() - 1}] for {name} of shape {tuple(x.shape)}, got {dim}"
+            f"{argument} must be in [{-x.dim()}, {x.dim() - 1}] for {name} of "
+            f"shape {tuple(x.shape)}, got {dim}"
         )
     if x.shape[dim] < least:
         raise ValueError(
-            f"{name} must have at least {least} along {argument} {dim}, got shape {tuple(x.shape)}"
+            f"{name} must have at least {least} along {argument} {dim}, got shape "
+            f"{tuple(x.shape)}"
         )
 
 
@@ -189,11 +205,12 @@ def nonempty(**tensors: Tensor) -> None:
             )
 
 
-# --- Tensors: values ------------------------------------------------------------------------------------------------
+# --- Tensors: values --------------------------------------------------------------
 
 
 def visible(*tensors: Tensor) -> bool:
-    """Whether values may be looked at: not inside `torch.compile` or a `torch.func` transform, nor on meta."""
+    """Whether values may be looked at: not inside `torch.compile` or a `torch.func`
+    transform, nor on meta."""
     if (
         torch.compiler.is_compiling()
         or torch._C._functorch.peek_interpreter_stack() is not None
@@ -203,7 +220,8 @@ def visible(*tensors: Tensor) -> bool:
 
 
 def values(fine: Tensor, message: str) -> None:
-    """ValueError, in the caller's words, unless `fine` is true everywhere that can be looked at."""
+    """ValueError, in the caller's words, unless `fine` is true everywhere that can
+    be looked at."""
     if visible(fine) and not bool(fine.all()):
         raise ValueError(message)
 
@@ -223,13 +241,15 @@ def within(
     below: float | None = None,
     **tensors: Tensor,
 ) -> None:
-    """ValueError where an element lies outside the range; a NaN lies outside every range."""
+    """ValueError where an element lies outside the range; a NaN lies outside every
+    range."""
     for name, x in tensors.items():
         if visible(x):
             fine = _inside(x.detach(), least, above, most, below)
             if not bool(fine.all()):
                 raise ValueError(
-                    f"{name} must be {_range(least, above, most, below)} everywhere, got {_outlier(x, fine)}"
+                    f"{name} must be {_range(least, above, most, below)} "
+                    f"everywhere, got {_outlier(x, fine)}"
                 )
 
 
@@ -239,7 +259,8 @@ def _outlier(x: Tensor, fine: Any) -> float:
 
 
 def classes(K: int, *, name: str = "targets", targets: Tensor) -> None:
-    """TypeError unless `targets` is int64, ValueError unless it holds class numbers from 0 to K - 1."""
+    """TypeError unless `targets` is int64, ValueError unless it holds class numbers
+    from 0 to K - 1."""
     integer(**{name: targets})
     values(
         (targets >= 0) & (targets < K),
@@ -247,19 +268,21 @@ def classes(K: int, *, name: str = "targets", targets: Tensor) -> None:
     )
 
 
-# --- Numbers, names, objects ----------------------------------------------------------------------------------------
+# --- Numbers, names, objects ------------------------------------------------------
 
 
 def whole(
     *, least: int | None = None, most: int | None = None, **counts: int
 ) -> None:
-    """TypeError unless every argument is a whole number (bool is none), ValueError outside [least, most]."""
+    """TypeError unless every argument is a whole number (bool is none), ValueError
+    outside [least, most]."""
     for name, count in counts.items():
         if isinstance(count, bool | Tensor) or not hasattr(count, "__index__"):
             raise TypeError(f"{name} must be a whole number, got {count!r}")
         if not _inside(operator.index(count), least, None, most, None):
             raise ValueError(
-                f"{name} must be a whole number {_range(least, None, most, None)}, got {count!r}"
+                f"{name} must be a whole number {_range(least, None, most, None)}, "
+                f"got {count!r}"
             )
 
 
@@ -272,7 +295,8 @@ def number(
     infinite: bool = False,
     **numbers: float,
 ) -> None:
-    """TypeError unless every argument is a real number (bool is none), ValueError outside the range, NaN or infinite.
+    """TypeError unless every argument is a real number (bool is none), ValueError
+    outside the range, NaN or infinite.
 
     `infinite` lets an infinity pass where the range does.
     """
@@ -297,7 +321,8 @@ def number_or_tensor(
     below: float | None = None,
     **numbers: float | Tensor,
 ) -> None:
-    """As `number`; a floating tensor passes too, its values unread where that would wait for a device."""
+    """As `number`; a floating tensor passes too, its values unread where that would
+    wait for a device."""
     bounds = {"least": least, "above": above, "most": most, "below": below}
     for name, x in numbers.items():
         if not isinstance(x, Tensor):
@@ -336,7 +361,8 @@ def function(**things: Any) -> None:
 
 
 def _is_number(x: Any) -> bool:
-    """Whether x is one real number, of Python or of another library; a bool is none."""
+    """Whether x is one real number, of Python or of another library; a bool is
+    none."""
     if isinstance(x, bool | Tensor):
         return False
     return isinstance(x, int | float) or (
@@ -351,7 +377,8 @@ def _inside(
     most: float | None,
     below: float | None,
 ) -> Any:
-    """Whether x lies in the range: bool for a number, elementwise for a tensor. NaN does not, whatever the range."""
+    """Whether x lies in the range: bool for a number, elementwise for a tensor. NaN
+    does not, whatever the range."""
     fine = x == x
     for bound, holds in (
         (least, operator.ge),
@@ -378,5 +405,6 @@ def _range(
 
 
 def kind(x: Any) -> str:
-    """What a thing is, for an error: the dtype of a tensor, else the name of its class."""
+    """What a thing is, for an error: the dtype of a tensor, else the name of its
+    class."""
     return str(x.dtype) if isinstance(x, Tensor) else type(x).__name__

@@ -1,11 +1,13 @@
-"""The transformer: every place of a sequence chooses what to look at, then thinks it over; layer upon layer.
+"""The transformer: every place of a sequence chooses what to look at, then thinks
+it over; layer upon layer.
 
-A `Block` is attention and a small network, each added to what was there. A `GPT` is a stack of blocks that may look
-back only, between a table of vectors for tokens and a readout: it maps tokens to logits for all places at once, row t
-for the token after t.
+A `Block` is attention and a small network, each added to what was there. A `GPT` is
+a stack of blocks that may look back only, between a table of vectors for tokens and
+a readout: it maps tokens to logits for all places at once, row t for the token
+after t.
 
-Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2019, "Language Models are Unsupervised Multitask Learners",
-section 2.3 (the norm stands before each branch).
+Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2019, "Language Models are
+Unsupervised Multitask Learners", section 2.3 (the norm stands before each branch).
 """
 
 from torch import Tensor, nn
@@ -17,7 +19,8 @@ __all__ = ["Block", "GPT"]
 
 
 class Block(nn.Module):
-    """One layer of a transformer: look around, then think, each added to what was there.
+    """One layer of a transformer: look around, then think, each added to what was
+    there.
 
         h <- h + attention(norm(h)),    h <- h + mlp(norm(h))
 
@@ -25,11 +28,13 @@ class Block(nn.Module):
         width: of the vectors, divisible by `heads`.
         heads: number of attention heads, >= 1.
         causal: false lets every place see all others: a leak, to be caught.
-        dropout: share of each branch's output that is dropped in training, in [0, 1).
+        dropout: share of each branch's output that is dropped in training, in [0,
+            1).
 
     Raises:
         TypeError: a size is no whole number, or `dropout` no number.
-        ValueError: a number is out of range, or `width` is not divisible by `heads`.
+        ValueError: a number is out of range, or `width` is not divisible by
+            `heads`.
 
     Source: Radford et al. 2019, section 2.3; Vaswani et al. 2017, arXiv:1706.03762.
     """
@@ -53,7 +58,8 @@ class Block(nn.Module):
         return h + self.dropout(self.think(self.norms[1](h)))
 
     def attend(self, h: Tensor) -> Tensor:
-        """Each place takes a mean over those it may see, weighted by how well their keys fit its query."""
+        """Each place takes a mean over those it may see, weighted by how well their
+        keys fit its query."""
         q, k, v = (
             self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )  # (B, heads, T, d)
@@ -66,7 +72,8 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """A transformer that predicts the next token: vectors of tokens and of places, blocks, a readout.
+    """A transformer that predicts the next token: vectors of tokens and of places,
+    blocks, a readout.
 
         logits = readout(norm(block(... block(e(x) + position))))
 
@@ -77,12 +84,15 @@ class GPT(nn.Module):
         layers: number of blocks, >= 1.
         heads: attention heads of each block, >= 1.
         causal: false lets every place see all others: a leak, to be caught.
-        dropout: share of each branch's output that is dropped in training, in [0, 1).
+        dropout: share of each branch's output that is dropped in training, in [0,
+            1).
 
     Raises:
-        TypeError: a size is no whole number, `dropout` no number; called with tokens that are not int64.
-        ValueError: a number is out of range, or `width` is not divisible by `heads`; called with tokens that
-            are not (B, T) with T <= `context`, or (looked at on the CPU only) not numbers of the vocabulary.
+        TypeError: a size is no whole number, `dropout` no number; called with
+            tokens that are not int64.
+        ValueError: a number is out of range, or `width` is not divisible by
+            `heads`; called with tokens that are not (B, T) with T <= `context`, or
+            (looked at on the CPU only) not numbers of the vocabulary.
 
     Source: Radford et al. 2019, section 2.3; Vaswani et al. 2017, arXiv:1706.03762.
     """
@@ -127,7 +137,8 @@ class GPT(nn.Module):
         return self.readout(self.norm(self.blocks(placed)))
 
     def initialise(self, part: nn.Module) -> None:
-        """Small normal weights, no biases: at first all tokens are about equally likely."""
+        """Small normal weights, no biases: at first all tokens are about equally
+        likely."""
         if isinstance(part, nn.Linear | nn.Embedding):
             nn.init.normal_(part.weight, std=0.02)
         if isinstance(part, nn.Linear) and part.bias is not None:
@@ -144,7 +155,8 @@ def require_heads(width: int, heads: int) -> None:
 
 
 def require_tokens(tokens: Tensor, vocabulary: int) -> None:
-    """Refuse what is not (B, T) of tokens; their values stay unread where a look would wait for a device."""
+    """Refuse what is not (B, T) of tokens; their values stay unread where a look
+    would wait for a device."""
     require.integer(tokens=tokens)
     require.shapes(tokens=(tokens, "B T"))
     if tokens.device.type == "cpu":

@@ -1,4 +1,5 @@
-"""Every public function says what it solves, and what goes in and out with shapes; its source, where it has one."""
+"""Every public function says what it solves, and what goes in and out with shapes;
+its source, where it has one."""
 
 import inspect
 import re
@@ -20,7 +21,8 @@ SHAPE = re.compile(
 
 
 def tensors_of(function: object) -> list[str]:
-    """The names of parameters that are annotated as tensors, and "return" where one comes back."""
+    """The names of parameters that are annotated as tensors, and "return" where one
+    comes back."""
     annotations = {
         name: str(kind) for name, kind in inspect.get_annotations(function).items()
     }  # type: ignore[arg-type]

@@ -1,11 +1,13 @@
-"""Neural language models: a table of vectors for tokens, a function of the last few, and a softmax.
+"""Neural language models: a table of vectors for tokens, a function of the last
+few, and a softmax.
 
-`FixedContext` is the network that began it: the vectors of the last c tokens, side by side, through one hidden
-layer. `CausalConvolution` stacks layers of it that look further and further back. Both map tokens to logits for all
-places at once, row t for the token after t, as the transformer `lbdl.models.transformer.GPT` does.
+`FixedContext` is the network that began it: the vectors of the last c tokens, side
+by side, through one hidden layer. `CausalConvolution` stacks layers of it that look
+further and further back. Both map tokens to logits for all places at once, row t
+for the token after t, as the transformer `lbdl.models.transformer.GPT` does.
 
-Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic Language Model"; van den Oord et al. 2016,
-arXiv:1609.03499.
+Bengio, Ducharme, Vincent & Jauvin 2003, "A Neural Probabilistic Language Model";
+van den Oord et al. 2016, arXiv:1609.03499.
 """
 
 import torch
@@ -16,7 +18,8 @@ __all__ = ["FixedContext", "CausalConvolution", "random_windows"]
 
 
 class FixedContext(nn.Module):
-    """The model of Bengio et al.: a hidden layer on the vectors of the last c tokens.
+    """The model of Bengio et al.: a hidden layer on the vectors of the last c
+    tokens.
 
         logits_t = b + U tanh(d + H [e(x_{t-c+1}), ..., e(x_t)])
 
@@ -58,9 +61,11 @@ class FixedContext(nn.Module):
 
 
 class CausalConvolution(nn.Module):
-    """Convolutions padded on the left only, with gaps that double from layer to layer.
+    """Convolutions padded on the left only, with gaps that double from layer to
+    layer.
 
-        h_t <- h_t + relu(A h_{t-gap} + B h_t + b),    gap = 1, 2, 4, ..., 2^(layers-1):    sees 2^layers tokens
+        h_t <- h_t + relu(A h_{t-gap} + B h_t + b),
+        gap = 1, 2, 4, ..., 2^(layers-1):    sees 2^layers tokens
 
     Args:
         vocabulary: K >= 1.
@@ -105,13 +110,15 @@ def random_windows(
 ) -> tuple[Tensor, Tensor]:
     """A minibatch of pieces of a text, and what follows each of their tokens.
 
-        x_b = tokens[s_b : s_b + T],    y_b = tokens[s_b + 1 : s_b + T + 1],    s_b uniform
+        x_b = tokens[s_b : s_b + T],    y_b = tokens[s_b + 1 : s_b + T + 1],
+        s_b uniform
 
     Args:
         tokens: (N,), int64, N > T.
         batch: B >= 1.
         length: T >= 1.
-        generator: source of randomness; draws on its own device, the CPU by default.
+        generator: source of randomness; draws on its own device, the CPU by
+            default.
 
     Returns:
         Inputs and targets, both (B, T), on the device of the tokens.
@@ -124,7 +131,8 @@ def random_windows(
     require_sizes(batch=batch, length=length)
     if tokens.dim() != 1 or len(tokens) <= length:
         raise ValueError(
-            f"tokens must be (N,) with N > {length}, got shape {tuple(tokens.shape)}"
+            f"tokens must be (N,) with N > {length}, got shape "
+            f"{tuple(tokens.shape)}"
         )
     device = "cpu" if generator is None else generator.device
     starts = torch.randint(
