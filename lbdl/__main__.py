@@ -2,6 +2,6 @@
 
 import sys
 
-from lbdl.core.cli import main
+from lbdl.cli import main
 
 sys.exit(main())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.race import Race, main
-from lbdl.experiments.gradient_descent import (
+from lbdl.experiments.foundations.gradient_descent import (
     fast_train_networks,
     grid_of_rates,
     random_task,

@@ -1,4 +1,4 @@
-"""What every chapter and every experiment shares: device, scale, seeds, data, the training loop."""
+"""What a chapter calls: device, scale, seeds, data, the training loop."""
 
 from lbdl.core import data
 from lbdl.core.data import Dataset, Splits

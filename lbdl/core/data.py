@@ -4,10 +4,10 @@ Real sets come with splits that are the same for every seed: a seed changes the 
 it is judged on. Sets made by formula draw from the generator they are given.
 """
 
-import importlib
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +71,10 @@ def digits() -> Splits:
 
     Source: Alpaydin & Kaynak 1998, the test part of the UCI set "Optical Recognition of Handwritten Digits".
     """
-    raw = need("sklearn.datasets", "scikit-learn").load_digits()
-    split = need("sklearn.model_selection", "scikit-learn").train_test_split
+    with needs("scikit-learn"):
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split as split
+    raw = load_digits()
     rest, test = split(
         range(1797), test_size=350, stratify=raw.target, random_state=0
     )
@@ -100,7 +102,9 @@ def mnist1d() -> Splits:
 
     Source: Greydanus & Kobak 2024, "Scaling Down Deep Learning with MNIST-1D", arXiv:2011.14439.
     """
-    made = without_reseeding(need("mnist1d.data", "mnist1d").make_dataset)
+    with needs("mnist1d"):
+        from mnist1d.data import make_dataset
+    made = without_reseeding(make_dataset)
     x = torch.cat(
         [torch.tensor(made[part], dtype=torch.float32) for part in ("x", "x_test")]
     )
@@ -121,7 +125,8 @@ def english() -> str:
 
     Source: the Python documentation, Python Software Foundation.
     """
-    topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
+    from pydoc_data.topics import topics
+
     text = "\n\n".join(topics[name] for name in sorted(topics)).translate(TO_ASCII)
     lines = [line.rstrip() for line in text.splitlines()]
     kept = [
@@ -255,10 +260,11 @@ def curve(
     return Dataset(x, f(x) + noise * torch.randn(n, 1, generator=chance))
 
 
-def need(module: str, package: str) -> Any:
-    """The imported module, or an error that says which package to install."""
+@contextmanager
+def needs(package: str) -> Iterator[None]:
+    """Imports inside it that fail say which package to install."""
     try:
-        return importlib.import_module(module)
+        yield
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError(
             f"this data needs the package {package}, which is not installed: pip install {package}"
@@ -276,7 +282,8 @@ def require_size(n: int, **spreads: float) -> None:
 
 def without_reseeding(make: Callable[[], Any]) -> Any:
     """What `make` returns; the global generators of Python and NumPy end where they stood before."""
-    numpy_random = importlib.import_module("numpy").random
+    from numpy import random as numpy_random
+
     python, numpy = random.getstate(), numpy_random.get_state()
     try:
         return make()

@@ -1,6 +1,5 @@
 """A progress bar for who watches, and silence for who does not: the built book, a pipe, a test."""
 
-import importlib
 import os
 import sys
 from collections.abc import Iterable
@@ -28,7 +27,7 @@ def progress_bar(
     if not (somebody_watches() if wanted is None else wanted):
         return items
     try:
-        tqdm = importlib.import_module("tqdm.auto").tqdm
+        from tqdm.auto import tqdm
     except ModuleNotFoundError:  # a bar is a comfort: without tqdm there is none
         return items
     total = start + len(items)  # type: ignore[arg-type]

@@ -36,15 +36,6 @@ def test_cuda_devices_are_listed_when_there(monkeypatch):
     assert core.device() == torch.device("cuda", 1)
 
 
-def test_device_name_says_what_it_is(device):
-    name = devices.device_name(torch.device(device))
-    assert (
-        name.startswith("CPU, ")
-        if device == "cpu"
-        else name == torch.cuda.get_device_name(0)
-    )
-
-
 def test_scale(monkeypatch):
     monkeypatch.delenv("LBDL_SCALE", raising=False)
     assert core.scale() == "small"
@@ -123,7 +114,7 @@ class Blocker:
         if name.split(".")[0] in {"matplotlib", "IPython", "ipywidgets", "sklearn", "tqdm", "mnist1d"}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocker())
-import lbdl, lbdl.core, lbdl.core.cli, lbdl.core.experiments
+import lbdl, lbdl.core, lbdl.cli, lbdl.lab, lbdl.experiments
 from lbdl.core import data
 data.english(), data.moons(4)
 try:

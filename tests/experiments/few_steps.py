@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from lbdl.core.experiments import Experiment, find
+from lbdl.experiments import find
+from lbdl.lab import Experiment
 
 FEW: dict[str, dict] = {
     "double_descent": {"widths": [3, 20], "runs": 2, "together": 2, "steps": 5},

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from lbdl.core.experiments import Result, find
-from lbdl.core.results import read_result
+from lbdl.experiments import find
+from lbdl.lab.results import Result, read_result
 from tests.conftest import needs_cuda
-from tests.core.test_processes import torchrun
 from tests.experiments.few_steps import FEW, shortened
+from tests.lab.test_processes import torchrun
 
 
 def test_every_training_experiment_is_tried_on_several_processes():

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SERVANTS = {
     "core",
     "experiments",
+    "lab",
     "notebook",
 }
 

@@ -1,7 +1,8 @@
-"""A topic stands at the same place in four buildings, and arrows between rooms run
+"""A topic stands at the same place in five buildings, and arrows between rooms run
 one way."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,9 @@ OUTSIDE = (
     "scipy",
     "tqdm",
     "lbdl.core",
+    "lbdl.lab",
+    "lbdl.experiments",
+    "lbdl.notebook",
 )
 
 
@@ -46,19 +50,60 @@ def test_every_notebook_of_a_part_is_in_the_table_of_contents():
     assert written == {(topic.part, topic.name) for topic in TOPICS}
 
 
-def test_the_import_contracts_cover_every_part():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
-        "importlinter"
-    ]["contracts"]
-    topics, core, notebook, cycles = contracts
-    parts = {
-        f"lbdl.{path.relative_to(ROOT / 'lbdl').parts[0]}"
-        for path in source_files()
+PARTS = {
+    f"lbdl.{path.relative_to(ROOT / 'lbdl').parts[0]}" for path in source_files()
+}
+MAY_IMPORT = {  # which rooms a room may import beside itself
+    "lbdl.require": set(),
+    **{part: {"lbdl.require", *PARTS} for part in PARTS},
+    "lbdl.core": {"lbdl.require"},
+    "lbdl.lab": {"lbdl.require", "lbdl.core"},
+    "lbdl.experiments": {"lbdl.require", "lbdl.core", "lbdl.lab", *PARTS},
+    "lbdl.notebook": {"lbdl.require"},
+}
+COMMANDS = {"lbdl.cli", "lbdl.doctor"}  # they may use everything but the page
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
+    "importlinter"
+]["contracts"]
+
+
+def test_every_room_of_the_library_is_known():
+    there = {
+        f"lbdl.{path.stem}"
+        for path in (ROOT / "lbdl").iterdir()
+        if not path.name.startswith("__")
     }
-    assert parts <= set(topics["source_modules"])
-    assert parts <= set(core["forbidden_modules"])
-    assert parts <= set(notebook["forbidden_modules"])
-    assert parts <= set(cycles["ancestors"])
+    assert there == {*MAY_IMPORT, *COMMANDS}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_contract_names_every_arrow_that_a_room_may_not_draw(room: str):
+    forbidden = {
+        module
+        for contract in CONTRACTS
+        if room in contract.get("source_modules", ())
+        for module in contract["forbidden_modules"]
+    }
+    wanted = {*MAY_IMPORT, *COMMANDS} - {room} - MAY_IMPORT[room]
+    assert wanted - forbidden == set(), (
+        f"missing in pyproject.toml, in the contract of {room}"
+    )
+
+
+IMPORT_BY_STRING = re.compile(
+    r"\b(import_module|__import__|find_spec|exec_module)\b"
+)
+INDEX = "lbdl/experiments/__init__.py"  # walks the modules of its own package
+
+
+def test_no_import_hides_in_a_string():
+    """What is imported by a name in a string, no contract can see."""
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "lbdl").rglob("*.py")
+        if IMPORT_BY_STRING.search(path.read_text())
+    }
+    assert found == {INDEX}
 
 
 def outside_imports(path: Path) -> set[str]:

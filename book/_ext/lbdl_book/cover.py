@@ -10,8 +10,8 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.colors import ListedColormap
 
-from lbdl.core.experiments import load_result
-from lbdl.experiments.gradient_descent import LEVELS
+from lbdl.experiments import load_result
+from lbdl.experiments.foundations.gradient_descent import LEVELS
 
 COVER = Path(__file__).parents[2] / "_static" / "cover.png"
 ENLARGEMENT = 2  # which of the recorded windows

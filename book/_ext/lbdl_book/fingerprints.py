@@ -99,7 +99,10 @@ def chapter_code(path: Path) -> str:
 def chapter_modules(path: Path, library: Library) -> set[str]:
     """All library modules that can change a chapter's outputs; its own experiments are among them."""
     return library.closure(
-        {*named_modules(chapter_code(path)), f"{PACKAGE}.experiments.{path.stem}"}
+        {
+            *named_modules(chapter_code(path)),
+            f"{PACKAGE}.experiments.{path.parent.name}.{path.stem}",
+        }
     )
 
 

@@ -11,8 +11,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from lbdl.core.experiments import find_one
-from lbdl.core.results import read_result
+from lbdl.experiments import find_one
+from lbdl.lab.results import read_result
 
 
 def install(app: Sphinx) -> None:

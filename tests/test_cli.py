@@ -1,0 +1,272 @@
+"""The command `lbdl`: one clear line and a non-zero code where something cannot be, before any work."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from lbdl import cli, doctor
+from lbdl.experiments import load_result, recorded_results
+from lbdl.lab.declare import REGISTRY, experiment
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """An experiment that counts how often it is executed; the only one there is."""
+    for name in ("LBDL_SCALE", "LBDL_SEED", "LBDL_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    before, times = dict(REGISTRY), []
+
+    @experiment(
+        "counted",
+        chapter="lab/test",
+        shows="how often",
+        small={"n": 2},
+        full={"n": 4},
+    )
+    def counted(run, n):
+        times.append(n)
+        for _ in run.chunks(n):
+            if run.seed == 13:
+                raise KeyboardInterrupt
+        return {"n": n}
+
+    monkeypatch.setattr("lbdl.experiments.find", lambda: REGISTRY)
+    monkeypatch.setattr(cli, "find", lambda: {"counted": counted})
+    yield times
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+def test_run_writes_the_result_and_says_where(counted, tmp_path, capsys):
+    assert (
+        cli.main(
+            [
+                "run",
+                "counted",
+                "--scale",
+                "full",
+                "--seed",
+                "5",
+                "--out",
+                str(tmp_path / "new"),
+            ]
+        )
+        == 0
+    )
+    assert counted == [4]
+    assert load_result("counted", seed=5, folder=tmp_path / "new")["n"] == 4
+    said = capsys.readouterr().out
+    assert str(tmp_path / "new" / "counted-full-seed5.npz") in said
+    assert "n = 4" in said
+
+
+def test_run_all(counted, tmp_path):
+    assert (
+        cli.main(["run", "--all", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    )
+    assert counted == [2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["conted"], "no experiment called 'conted'; did you mean counted?"),
+        (["counted", "--device", "cuda:77"], "--device must be one of cpu"),
+        (["counted", "--scale", "huge"], "must be one of small, full, got 'huge'"),
+        (["counted", "--seed", "-2"], "--seed must be a whole number >= 0, got -2"),
+        (
+            ["counted", "--out", "/dev/null/x"],
+            "cannot write to the folder /dev/null/x",
+        ),
+        ([], "give the names of experiments, or --all"),
+        (["counted", "--all"], "give the names of experiments, or --all"),
+        (["counted", "unknown"], "no experiment called 'unknown'"),
+        (["counted", "--shard"], "counted takes no option shard"),
+        (["counted", "--pieces", "2"], "counted takes no option pieces"),
+        (["counted", "--compile"], "counted takes no option compile"),
+    ],
+)
+def test_the_impossible_ends_in_one_line_before_any_work(
+    counted, tmp_path, capsys, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["run", *arguments]) == cli.BAD_REQUEST
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert (said.out, counted) == ("", [])
+
+
+@pytest.mark.parametrize("setting", ["LBDL_DEVICE", "LBDL_SCALE", "LBDL_SEED"])
+def test_an_impossible_setting_is_named(
+    counted, tmp_path, capsys, monkeypatch, setting
+):
+    monkeypatch.setenv(setting, "nonsense")
+    assert cli.main(["run", "counted", "--out", str(tmp_path)]) == cli.BAD_REQUEST
+    assert f"lbdl run: {setting} must be" in capsys.readouterr().err
+    assert counted == []
+
+
+def test_a_damaged_checkpoint_is_named_and_fresh_begins_anew(
+    counted, tmp_path, capsys
+):
+    (tmp_path / "counted-small-seed0.checkpoint").write_bytes(b"not a checkpoint")
+    assert cli.main(["run", "counted", "--out", str(tmp_path)]) == cli.BAD_REQUEST
+    assert "counted-small-seed0.checkpoint is damaged" in capsys.readouterr().err
+    assert counted == []
+    assert cli.main(["run", "counted", "--fresh", "--out", str(tmp_path)]) == 0
+    assert counted == [2]
+
+
+def test_interrupted_by_the_keyboard(counted, tmp_path, capsys):
+    assert (
+        cli.main(["run", "counted", "--seed", "13", "--out", str(tmp_path)])
+        == cli.INTERRUPTED
+    )
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_deterministic_on_request(counted, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    assert (
+        cli.main(["run", "counted", "--deterministic", "--out", str(tmp_path)]) == 0
+    )
+    assert asked == [True]
+
+
+def test_list_tells_chapter_purpose_and_cost(
+    counted, tmp_path, capsys, monkeypatch
+):
+    REGISTRY["counted"].run("small", torch.device("cpu"), 0, tmp_path)
+    monkeypatch.setattr(
+        cli,
+        "recorded_results",
+        lambda *there: [] if there else [load_result("counted", folder=tmp_path)],
+    )
+    assert cli.main(["experiments"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["counted  (lab/test)", "    how often"]
+    assert lines[2].startswith("    small: 0")
+    assert " s on CPU" in lines[2]
+    assert lines[3] == "    full: not run yet"
+
+
+def test_list_tells_what_this_machine_took(counted, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        cli,
+        "recorded_results",
+        lambda *folder: recorded_results(*folder) if folder else [],
+    )
+    assert (
+        cli.main(["run", "counted", "--scale", "full", "--out", str(tmp_path)]) == 0
+    )
+    capsys.readouterr()
+    assert cli.main(["experiments", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "    small: not run yet"
+    assert lines[3].startswith("    full: 0") and " s on CPU" in lines[3]
+
+
+def test_help_and_version(capsys):
+    for arguments, part in (
+        (["--help"], "experiments"),
+        (["run", "--help"], "--scale"),
+        (["--version"], "lbdl 0"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        assert end.value.code == 0
+        assert part in capsys.readouterr().out
+
+
+@pytest.fixture
+def healthy(monkeypatch):
+    """A machine on which nothing is missing."""
+    for name in ("LBDL_SCALE", "LBDL_SEED", "LBDL_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(doctor, "installed", lambda name: "1.0")
+    monkeypatch.setattr(doctor, "ROOM", 1)
+
+
+def test_doctor_is_content(healthy, capsys):
+    assert cli.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "All is fine" in said
+    assert "!!" not in said
+    assert all(
+        name in said
+        for name in [
+            *doctor.PACKAGES,
+            "python",
+            "device",
+            "scale",
+            "seed",
+            "free disk",
+        ]
+    )
+
+
+def test_doctor_names_what_is_missing_and_one_command(healthy, capsys, monkeypatch):
+    monkeypatch.setattr(
+        doctor,
+        "installed",
+        lambda name: None if name in ("matplotlib", "tqdm") else "1.0",
+    )
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "missing: it draws the pictures" in said
+    assert "To be installed: matplotlib, tqdm. This one command does it:" in said
+    assert said.rstrip().endswith(f"-m pip install -r {ROOT / 'requirements.txt'}")
+
+
+def test_doctor_without_a_checkout_names_the_packages(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        doctor, "__file__", str(tmp_path / "site" / "lbdl" / "doctor.py")
+    )
+    assert doctor.mend(["tqdm", "jupyter-book"]).endswith(
+        '-m pip install tqdm "jupyter-book<2"'
+    )
+
+
+def test_doctor_refuses_a_jupyter_book_of_another_kind(
+    healthy, capsys, monkeypatch
+):
+    monkeypatch.setattr(doctor, "installed", lambda name: "2.1.0")
+    assert cli.main(["doctor"]) == 1
+    assert (
+        "jupyter-book            2.1.0 is too new: this book needs version 1"
+        in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("setting", ["LBDL_DEVICE", "LBDL_SCALE", "LBDL_SEED"])
+def test_doctor_names_an_impossible_setting(healthy, capsys, monkeypatch, setting):
+    monkeypatch.setenv(setting, "nonsense")
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert f"{setting} must be" in said
+    assert "change it, or remove it from the environment" in said
+
+
+def test_doctor_sees_an_old_python_and_a_full_disk(healthy, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "OLDEST_PYTHON", (99, 0))
+    monkeypatch.setattr(doctor, "ROOM", 10**18)
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "Python is too old" in said
+    assert "The disk is nearly full" in said
+
+
+def test_doctor_looks_for_what_the_project_requires():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {
+        line.split("=")[0].rstrip("<>~!")
+        for line in project["optional-dependencies"]["book"]
+    }
+    assert set(doctor.PACKAGES) == required
