@@ -45,6 +45,20 @@ def floating(**tensors: Tensor) -> None:
             raise TypeError(f"{name} must be a floating tensor, got {kind(x)}")
 
 
+def inexact(**tensors: Tensor) -> None:
+    """TypeError unless every argument is a tensor of a floating dtype, or a complex one of single precision or more."""
+    for name, x in tensors.items():
+        if not isinstance(x, Tensor) or not _is_inexact(x.dtype):
+            raise TypeError(
+                f"{name} must be a floating or complex tensor, got {kind(x)}"
+            )
+
+
+def _is_inexact(dtype: torch.dtype) -> bool:
+    """Whether a dtype is floating, or complex and not half."""
+    return dtype.is_floating_point or (dtype.is_complex and dtype.itemsize > 4)
+
+
 def integer(**tensors: Tensor) -> None:
     """TypeError unless every argument is an int64 tensor."""
     for name, x in tensors.items():

@@ -21,6 +21,11 @@ KINDS = {
         torch.ones(2),
         [[1.0], None, 1.0, torch.ones(2).long(), torch.ones(2) + 0j],
     ),
+    "inexact": (
+        require.inexact,
+        torch.ones(2) + 0j,
+        [[1.0], None, 1.0, torch.ones(2).long(), torch.ones(2).to(torch.complex32)],
+    ),
     "integer": (
         require.integer,
         torch.ones(2).long(),

@@ -1,0 +1,250 @@
+"""LegS on samples: its recurrences, whose step shrinks as the history grows, and its matrix in O(N).
+
+In the time tau = log t the system x' = (A x + B u) / t is the time-invariant dx/dtau = A x + B u, and the samples
+k and k + 1 lie log((k + 1) / k) apart. No unit of time is left in it. Written with v_n = sqrt(2n + 1),
+
+    (A x)_n = n x_n - v_n (v_0 x_0 + ... + v_n x_n),
+
+so a product is a running sum, and a solve is a recurrence of one number.
+
+Source: Gu et al. 2020, theorem 2, propositions 3 and 4, appendix E, arXiv:2008.07669.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lbdl import require
+from lbdl.models.state_space.discretization import (
+    METHODS,
+    WEIGHTS,
+    Method,
+    zero_order_hold,
+)
+from lbdl.models.state_space.hippo import hippo_legs
+from lbdl.models.state_space.systems import apply
+
+__all__ = [
+    "legs_product",
+    "legs_solve",
+    "fast_legs_solve",
+    "legs_transitions",
+    "legs_states",
+]
+
+BLOCK = 32  # entries that a solve takes at once
+CHUNK = 64  # steps whose matrices exist at a time
+
+# --- The matrix in O(N) ---------------------------------------------------------------------------------------------
+
+
+def legs_product(x: Tensor) -> Tensor:
+    """The LegS matrix times a vector, in O(N).
+
+        (A x)_n = n x_n - v_n sum_{k <= n} v_k x_k,    v_n = sqrt(2n + 1)
+
+    Args:
+        x: (..., N), floating or complex dtype, N >= 1.
+
+    Returns:
+        A x (..., N), dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not a floating (or complex) tensor.
+        ValueError: `x` has no element along its last dimension.
+    """
+    wide, n, v = prepared(x)
+    return (n * wide - v * (v * wide).cumsum(-1)).to(x.dtype)
+
+
+def legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
+    """The solution z of (I - step A) z = x for the LegS matrix A, in O(N).
+
+        S_n = ((1 - step n) S_{n-1} + v_n x_n) / (1 + step (n + 1)),    z_n = (S_n - S_{n-1}) / v_n
+
+    where S_n = v_0 z_0 + ... + v_n z_n is the running sum, and S_{-1} = 0.
+
+    Args:
+        x: (..., N), floating or complex dtype, N >= 1.
+        step: >= 0, a number or a floating tensor (...) that broadcasts with the leading dimensions.
+
+    Returns:
+        z (..., N), dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not a floating (or complex) tensor, or `step` neither number nor floating tensor.
+        ValueError: `x` has no element along its last dimension, `step` < 0, or shapes do not broadcast.
+    """
+    wide, n, v = prepared(x)
+    keep, take = step_factors(wide, n, v, step)
+    S, sums = torch.zeros_like(wide[..., 0]), []
+    for a, b in zip(keep.unbind(-1), (take * wide).unbind(-1), strict=True):
+        S = a * S + b
+        sums.append(S)
+    return differences(torch.stack(sums, -1), v).to(x.dtype)
+
+
+def fast_legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
+    """`legs_solve` in blocks of 32: within each a small matrix product, from one to the next a single number.
+
+    Args:
+        x: (..., N), floating or complex dtype, N >= 1.
+        step: >= 0, a number or a floating tensor (...) that broadcasts with the leading dimensions.
+
+    Returns:
+        z (..., N), dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not a floating (or complex) tensor, or `step` neither number nor floating tensor.
+        ValueError: `x` has no element along its last dimension, `step` < 0, or shapes do not broadcast.
+    """
+    wide, n, v = prepared(x)
+    keep, take = step_factors(wide, n, v, step)
+    spare = -x.shape[-1] % BLOCK
+    a = F.pad(keep, (0, spare)).unflatten(-1, (-1, BLOCK))
+    b = F.pad(take * wide, (0, spare)).unflatten(-1, (-1, BLOCK))
+    inside = apply(running_products(a).to(b.dtype), b)  # (..., blocks, 32)
+    through = a.cumprod(-1)
+    starts = carried(through[..., -1], inside[..., -1])
+    sums = inside + through * starts.unsqueeze(-1)
+    return differences(sums.flatten(-2)[..., : x.shape[-1]], v).to(x.dtype)
+
+
+def running_products(a: Tensor) -> Tensor:
+    """The lower triangular matrix a_{k+1} a_{k+2} ... a_n of what is left of entry k at entry n: (..., b, b)."""
+    b = a.shape[-1]
+    strict = torch.ones(b, b, dtype=torch.bool, device=a.device).tril(-1)
+    steps = torch.where(strict, a.unsqueeze(-1), 1.0)  # factor a_n where k < n
+    return steps.cumprod(-2).tril()
+
+
+def carried(through: Tensor, ends: Tensor) -> Tensor:
+    """The number that enters each block, from what each block lets through and what it adds: (..., blocks)."""
+    S, starts = torch.zeros_like(ends[..., 0]), []
+    for a, end in zip(through.unbind(-1), ends.unbind(-1), strict=True):
+        starts.append(S)
+        S = a * S + end
+    return torch.stack(starts, -1)
+
+
+def prepared(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x in single precision at least, n = 0 ... N - 1, and v_n = sqrt(2n + 1)."""
+    require.inexact(x=x)
+    N = require.shapes(x=(x, "... N"))["N"]
+    wide = require.widen(x)
+    n = torch.arange(N, dtype=wide.real.dtype, device=x.device)
+    return wide, n, (2 * n + 1).sqrt()
+
+
+def step_factors(
+    x: Tensor, n: Tensor, v: Tensor, step: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """How much of S_{n-1} is kept, and how much of x_n taken, in the recurrence of a solve."""
+    require.number_or_tensor(step=step, least=0)
+    if isinstance(step, Tensor):
+        require.broadcast(x=x.shape[:-1], step=step.shape)
+        step = step.to(n.dtype).unsqueeze(-1)
+    below = 1 + step * (n + 1)
+    return (1 - step * n) / below, v / below
+
+
+def differences(sums: Tensor, v: Tensor) -> Tensor:
+    """z from its running sums S."""
+    return torch.diff(sums, dim=-1, prepend=torch.zeros_like(sums[..., :1])) / v
+
+
+# --- The recurrences ------------------------------------------------------------------------------------------------
+
+
+def legs_transitions(
+    N: int,
+    k: Tensor,
+    method: Method = "exact",
+    *,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Tensor, Tensor]:
+    """The steps of LegS from k samples to k + 1: x_{k+1} = A_bar x_k + B_bar u_k.
+
+        exact       discretized exactly over the step log((k + 1) / k) of log t
+        otherwise   (I - w/(k+1) A) x_{k+1} = (I + (1-w)/k A) x_k + ((1-w)/k + w/(k+1)) B u_k
+
+    with the weight w = 0 for "forward", 1 for "backward" and 1/2 for "bilinear". Each of them keeps the memory of a
+    constant input as it is.
+
+    Args:
+        N: number of coefficients, >= 1.
+        k: how many samples there have been, (...), int64, >= 1.
+        method: "forward", "backward", "bilinear" or "exact".
+        dtype: a real floating dtype.
+
+    Returns:
+        A_bar (..., N, N) and B_bar (..., N), in the scale "probability".
+
+    Raises:
+        TypeError: `N` is not a whole number, `k` not an int64 tensor, or `dtype` not a floating dtype.
+        ValueError: `N` < 1, a `k` < 1, or the method is unknown.
+
+    Source: Gu et al. 2020, appendix B.3 and D.3, arXiv:2008.07669.
+    """
+    require.integer(k=k)
+    require.within(k=k, least=1)
+    require.choice(METHODS, method=method)
+    A, B = (each.to(k.device) for each in hippo_legs(N))
+    t = k.double()
+    if method == "exact":
+        A_bar, B_bar = zero_order_hold(A, B, (1 / t).log1p())
+    else:
+        A_bar, B_bar = weighted_transitions(A, B, t, WEIGHTS[method])
+    return A_bar.to(dtype), B_bar.to(dtype)
+
+
+def weighted_transitions(
+    A: Tensor, B: Tensor, t: Tensor, weight: float
+) -> tuple[Tensor, Tensor]:
+    """The steps of (A x + B u) / t by the slopes at both ends, weighted."""
+    early, late = (
+        (1 - weight) / t[..., None, None],
+        weight / (t[..., None, None] + 1),
+    )
+    identity = torch.eye(len(A)).to(A)
+    right = torch.cat([identity + early * A, (early + late) * B[:, None]], -1)
+    moved = torch.linalg.solve_triangular(identity - late * A, right, upper=False)
+    return moved[..., :-1], moved[..., -1]
+
+
+def legs_states(u: Tensor, N: int, method: Method = "exact") -> Tensor:
+    """The memory of all samples so far, after each sample.
+
+        x_1 = (u_0, 0, ..., 0),    x_{k+1} = A_bar_k x_k + B_bar_k u_k
+
+    The first sample fills the memory exactly: it is a constant. No step in time occurs: every sample taken twice
+    gives, with "exact", the same memory.
+
+    Args:
+        u: samples (..., L), floating dtype, L >= 1.
+        N: number of coefficients, >= 1.
+        method: "forward", "backward", "bilinear" or "exact".
+
+    Returns:
+        x_1 ... x_L, shape (..., L, N), in the scale "probability", float32 for half precision.
+
+    Raises:
+        TypeError: `u` is not a floating tensor, or `N` not a whole number.
+        ValueError: `u` holds no sample, `N` < 1, or the method is unknown.
+
+    Source: Gu et al. 2020, theorem 2, arXiv:2008.07669.
+    """
+    require.floating(u=u)
+    L = require.shapes(u=(u, "... L"))["L"]
+    require.whole(N=N, least=1)
+    require.choice(METHODS, method=method)
+    u = require.widen(u)
+    x = F.pad(u[..., :1], (0, N - 1))
+    reached = [x]
+    for k in torch.arange(1, L, device=u.device).split(CHUNK):
+        A_bar, B_bar = legs_transitions(N, k, method, dtype=u.dtype)
+        pushes = u[..., k, None] * B_bar  # (..., CHUNK, N)
+        for A_k, push in zip(A_bar, pushes.unbind(-2), strict=True):
+            x = apply(A_k, x) + push
+            reached.append(x)
+    return torch.stack(reached, -2)
