@@ -1,8 +1,11 @@
-"""State-space models: linear systems, the HiPPO systems that remember a signal, and how to run them on samples.
+"""State-space models: linear systems, the HiPPO systems that remember a signal, and
+how to run them on samples.
 
-`systems.py` has linear time-invariant systems and their recurrence, `discretization.py` the way from one to the other,
-`hippo.py` the memories (LegT, LegS, Fourier) with their projections, `legs.py` the memory of all history on samples and
-its structured matrix, `cells.py` two recurrent networks with such a memory.
+`systems.py` has linear time-invariant systems and their recurrence,
+`discretization.py` the way from one to the other, `hippo.py` the memories (LegT,
+LegS, Fourier) with their projections, `legs.py` the memory of all history on
+samples and its structured matrix, `cells.py` two recurrent networks with such a
+memory.
 """
 
 from lbdl.models.state_space.cells import HiPPOCell, LMUCell, unroll

@@ -1,6 +1,8 @@
-"""Recurrent cells with a HiPPO memory: a small network writes one number a step into it, and reads all of it.
+"""Recurrent cells with a HiPPO memory: a small network writes one number a step
+into it, and reads all of it.
 
-Sources: Voelker, Kajic & Eliasmith 2019, "Legendre memory units"; Gu et al. 2020, section 2.3, arXiv:2008.07669.
+Sources: Voelker, Kajic & Eliasmith 2019, "Legendre memory units"; Gu et al. 2020,
+section 2.3, arXiv:2008.07669.
 """
 
 from typing import Any
@@ -18,12 +20,15 @@ __all__ = ["LMUCell", "HiPPOCell", "unroll"]
 
 
 class LMUCell(nn.Module):
-    """The Legendre memory unit: a nonlinear state h beside a memory m of the last `window` steps.
+    """The Legendre memory unit: a nonlinear state h beside a memory m of the last
+    `window` steps.
 
-        u = e_x x + e_h h + e_m m,    m <- A_bar m + B_bar u,    h <- tanh(W_x x + W_h h + W_m m)
+        u = e_x x + e_h h + e_m m
+        m <- A_bar m + B_bar u
+        h <- tanh(W_x x + W_h h + W_m m)
 
-    A_bar and B_bar are those of `hippo_lmu`, discretized exactly for steps of 1; they are not trained. A state is the
-    pair (h, m).
+    A_bar and B_bar are those of `hippo_lmu`, discretized exactly for steps of 1;
+    they are not trained. A state is the pair (h, m).
 
     Args:
         inputs: numbers in x, >= 1.
@@ -63,7 +68,8 @@ class LMUCell(nn.Module):
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """h (B, hidden), and the new state, from x (B, inputs) and the old state."""
+        """h (B, hidden), and the new state, from x (B, inputs) and the old
+        state."""
         h, m = state
         u = self.write(torch.cat([x, h, m], -1))
         m = apply(self.A_bar, m) + self.B_bar * u
@@ -72,12 +78,15 @@ class LMUCell(nn.Module):
 
 
 class HiPPOCell(nn.Module):
-    """The HiPPO-RNN: a gated state h that reads, and writes, a memory c of all that was written since the start.
+    """The HiPPO-RNN: a gated state h that reads, and writes, a memory c of all that
+    was written since the start.
 
-        g = sigmoid(W_g [x, c, h]),   h <- (1 - g) h + g tanh(W [x, c, h]),   f = w h,   c <- A_bar_k c + B_bar_k f
+        g = sigmoid(W_g [x, c, h] + b_g)
+        h <- (1 - g) h + g tanh(W [x, c, h] + b)
+        c <- A_bar_k c + B_bar_k f,    f = w h + b_f
 
-    with the exact LegS steps, which depend on the number of steps so far and on no unit of time. A state is the triple
-    (h, c, k).
+    with the exact LegS steps, which depend on the number of steps so far and on no
+    unit of time. A state is the triple (h, c, k).
 
     Args:
         inputs: numbers in x, >= 1.
@@ -108,14 +117,15 @@ class HiPPOCell(nn.Module):
         self.write = nn.Linear(hidden, 1)
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Zero h (B, hidden), zero c (B, memory) and step 0 for inputs x (B, ...)."""
+        """Zero h (B, hidden), zero c (B, memory), step 0, for inputs x (B, ...)."""
         h = x.new_zeros(len(x), self.mix.out_features)
         return h, x.new_zeros(len(x), self.B_bar.shape[-1]), 0
 
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor, int]
     ) -> tuple[Tensor, tuple[Tensor, Tensor, int]]:
-        """h (B, hidden), and the new state, from x (B, inputs) and the old state."""
+        """h (B, hidden), and the new state, from x (B, inputs) and the old
+        state."""
         h, c, k = state
         require.whole(k=k, least=0, most=len(self.A_bar) - 1)
         seen = torch.cat([x, c, h], -1)
@@ -126,7 +136,8 @@ class HiPPOCell(nn.Module):
 
 
 def all_transitions(memory: int, longest: int) -> tuple[Tensor, Tensor]:
-    """The exact LegS steps 0 ... longest - 1 in the default dtype; step 0 takes the first sample for a constant."""
+    """The exact LegS steps 0 ... longest - 1 in the default dtype; step 0 takes the
+    first sample for a constant."""
     dtype = torch.get_default_dtype()
     A_first = torch.zeros(1, memory, memory, dtype=dtype)
     B_first = torch.eye(memory, dtype=dtype)[:1]
@@ -141,10 +152,11 @@ def unroll(
 ) -> tuple[Tensor, Any]:
     """Run a cell over a sequence.
 
-        h_1 ... h_L,   h_k and the state after step k from x_k and the state after step k - 1
+        h_k, state_k = cell(x_k, state_{k-1}),    k = 1 ... L
 
     Args:
-        cell: an `LMUCell`, a `HiPPOCell`, or any module with their `start` and `forward`.
+        cell: an `LMUCell`, a `HiPPOCell`, or any module with their `start` and
+            `forward`.
         x: sequences (B, L, inputs), L >= 1.
         state: the state to begin with; the cell's own start when not given.
 
@@ -152,12 +164,14 @@ def unroll(
         What the cell puts out, (B, L, hidden), and the state after the last step.
 
     Raises:
-        TypeError: `cell` is not a module, or `x` not a floating tensor.
-        ValueError: `x` is not (B, L, inputs), or it has more steps than the cell allows.
+        TypeError: `cell` is not a module, or `x` not a tensor of its weights' dtype.
+        ValueError: `x` is not (B, L, inputs), is on another device than the cell, or
+            has more steps than the cell allows.
     """
     require.instance(nn.Module, cell=cell)
     require.floating(x=x)
     require.shapes(x=(x, "B L inputs"))
+    require.alike(weights=next(cell.parameters()), x=x)
     state = cell.start(x) if state is None else state
     outputs = []
     for step in x.unbind(1):

@@ -1,9 +1,11 @@
-"""From a differential equation to a recurrence, for an input that is held between samples.
+"""From a differential equation to a recurrence, for an input that is held between
+samples.
 
     x' = A x + B u      ->      x_{k+1} = A_bar x_k + B_bar u_k
 
-Forward Euler, backward Euler and the bilinear (trapezoidal, Tustin) rule are one formula, `generalized_bilinear`;
-`zero_order_hold` is exact for the held input. The step may be a tensor, and may be learned.
+Forward Euler, backward Euler and the bilinear (trapezoidal, Tustin) rule are one
+formula, `generalized_bilinear`; `zero_order_hold` is exact for the held input. The
+step may be a tensor, and may be learned.
 """
 
 from typing import Literal
@@ -35,12 +37,13 @@ WEIGHTS = {
 def discretize(
     A: Tensor, B: Tensor, step: float | Tensor, method: Method = "bilinear"
 ) -> tuple[Tensor, Tensor]:
-    """The recurrence x_{k+1} = A_bar x_k + B_bar u_k that follows x' = A x + B u by steps in time.
+    """The recurrence x_{k+1} = A_bar x_k + B_bar u_k that follows x' = A x + B u by
+    steps in time.
 
-        forward    A_bar = I + step A                                    B_bar = step B
-        backward   A_bar = (I - step A)^{-1}                             B_bar = (I - step A)^{-1} step B
-        bilinear   A_bar = (I - step/2 A)^{-1} (I + step/2 A)            B_bar = (I - step/2 A)^{-1} step B
-        exact      A_bar = e^{step A}                                    B_bar = A^{-1} (e^{step A} - I) B
+        forward    x_{k+1} = (I + step A) x_k + step B u_k
+        backward   x_{k+1} = (I - step A)^{-1} (x_k + step B u_k)
+        bilinear   x_{k+1} = (I - step/2 A)^{-1} ((I + step/2 A) x_k + step B u_k)
+        exact      x_{k+1} = e^{step A} x_k + A^{-1} (e^{step A} - I) B u_k
 
     >>> A, B = torch.tensor([[-1.0]]), torch.tensor([1.0])
     >>> discretize(A, B, 0.5, "backward")
@@ -49,16 +52,18 @@ def discretize(
     Args:
         A: (..., N, N), floating or complex dtype, N >= 1.
         B: (..., N), same dtype.
-        step: > 0, a number or a floating tensor (...) that broadcasts with the leading dimensions.
+        step: > 0, a number or a floating tensor (...) that broadcasts with the
+            leading dimensions.
         method: "forward", "backward", "bilinear" or "exact".
 
     Returns:
         A_bar (..., N, N) and B_bar (..., N).
 
     Raises:
-        TypeError: `A` or `B` is not a floating (or complex) tensor, dtypes differ, or `step` is neither number nor
-            floating tensor.
-        ValueError: shapes do not fit, `step` <= 0, the method is unknown, or the implicit equation has no solution.
+        TypeError: `A` or `B` is not a floating (or complex) tensor, dtypes differ,
+            or `step` is neither number nor floating tensor.
+        ValueError: shapes do not fit, `step` <= 0, the method is unknown, or the
+            implicit equation has no solution.
 
     Source: Gu et al. 2020, "HiPPO", section 2.4 and appendix B.3, arXiv:2008.07669.
     """
@@ -78,17 +83,22 @@ def generalized_bilinear(
     Args:
         A: (..., N, N), floating or complex dtype, N >= 1.
         B: (..., N), same dtype.
-        step: > 0, a number or a floating tensor (...) that broadcasts with the leading dimensions.
-        weight: of the end of the step, in [0, 1]: 0 is forward Euler, 1 backward Euler, 1/2 the bilinear rule.
+        step: > 0, a number or a floating tensor (...) that broadcasts with the
+            leading dimensions.
+        weight: of the end of the step, in [0, 1]: 0 is forward Euler, 1 backward
+            Euler, 1/2 the bilinear rule.
 
     Returns:
         A_bar (..., N, N) and B_bar (..., N).
 
     Raises:
-        TypeError: `A` or `B` is not a floating (or complex) tensor, dtypes differ, or `step` or `weight` is no number.
-        ValueError: shapes do not fit, `step` <= 0, `weight` outside [0, 1], or the implicit equation has no solution.
+        TypeError: `A` or `B` is not a floating (or complex) tensor, dtypes differ,
+            or `step` or `weight` is no number.
+        ValueError: shapes do not fit, `step` <= 0, `weight` outside [0, 1], or the
+            implicit equation has no solution.
 
-    Source: Zhang, Chen & Chou 2007, "Generalized bilinear transformation", after Gu et al. 2020, appendix B.3.
+    Source: Zhang, Chen & Chou 2007, "Generalized bilinear transformation", after Gu
+    et al. 2020, appendix B.3.
     """
     require_step(A, B, step)
     require.number(weight=weight, least=0, most=1)
@@ -105,25 +115,28 @@ def generalized_bilinear(
 def zero_order_hold(
     A: Tensor, B: Tensor, step: float | Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The exact step for an input that is constant during it, by one matrix exponential.
+    """The exact step for an input that is constant during it, by one matrix
+    exponential.
 
         exp(step [[A, B], [0, 0]]) = [[A_bar, B_bar], [0, 1]],
 
-        A_bar = e^{step A},   B_bar = integral of e^{s A} B over s from 0 to step = A^{-1} (e^{step A} - I) B
+        A_bar = e^{step A}
+        B_bar = integral of e^{s A} B, s from 0 to step = A^{-1} (e^{step A} - I) B
 
     The first form needs no inverse, so A may be singular.
 
     Args:
         A: (..., N, N), floating or complex dtype, N >= 1.
         B: (..., N), same dtype.
-        step: > 0, a number or a floating tensor (...) that broadcasts with the leading dimensions.
+        step: > 0, a number or a floating tensor (...) that broadcasts with the
+            leading dimensions.
 
     Returns:
         A_bar (..., N, N) and B_bar (..., N).
 
     Raises:
-        TypeError: `A` or `B` is not a floating (or complex) tensor, dtypes differ, or `step` is neither number nor
-            floating tensor.
+        TypeError: `A` or `B` is not a floating (or complex) tensor, dtypes differ,
+            or `step` is neither number nor floating tensor.
         ValueError: shapes do not fit, or `step` <= 0.
 
     Source: Van Loan 1978, "Computing integrals involving the matrix exponential".

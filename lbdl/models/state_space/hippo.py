@@ -1,17 +1,22 @@
-"""HiPPO: a history as coefficients of orthogonal functions, and the linear system that keeps them up to date.
+"""HiPPO: a history as coefficients of orthogonal functions, and the linear system
+that keeps them up to date.
 
-Two questions decide the system: which part of the past is remembered, the last `window` or all of it, and by which
-functions, Legendre polynomials or Fourier waves.
+Two questions decide the system: which part of the past is remembered, the last
+`window` or all of it, and by which functions, Legendre polynomials or Fourier
+waves.
 
     LegT, Fourier    x' = A x + B u            the last `window`
     LegS             x' = (A x + B u) / t      all since time 0
 
-A place in the remembered part is a number s from -1, its oldest moment, to 1, now. Legendre coefficients come in three
-scales: "probability", orthonormal under the mean over s (the paper's; coefficient 0 is the mean of u), "lebesgue",
-orthonormal under the integral over s from -1 to 1, and "legendre", the plain coefficients of P_n.
+A place in the remembered part is a number s from -1, its oldest moment, to 1, now.
+Legendre coefficients come in three scales: "probability", orthonormal under the
+mean over s (the paper's; coefficient 0 is the mean of u), "lebesgue", orthonormal
+under the integral over s from -1 to 1, and "legendre", the plain coefficients of
+P_n.
 
-Sources: Gu, Dao, Ermon, Rudra & Ré 2020, "HiPPO: Recurrent memory with optimal polynomial projections",
-arXiv:2008.07669; Voelker, Kajic & Eliasmith 2019, "Legendre memory units".
+Sources: Gu, Dao, Ermon, Rudra & Ré 2020, "HiPPO: Recurrent memory with optimal
+polynomial projections", arXiv:2008.07669; Voelker, Kajic & Eliasmith 2019,
+"Legendre memory units".
 """
 
 from collections.abc import Callable
@@ -41,7 +46,7 @@ __all__ = [
 Scale = Literal["probability", "lebesgue", "legendre"]
 SCALES = ("probability", "lebesgue", "legendre")
 
-# --- The functions --------------------------------------------------------------------------------------------------
+# --- The functions ----------------------------------------------------------------
 
 
 def legendre(s: Tensor, N: int) -> Tensor:
@@ -76,7 +81,9 @@ def legendre(s: Tensor, N: int) -> Tensor:
 def basis(s: Tensor, N: int, scale: Scale = "probability") -> Tensor:
     """The functions whose coefficients the memory holds.
 
-        g_n = sqrt(2n + 1) P_n,  sqrt((2n + 1) / 2) P_n  or  P_n    for the three scales
+        g_n = sqrt(2n + 1) P_n,   sqrt((2n + 1) / 2) P_n   or   P_n
+
+    for the scales "probability", "lebesgue" and "legendre".
 
     Args:
         s: places (...), floating dtype.
@@ -105,7 +112,7 @@ def heights(N: int, scale: Scale, like: Tensor) -> Tensor:
     }[scale]
 
 
-# --- The systems ----------------------------------------------------------------------------------------------------
+# --- The systems ------------------------------------------------------------------
 
 
 def hippo_legt(
@@ -115,13 +122,14 @@ def hippo_legt(
     *,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[Tensor, Tensor]:
-    """The memory of the last `window`: x' = A x + B u keeps Legendre coefficients of u on [t - window, t].
+    """The memory of the last `window`: x' = A x + B u keeps Legendre coefficients
+    of u on [t - window, t].
 
         A_nk = -(1 / window) sqrt((2n + 1)(2k + 1)) (1 if k < n else (-1)^(n - k))
         B_n  =  (1 / window) sqrt(2n + 1)
 
-    in the scale "probability". The value that leaves the window is not known; the system reads it from its own
-    coefficients, which is the only approximation.
+    in the scale "probability". The value that leaves the window is not known; the
+    system reads it from its own coefficients, which is the only approximation.
 
     Args:
         N: number of coefficients, >= 1.
@@ -133,7 +141,8 @@ def hippo_legt(
         A (N, N) and B (N,).
 
     Raises:
-        TypeError: `N` is not a whole number, `window` not a number, or `dtype` not a floating dtype.
+        TypeError: `N` is not a whole number, `window` not a number, or `dtype` not
+            a floating dtype.
         ValueError: `N` < 1, `window` <= 0, or the scale is unknown.
 
     Source: Gu et al. 2020, appendix D.1, arXiv:2008.07669.
@@ -148,7 +157,8 @@ def hippo_legt(
 def hippo_legs(
     N: int, scale: Scale = "probability", *, dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:
-    """The memory of all since time 0: x' = (A x + B u) / t keeps Legendre coefficients of u on [0, t], exactly.
+    """The memory of all since time 0: x' = (A x + B u) / t keeps Legendre
+    coefficients of u on [0, t], exactly.
 
         A_nk = -sqrt((2n + 1)(2k + 1))  (k < n),    -(n + 1)  (k = n),    0  (k > n)
         B_n  =  sqrt(2n + 1)
@@ -186,10 +196,12 @@ def hippo_lmu(
 ) -> tuple[Tensor, Tensor]:
     """The matrices of the Legendre memory unit, in the paper's form.
 
-        A_ij = (2i + 1) / window (-1 if i < j else (-1)^(i - j + 1)),    B_i = (2i + 1) (-1)^i / window
+        A_ij = (2i + 1) / window (-1 if i < j else (-1)^(i - j + 1))
+        B_i  = (2i + 1) / window (-1)^i
 
-    It is `hippo_legt` in the scale "legendre" with the sign of every odd coefficient flipped: the unit's polynomials
-    run from now to the past, HiPPO's from the past to now, and P_n(-s) = (-1)^n P_n(s).
+    It is `hippo_legt` in the scale "legendre" with the sign of every odd
+    coefficient flipped: the unit's polynomials run from now to the past, HiPPO's
+    from the past to now, and P_n(-s) = (-1)^n P_n(s).
 
     Args:
         N: number of coefficients, >= 1.
@@ -200,7 +212,8 @@ def hippo_lmu(
         A (N, N) and B (N,).
 
     Raises:
-        TypeError: `N` is not a whole number, `window` not a number, or `dtype` not a floating dtype.
+        TypeError: `N` is not a whole number, `window` not a number, or `dtype` not
+            a floating dtype.
         ValueError: `N` < 1, or `window` <= 0.
 
     Source: Voelker, Kajic & Eliasmith 2019, equation (2).
@@ -219,14 +232,17 @@ def hippo_fourier(
     *,
     dtype: torch.dtype = torch.complex128,
 ) -> tuple[Tensor, Tensor]:
-    """The memory of the last `window` by waves e^{2 pi i n r}, r from 0 (oldest) to 1 (now), n = -N ... N.
+    """The memory of the last `window` by waves e^{2 pi i n r}, r from 0 (oldest) to
+    1 (now), n = -N ... N.
 
         "end"     A_nk = (2 pi i n [n = k] - 1) / window,      B_n = 1 / window
         "mean"    A_nk = (2 pi i n [n = k] - 2) / window,      B_n = 2 / window
 
-    The value that leaves the window is read from the series at its end. There a Fourier series converges to the mean
-    of both ends; "mean" takes this into account. "end", the form of the paper, takes the sum for the oldest value
-    itself: its state converges to that of an input with echoes, 2/3 (u(t) + u(t - window)/3 + ...).
+    The value that leaves the window is read from the series at its end. There a
+    Fourier series converges to the mean of both ends; "mean" takes this into
+    account. "end", the form of the paper, takes the sum for the oldest value
+    itself: its state converges to that of an input with echoes, 2/3 (u(t) + u(t -
+    window)/3 + ...).
 
     Args:
         N: the highest frequency, >= 0.
@@ -238,11 +254,12 @@ def hippo_fourier(
         A (2N + 1, 2N + 1) and B (2N + 1,).
 
     Raises:
-        TypeError: `N` is not a whole number, `window` not a number, or `dtype` not a complex dtype.
+        TypeError: `N` is not a whole number, `window` not a number, or `dtype` not
+            a complex dtype.
         ValueError: `N` < 0, `window` <= 0, or the closure is unknown.
 
-    Source: Gu et al. 2020, appendix D.4, arXiv:2008.07669 ("end"); Gu et al. 2023, "How to train your HiPPO",
-    arXiv:2206.12037 ("mean", in real form).
+    Source: Gu et al. 2020, appendix D.4, arXiv:2008.07669 ("end"); Gu et al. 2023,
+    "How to train your HiPPO", arXiv:2206.12037 ("mean", in real form).
     """
     n = frequencies(N, dtype)
     require.number(window=window, above=0)
@@ -256,11 +273,13 @@ def hippo_fourier(
 def hippo_fourier_legs(
     N: int, *, dtype: torch.dtype = torch.complex128
 ) -> tuple[Tensor, Tensor]:
-    """The memory of all since time 0 by waves e^{2 pi i n r}, n = -N ... N: x' = (A x + B u) / t.
+    """The memory of all since time 0 by waves e^{2 pi i n r}, n = -N ... N: x' = (A
+    x + B u) / t.
 
         A_nn = pi i n - 1,    A_nk = -n / (n - k)  (k != n),    B_n = 1
 
-    Exact before the series is cut off at N, not after: frequency n hears from all others.
+    Exact before the series is cut off at N, not after: frequency n hears from all
+    others.
 
     Args:
         N: the highest frequency, >= 0.
@@ -307,7 +326,7 @@ def frequencies(N: int, dtype: torch.dtype) -> Tensor:
     require.instance(torch.dtype, dtype=dtype)
     if not dtype.is_complex:
         raise TypeError(f"dtype must be a complex dtype, got {dtype}")
-    return torch.arange(-N, N + 1, dtype=torch.complex128)
+    return torch.arange(-N, N + 1).to(torch.complex128)
 
 
 def require_sizes(N: int, window: float, dtype: torch.dtype) -> None:
@@ -317,17 +336,19 @@ def require_sizes(N: int, window: float, dtype: torch.dtype) -> None:
     require_dtype(dtype)
 
 
-# --- The coefficients themselves, without a system ------------------------------------------------------------------
+# --- The coefficients themselves, without a system --------------------------------
 
 
 def gauss_legendre(
     n: int, *, dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:
-    """Places and weights that integrate every polynomial of degree 2n - 1 over [-1, 1] exactly.
+    """Places and weights that integrate every polynomial of degree 2n - 1 over [-1,
+    1] exactly.
 
         integral of f  =  sum_i weights_i f(places_i)
 
-    The places are the eigenvalues of the symmetric matrix of the Legendre recurrence.
+    The places are the eigenvalues of the symmetric matrix of the Legendre
+    recurrence.
 
     Args:
         n: how many, >= 1.
@@ -361,11 +382,12 @@ def project(
     points: int = 256,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
-    """The coefficients of a known function on [t - window, t], by quadrature: what the system should hold.
+    """The coefficients of a known function on [t - window, t], by quadrature: what
+    the system should hold.
 
-        c_n = mean over s in [-1, 1] of u(t - window (1 - s) / 2) g_n(s)     ("probability")
+        c_n = mean over s in [-1, 1] of u(t - window (1 - s) / 2) g_n(s)
 
-    and likewise in the other scales, so that u is near sum_n c_n g_n.
+    in the scale "probability"; in each scale so that u is near sum_n c_n g_n.
 
     Args:
         u: the function, from times (points,) to values (points,).
@@ -380,30 +402,36 @@ def project(
         c (N,).
 
     Raises:
-        TypeError: `u` is not a function, `N` or `points` not a whole number, `t` or `window` not a number, or `dtype`
-            not a floating dtype.
-        ValueError: `N` or `points` < 1, the window is empty, the scale is unknown, or `u` changes the shape.
+        TypeError: `u` is not a function, `N` or `points` not a whole number, `t` or
+            `window` not a number, or `dtype` not a floating dtype.
+        ValueError: `N` or `points` < 1, the window is empty, the scale is unknown,
+            or `u` changes the shape.
     """
     require.function(u=u)
     require.number(t=t)
+    require.whole(points=points, least=1)
     length = t if window is None else window
     require_sizes(N, length, dtype)
     s, weights = gauss_legendre(points, dtype=dtype)
     values = u(t - length * (1 - s) / 2)
     if values.shape != s.shape:
         raise ValueError(
-            f"u must give one value a time, {tuple(s.shape)}, got shape {tuple(values.shape)}"
+            f"u must give {points} values for {points} times, "
+            f"got shape {tuple(values.shape)}"
         )
     means = (values * weights / 2) @ basis(s, N)
     return means * heights(N, "probability", means) / heights(N, scale, means)
 
 
 def project_held(u: Tensor, N: int) -> Tensor:
-    """The coefficients of samples that are held, on all of their time, in closed form: what exact LegS should hold.
+    """The coefficients of samples that are held, on all of their time, in closed
+    form: what exact LegS should hold.
 
-        c_n = 1/2 sum_k u_k integral of g_n over the k-th of L equal parts of [-1, 1]
+        c_n = 1/2 sum_k u_k integral of g_n over the k-th of L equal parts of [-1,
+        1]
 
-    by the integral of P_n, (P_{n+1} - P_{n-1}) / (2n + 1), in the scale "probability".
+    by the integral of P_n, (P_{n+1} - P_{n-1}) / (2n + 1), in the scale
+    "probability".
 
     Args:
         u: samples (..., L), floating dtype, L >= 1.
@@ -430,7 +458,8 @@ def project_held(u: Tensor, N: int) -> Tensor:
 
 
 def reconstruct(c: Tensor, s: Tensor, scale: Scale = "probability") -> Tensor:
-    """The remembered signal at places s of the window: -1 is its oldest moment, 1 is now.
+    """The remembered signal at places s of the window: -1 is its oldest moment, 1
+    is now.
 
         sum_n c_n g_n(s)
 

@@ -1,13 +1,16 @@
-"""LegS on samples: its recurrences, whose step shrinks as the history grows, and its matrix in O(N).
+"""LegS on samples: its recurrences, whose step shrinks as the history grows, and
+its matrix in O(N).
 
-In the time tau = log t the system x' = (A x + B u) / t is the time-invariant dx/dtau = A x + B u, and the samples
-k and k + 1 lie log((k + 1) / k) apart. No unit of time is left in it. Written with v_n = sqrt(2n + 1),
+In the time tau = log t the system x' = (A x + B u) / t is the time-invariant
+dx/dtau = A x + B u, and the samples k and k + 1 lie log((k + 1) / k) apart. No unit
+of time is left in it. Written with v_n = sqrt(2n + 1),
 
     (A x)_n = n x_n - v_n (v_0 x_0 + ... + v_n x_n),
 
 so a product is a running sum, and a solve is a recurrence of one number.
 
-Source: Gu et al. 2020, theorem 2, propositions 3 and 4, appendix E, arXiv:2008.07669.
+Source: Gu et al. 2020, theorem 2, propositions 3 and 4, appendix E,
+arXiv:2008.07669.
 """
 
 import torch
@@ -22,7 +25,7 @@ from lbdl.models.state_space.discretization import (
     zero_order_hold,
 )
 from lbdl.models.state_space.hippo import hippo_legs
-from lbdl.models.state_space.systems import apply
+from lbdl.models.state_space.systems import apply, require_dtype
 
 __all__ = [
     "legs_product",
@@ -35,7 +38,7 @@ __all__ = [
 BLOCK = 32  # entries that a solve takes at once
 CHUNK = 64  # steps whose matrices exist at a time
 
-# --- The matrix in O(N) ---------------------------------------------------------------------------------------------
+# --- The matrix in O(N) -----------------------------------------------------------
 
 
 def legs_product(x: Tensor) -> Tensor:
@@ -60,20 +63,24 @@ def legs_product(x: Tensor) -> Tensor:
 def legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
     """The solution z of (I - step A) z = x for the LegS matrix A, in O(N).
 
-        S_n = ((1 - step n) S_{n-1} + v_n x_n) / (1 + step (n + 1)),    z_n = (S_n - S_{n-1}) / v_n
+        S_n = ((1 - step n) S_{n-1} + v_n x_n) / (1 + step (n + 1))
+        z_n = (S_n - S_{n-1}) / v_n,    S_{-1} = 0
 
-    where S_n = v_0 z_0 + ... + v_n z_n is the running sum, and S_{-1} = 0.
+    where S_n = v_0 z_0 + ... + v_n z_n is the running sum.
 
     Args:
         x: (..., N), floating or complex dtype, N >= 1.
-        step: >= 0, a number or a floating tensor (...) that broadcasts with the leading dimensions.
+        step: >= 0, a number or a floating tensor (...) that broadcasts with the
+            leading dimensions.
 
     Returns:
         z (..., N), dtype of `x`.
 
     Raises:
-        TypeError: `x` is not a floating (or complex) tensor, or `step` neither number nor floating tensor.
-        ValueError: `x` has no element along its last dimension, `step` < 0, or shapes do not broadcast.
+        TypeError: `x` is not a floating (or complex) tensor, or `step` neither
+            number nor floating tensor.
+        ValueError: `x` has no element along its last dimension, `step` < 0, or
+            shapes do not broadcast.
     """
     wide, n, v = prepared(x)
     keep, take = step_factors(wide, n, v, step)
@@ -85,18 +92,22 @@ def legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
 
 
 def fast_legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
-    """`legs_solve` in blocks of 32: within each a small matrix product, from one to the next a single number.
+    """`legs_solve` in blocks of 32: within each a small matrix product, from one to
+    the next a single number.
 
     Args:
         x: (..., N), floating or complex dtype, N >= 1.
-        step: >= 0, a number or a floating tensor (...) that broadcasts with the leading dimensions.
+        step: >= 0, a number or a floating tensor (...) that broadcasts with the
+            leading dimensions.
 
     Returns:
         z (..., N), dtype of `x`.
 
     Raises:
-        TypeError: `x` is not a floating (or complex) tensor, or `step` neither number nor floating tensor.
-        ValueError: `x` has no element along its last dimension, `step` < 0, or shapes do not broadcast.
+        TypeError: `x` is not a floating (or complex) tensor, or `step` neither
+            number nor floating tensor.
+        ValueError: `x` has no element along its last dimension, `step` < 0, or
+            shapes do not broadcast.
     """
     wide, n, v = prepared(x)
     keep, take = step_factors(wide, n, v, step)
@@ -111,7 +122,8 @@ def fast_legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
 
 
 def running_products(a: Tensor) -> Tensor:
-    """The lower triangular matrix a_{k+1} a_{k+2} ... a_n of what is left of entry k at entry n: (..., b, b)."""
+    """The lower triangular matrix a_{k+1} a_{k+2} ... a_n of what is left of entry
+    k at entry n: (..., b, b)."""
     b = a.shape[-1]
     strict = torch.ones(b, b, dtype=torch.bool, device=a.device).tril(-1)
     steps = torch.where(strict, a.unsqueeze(-1), 1.0)  # factor a_n where k < n
@@ -119,7 +131,8 @@ def running_products(a: Tensor) -> Tensor:
 
 
 def carried(through: Tensor, ends: Tensor) -> Tensor:
-    """The number that enters each block, from what each block lets through and what it adds: (..., blocks)."""
+    """The number that enters each block, from what each block lets through and what
+    it adds: (..., blocks)."""
     S, starts = torch.zeros_like(ends[..., 0]), []
     for a, end in zip(through.unbind(-1), ends.unbind(-1), strict=True):
         starts.append(S)
@@ -139,7 +152,8 @@ def prepared(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def step_factors(
     x: Tensor, n: Tensor, v: Tensor, step: float | Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How much of S_{n-1} is kept, and how much of x_n taken, in the recurrence of a solve."""
+    """How much of S_{n-1} is kept, and how much of x_n taken, in the recurrence of
+    a solve."""
     require.number_or_tensor(step=step, least=0)
     if isinstance(step, Tensor):
         require.broadcast(x=x.shape[:-1], step=step.shape)
@@ -153,7 +167,7 @@ def differences(sums: Tensor, v: Tensor) -> Tensor:
     return torch.diff(sums, dim=-1, prepend=torch.zeros_like(sums[..., :1])) / v
 
 
-# --- The recurrences ------------------------------------------------------------------------------------------------
+# --- The recurrences --------------------------------------------------------------
 
 
 def legs_transitions(
@@ -166,10 +180,11 @@ def legs_transitions(
     """The steps of LegS from k samples to k + 1: x_{k+1} = A_bar x_k + B_bar u_k.
 
         exact       discretized exactly over the step log((k + 1) / k) of log t
-        otherwise   (I - w/(k+1) A) x_{k+1} = (I + (1-w)/k A) x_k + ((1-w)/k + w/(k+1)) B u_k
+        otherwise   (I - b A) x_{k+1} = (I + a A) x_k + (a + b) B u_k,
+                    a = (1 - w) / k,   b = w / (k + 1)
 
-    with the weight w = 0 for "forward", 1 for "backward" and 1/2 for "bilinear". Each of them keeps the memory of a
-    constant input as it is.
+    with the weight w = 0 for "forward", 1 for "backward" and 1/2 for "bilinear".
+    Each of them keeps the memory of a constant input as it is.
 
     Args:
         N: number of coefficients, >= 1.
@@ -181,11 +196,13 @@ def legs_transitions(
         A_bar (..., N, N) and B_bar (..., N), in the scale "probability".
 
     Raises:
-        TypeError: `N` is not a whole number, `k` not an int64 tensor, or `dtype` not a floating dtype.
+        TypeError: `N` is not a whole number, `k` not an int64 tensor, or `dtype`
+            not a floating dtype.
         ValueError: `N` < 1, a `k` < 1, or the method is unknown.
 
     Source: Gu et al. 2020, appendix B.3 and D.3, arXiv:2008.07669.
     """
+    require_dtype(dtype)
     require.integer(k=k)
     require.within(k=k, least=1)
     require.choice(METHODS, method=method)
@@ -217,8 +234,8 @@ def legs_states(u: Tensor, N: int, method: Method = "exact") -> Tensor:
 
         x_1 = (u_0, 0, ..., 0),    x_{k+1} = A_bar_k x_k + B_bar_k u_k
 
-    The first sample fills the memory exactly: it is a constant. No step in time occurs: every sample taken twice
-    gives, with "exact", the same memory.
+    The first sample fills the memory exactly: it is a constant. No step in time
+    occurs: every sample taken twice gives, with "exact", the same memory.
 
     Args:
         u: samples (..., L), floating dtype, L >= 1.
@@ -226,7 +243,8 @@ def legs_states(u: Tensor, N: int, method: Method = "exact") -> Tensor:
         method: "forward", "backward", "bilinear" or "exact".
 
     Returns:
-        x_1 ... x_L, shape (..., L, N), in the scale "probability", float32 for half precision.
+        x_1 ... x_L, shape (..., L, N), in the scale "probability", float32 for half
+        precision.
 
     Raises:
         TypeError: `u` is not a floating tensor, or `N` not a whole number.

@@ -1,11 +1,14 @@
-"""Linear time-invariant systems x' = A x + B u: their answers in time and frequency, their coordinates, their run.
+"""Linear time-invariant systems x' = A x + B u: their answers in time and
+frequency, their coordinates, their run.
 
-A has shape (..., N, N), B (..., N): one input, N numbers of state. After discretisation the same letters hold with a
-bar: x_{k+1} = A_bar x_k + B_bar u_k. `states` runs that recurrence as it is written; `fast_states` gives the same
-numbers in blocks. Half precision is computed, and comes back, in float32.
+A has shape (..., N, N), B (..., N): one input, N numbers of state. After
+discretisation the same letters hold with a bar: x_{k+1} = A_bar x_k + B_bar u_k.
+`states` runs that recurrence as it is written; `fast_states` gives the same numbers
+in blocks. Half precision is computed, and comes back, in float32.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +33,8 @@ def mass_on_a_spring(
     *,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[Tensor, Tensor]:
-    """A driven mass on a spring as a linear system; its state is (position, velocity).
+    """A driven mass on a spring as a linear system; its state is (position,
+    velocity).
 
         mass y'' = u - damping y' - stiffness y
 
@@ -59,7 +63,8 @@ def mass_on_a_spring(
 
 
 def impulse_response(A: Tensor, B: Tensor, C: Tensor, times: Tensor) -> Tensor:
-    """What comes out after a short blow: the answer to an input of area 1 at time 0.
+    """What comes out after a short blow: the answer to an input of area 1 at time
+    0.
 
         h(t) = C e^{tA} B,   and for any input   y(t) = integral of h(t - s) u(s) ds
 
@@ -73,7 +78,8 @@ def impulse_response(A: Tensor, B: Tensor, C: Tensor, times: Tensor) -> Tensor:
         h (..., L).
 
     Raises:
-        TypeError: an argument is not a floating (or complex) tensor, or dtypes differ.
+        TypeError: an argument is not a floating (or complex) tensor, or dtypes
+            differ.
         ValueError: shapes do not fit, or a time is negative.
     """
     require_system(A, B, C=C)
@@ -86,11 +92,14 @@ def impulse_response(A: Tensor, B: Tensor, C: Tensor, times: Tensor) -> Tensor:
 
 
 def frequency_response(A: Tensor, B: Tensor, C: Tensor, omega: Tensor) -> Tensor:
-    """How a steady oscillation comes out: scaled by |H| and shifted in phase by its angle.
+    """How a steady oscillation comes out: scaled by |H| and shifted in phase by its
+    angle.
 
-        u(t) = e^{i omega t}   gives   y(t) = H(omega) e^{i omega t},    H(omega) = C (i omega I - A)^{-1} B
+        u(t) = e^{i omega t}   gives   y(t) = H(omega) e^{i omega t}
+        H(omega) = C (i omega I - A)^{-1} B
 
-    once the answer to the start has died out; for that every eigenvalue of A needs a negative real part.
+    once the answer to the start has died out; for that every eigenvalue of A needs
+    a negative real part.
 
     Args:
         A: (..., N, N), floating or complex dtype, N >= 1.
@@ -102,8 +111,10 @@ def frequency_response(A: Tensor, B: Tensor, C: Tensor, omega: Tensor) -> Tensor
         H (..., L), complex.
 
     Raises:
-        TypeError: an argument is not a floating (or complex) tensor, or dtypes differ.
-        ValueError: shapes do not fit, or i omega is an eigenvalue of A: resonance without damping.
+        TypeError: an argument is not a floating (or complex) tensor, or dtypes
+            differ.
+        ValueError: shapes do not fit, or i omega is an eigenvalue of A: resonance
+            without damping.
     """
     require_system(A, B, C=C)
     require.floating(omega=omega)
@@ -131,7 +142,8 @@ def rescale(A: Tensor, B: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         A_new (..., N, N) and B_new (..., N).
 
     Raises:
-        TypeError: an argument is not a floating (or complex) tensor, or dtypes differ.
+        TypeError: an argument is not a floating (or complex) tensor, or dtypes
+            differ.
         ValueError: shapes do not fit, or a scale is zero or NaN.
     """
     N = require_system(A, B)
@@ -145,7 +157,7 @@ def rescale(A: Tensor, B: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return A * scale / scale.unsqueeze(-1), B / scale
 
 
-# --- The recurrence -------------------------------------------------------------------------------------------------
+# --- The recurrence ---------------------------------------------------------------
 
 
 def states(
@@ -162,14 +174,16 @@ def states(
     Args:
         A_bar: (..., N, N), floating or complex dtype, N >= 1.
         B_bar: (..., N), same dtype.
-        u: inputs (..., L), floating or complex dtype, L >= 1; leading dimensions broadcast.
+        u: inputs (..., L), floating or complex dtype, L >= 1; leading dimensions
+            broadcast.
         start: the state x_0, (..., N), dtype of `A_bar`; zero when not given.
 
     Returns:
         x_1 ... x_L, shape (..., L, N), in the common dtype.
 
     Raises:
-        TypeError: an argument is not a floating (or complex) tensor, or dtypes of the system differ.
+        TypeError: an argument is not a floating (or complex) tensor, or dtypes of
+            the system differ.
         ValueError: shapes do not fit.
     """
     A_bar, B_bar, u, start = prepared_run(A_bar, B_bar, u, start)
@@ -185,24 +199,27 @@ def states(
 def fast_states(
     A_bar: Tensor, B_bar: Tensor, u: Tensor, start: Tensor | None = None
 ) -> Tensor:
-    """`states`, computed in blocks of about sqrt(L) steps: within a block by matrix products, then from block to block.
+    """`states`, computed in blocks of about sqrt(L) steps: within a block by matrix
+    products, then from block to block.
 
         x_{b+j} = A_bar^j x_b + sum_{i < j} A_bar^{j-1-i} B_bar u_{b+i}
 
-    The powers of A_bar are taken once. That is as accurate as `states` where they stay bounded; where they grow
-    beyond what the dtype holds, inf appears in both.
+    The powers of A_bar are taken once. That is as accurate as `states` where they
+    stay bounded; where they grow beyond what the dtype holds, inf appears in both.
 
     Args:
         A_bar: (..., N, N), floating or complex dtype, N >= 1.
         B_bar: (..., N), same dtype.
-        u: inputs (..., L), floating or complex dtype, L >= 1; leading dimensions broadcast.
+        u: inputs (..., L), floating or complex dtype, L >= 1; leading dimensions
+            broadcast.
         start: the state x_0, (..., N), dtype of `A_bar`; zero when not given.
 
     Returns:
         x_1 ... x_L, shape (..., L, N), in the common dtype.
 
     Raises:
-        TypeError: an argument is not a floating (or complex) tensor, or dtypes of the system differ.
+        TypeError: an argument is not a floating (or complex) tensor, or dtypes of
+            the system differ.
         ValueError: shapes do not fit.
     """
     A_bar, B_bar, u, start = prepared_run(A_bar, B_bar, u, start)
@@ -225,15 +242,18 @@ def matrix_powers(A: Tensor, most: int) -> Tensor:
 
 
 def block_states(response: Tensor, u: Tensor) -> Tensor:
-    """The states that the inputs of each block cause in it, (..., blocks, c, N), from responses (..., c, N)."""
+    """The states that the inputs of each block cause in it, (..., blocks, c, N),
+    from responses (..., c, N)."""
     c = response.shape[-2]
     blocks = F.pad(u, (0, -u.shape[-1] % c)).unflatten(-1, (-1, c))
     lagged = F.pad(blocks, (c - 1, 0)).unfold(-1, c, 1)  # (..., blocks, c, c)
-    return lagged @ response.flip(-2).unsqueeze(-3).to(lagged.dtype)
+    common = torch.promote_types(u.dtype, response.dtype)
+    return lagged.to(common) @ response.flip(-2).unsqueeze(-3).to(common)
 
 
 def block_starts(power: Tensor, caused: Tensor, x: Tensor) -> Tensor:
-    """The state at the start of each block, (..., blocks, N), from what each block's inputs cause at its end."""
+    """The state at the start of each block, (..., blocks, N), from what each
+    block's inputs cause at its end."""
     starts = []
     for end in caused.unbind(-2):
         starts.append(x + torch.zeros_like(end))
@@ -241,7 +261,7 @@ def block_starts(power: Tensor, caused: Tensor, x: Tensor) -> Tensor:
     return torch.stack(starts, -2)
 
 
-# --- What the functions of this topic share -------------------------------------------------------------------------
+# --- What the functions of this topic share ---------------------------------------
 
 
 def apply(A: Tensor, x: Tensor) -> Tensor:
@@ -269,16 +289,15 @@ def require_system(A: Tensor, B: Tensor, **C: Tensor) -> int:
     """Refuse what is no system (A, B) or (A, B, C); gives N."""
     require.inexact(A=A, B=B, **C)
     require.alike(A=A, B=B, **C)
-    N = require.shapes(A=(A, "... N N"), B=(B, "... N"))["N"]
-    for name, x in C.items():
-        require.shapes(A=(A, "... N N"), **{name: (x, "... N")})  # type: ignore[arg-type]
-    return N
+    vectors: Any = {name: (x, "... N") for name, x in {"B": B, **C}.items()}
+    return require.shapes(A=(A, "... N N"), **vectors)["N"]
 
 
 def prepared_run(
     A_bar: Tensor, B_bar: Tensor, u: Tensor, start: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Refuse what cannot be run; gives the recurrence, its inputs and its start in single precision at least."""
+    """Refuse what cannot be run; gives the recurrence, its inputs and its start in
+    single precision at least."""
     start = torch.zeros_like(B_bar) if start is None else start
     require.inexact(A_bar=A_bar, B_bar=B_bar, u=u, start=start)
     require.alike(A_bar=A_bar, B_bar=B_bar, start=start)
