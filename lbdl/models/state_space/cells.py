@@ -164,9 +164,9 @@ def unroll(
         What the cell puts out, (B, L, hidden), and the state after the last step.
 
     Raises:
-        TypeError: `cell` is not a module, or `x` not a tensor of its weights' dtype.
-        ValueError: `x` is not (B, L, inputs), is on another device than the cell, or
-            has more steps than the cell allows.
+        TypeError: `cell` is not a module, or `x` no tensor of its weights' dtype.
+        ValueError: `x` is not (B, L, inputs), is on another device than the cell,
+            or has more steps than the cell allows.
     """
     require.instance(nn.Module, cell=cell)
     require.floating(x=x)

@@ -187,7 +187,7 @@ def hippo_legs(
     require_sizes(N, 1.0, dtype)
     n = torch.arange(N, dtype=torch.float64)
     v = (2 * n + 1).sqrt()
-    A = -torch.outer(v, v).tril(-1) - torch.diag(n + 1)
+    A = torch.outer(-v, v).tril(-1) - torch.diag(n + 1)
     return in_scale(A, v, scale, dtype)
 
 
