@@ -647,7 +647,7 @@ def sylvester(x: Tensor, g: Tensor) -> Tensor:
 
         Y = Q ((Q^T G Q)_ij / (s_i + s_j)) Q^T    for    X = Q diag(s) Q^T
 
-    Where s_i + s_j = 0 the entry is 0: the smallest solution.
+    Where s_i + s_j = 0 to rounding the entry is 0: the smallest solution.
 
     Args:
         x: X (..., d, d), symmetric.
@@ -693,8 +693,9 @@ class Sylvester(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, g: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(x)
-        sums = (values[..., :, None] + values[..., None, :]).clamp(min=0)
-        inverse = torch.where(sums > 0, 1 / sums, 0)
+        sums = values[..., :, None] + values[..., None, :]
+        rounding = values.shape[-1] * torch.finfo(x.dtype).eps * largest(x)
+        inverse = torch.where(sums <= rounding[..., None, None], 0, 1 / sums)
         return vectors @ ((vectors.mT @ g @ vectors) * inverse) @ vectors.mT
 
     @staticmethod

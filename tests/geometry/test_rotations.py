@@ -12,6 +12,9 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from lbdl.geometry.rotations import (
+    CUBIC,
+    MUON,
+    QUINTIC,
     apply_half_turn,
     apply_reflection,
     apply_rotation,
@@ -19,6 +22,7 @@ from lbdl.geometry.rotations import (
     middle,
     mirror,
     nearest_orthogonal,
+    newton_schulz,
     perpendicular,
     plain_half_turn,
     plain_reflection,
@@ -382,18 +386,17 @@ def test_compiles_in_one_graph(name: str) -> None:
 @EVERY
 def test_bad_vectors_are_named(name: str) -> None:
     apply, make, good = APPLY[name], MATRICES[name], torch.ones(3)
-    with pytest.raises(
-        ValueError, match=r"a, b must be \(..., d\) with one d >= 2"
-    ):
+    with pytest.raises(ValueError, match=r"a must be \(..., d\) with d >= 2"):
         make(torch.ones(1), torch.ones(1))
     with pytest.raises(
-        ValueError, match=r"a, b must be .* got shapes .*\(3,\).*\(4,\)"
+        ValueError, match=r"b must be .* with d = 3, got shape \(4,\)"
     ):
         make(good, torch.ones(4))
-    with pytest.raises(ValueError, match="x, a, b must be"):
+    with pytest.raises(ValueError, match="x must be"):
         apply(torch.tensor(1.0), good, good)
     with pytest.raises(
-        ValueError, match="leading dimensions of a, b must broadcast"
+        ValueError,
+        match=r"leading dimensions must broadcast, got a \(2,\), b \(5,\)",
     ):
         PLAIN[name](torch.ones(2, 3), torch.ones(5, 3))
     for bad in (
@@ -407,7 +410,9 @@ def test_bad_vectors_are_named(name: str) -> None:
             make(good, torch.stack([good, bad]))
     with pytest.raises(TypeError, match="a must be a floating tensor"):
         make(torch.ones(3, dtype=torch.long), good)
-    with pytest.raises(TypeError, match="dtypes must be equal"):
+    with pytest.raises(
+        TypeError, match=r"a must have the dtype of x, torch\.float64"
+    ):
         apply(good.double(), good, good)
 
 
@@ -598,13 +603,16 @@ def test_gradient_at_a_singular_matrix_is_finite() -> None:
         assert bool(gradient.isfinite().all())
 
 
-def test_no_second_derivative_is_invented() -> None:
+@pytest.mark.parametrize("proper", [False, True])
+def test_second_derivatives(proper: bool) -> None:
     m = normal(3, 3).requires_grad_()
-    first = torch.autograd.grad(
-        nearest_orthogonal(m).pow(3).sum(), m, create_graph=True
-    )[0]
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
+
+    def nearest(m: Tensor) -> Tensor:
+        return nearest_orthogonal(m, proper=proper)
+
+    assert torch.autograd.gradgradcheck(nearest, m)
+    twice = torch.func.vmap(torch.func.jacrev(torch.func.jacrev(nearest)))
+    assert twice(normal(2, 3, 3)).shape == (2, 3, 3, 3, 3, 3, 3)
 
 
 def test_procrustes_shapes_and_dtypes(device: str) -> None:
@@ -633,18 +641,16 @@ def test_procrustes_compiles() -> None:
 
 def test_bad_pairs_are_named() -> None:
     good = torch.ones(4, 3)
-    for a, b in (
-        (good, torch.ones(5, 3)),
-        (torch.ones(3), torch.ones(3)),
-        (torch.ones(0, 3), torch.ones(0, 3)),
+    for a, b, name in (
+        (good, torch.ones(5, 3), "b"),
+        (torch.ones(3), torch.ones(3), "a"),
+        (torch.ones(0, 3), torch.ones(0, 3), "a"),
     ):
-        with pytest.raises(ValueError, match=r"a and b must be \(..., n, d\)"):
+        with pytest.raises(ValueError, match=rf"{name} must be \(..., n, d\)"):
             procrustes(a, b)
-    with pytest.raises(
-        ValueError, match="leading dimensions of a, b must broadcast"
-    ):
+    with pytest.raises(ValueError, match="leading dimensions must broadcast"):
         procrustes(torch.ones(2, 4, 3), torch.ones(3, 4, 3))
-    with pytest.raises(ValueError, match="products of a and b must be finite"):
+    with pytest.raises(ValueError, match="b must be finite"):
         procrustes(good, good * math.nan)
     with pytest.raises(ValueError, match=r"m must be \(..., d, d\)"):
         nearest_orthogonal(good)
@@ -652,3 +658,138 @@ def test_bad_pairs_are_named() -> None:
         nearest_orthogonal(torch.full((2, 2), math.inf))
     with pytest.raises(TypeError, match="m must be a floating tensor"):
         nearest_orthogonal(torch.ones(2, 2, dtype=torch.long))
+
+
+# --- Free of scale ----------------------------------------------------------------------------------------------------
+
+SCALES = [1e-30, 1e-12, 1e12, 1e30]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_parts_and_alignment_do_not_know_the_scale(scale: float) -> None:
+    """A19: `middle` took short vectors for opposite ones."""
+    p, q = normal(2, 6, 5, dtype=torch.float32)
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(middle(p * scale, q), middle(p, q), **close)
+    torch.testing.assert_close(perpendicular(p * scale), perpendicular(p), **close)
+    torch.testing.assert_close(unit(p * scale), unit(p), **close)
+    for proper in (False, True):
+        torch.testing.assert_close(
+            procrustes(p * scale, q * scale, proper=proper),
+            procrustes(p, q, proper=proper),
+            rtol=0,
+            atol=1e-4,
+        )
+    torch.testing.assert_close(newton_schulz(p * scale), newton_schulz(p), **close)
+
+
+def test_parts_turn_a_nan_into_nan_or_refuse_it() -> None:
+    bad, good = torch.tensor([1.0, math.nan]), torch.tensor([1.0, 2])
+    for result in (
+        mirror(bad, good),
+        mirror(good, bad),
+        middle(bad, good),
+        middle(good, bad),
+        perpendicular(bad),
+        newton_schulz(bad[None]),
+    ):
+        assert bool(result.isnan().any())
+    with pytest.raises(ValueError, match="x must hold finite vectors"):
+        unit(bad)
+    with pytest.raises(ValueError, match="x must hold finite vectors"):
+        unit(torch.zeros(3))
+
+
+# --- By matrix products alone -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coefficients", [CUBIC, QUINTIC])
+@pytest.mark.parametrize("shape", [(6, 6), (3, 8), (2, 4, 9, 5), (1, 1)])
+def test_newton_schulz_is_the_polar_factor(
+    coefficients, shape, device: str
+) -> None:
+    m = normal(*shape, device=device)
+    u, _, vh = torch.linalg.svd(m, full_matrices=False)
+    torch.testing.assert_close(
+        newton_schulz(m, 40, coefficients), u @ vh, rtol=0, atol=1e-12
+    )
+
+
+def test_newton_schulz_moves_singular_values_by_its_polynomial() -> None:
+    m = normal(5, 7)
+    u, s, vh = torch.linalg.svd(m, full_matrices=False)
+    s = s / s.norm()
+    for a, b, c in (CUBIC, QUINTIC, MUON):
+        moved = a * s + b * s**3 + c * s**5
+        torch.testing.assert_close(
+            newton_schulz(m, 1, (a, b, c)),
+            u @ torch.diag(moved) @ vh,
+            rtol=0,
+            atol=1e-14,
+        )
+    torch.testing.assert_close(
+        newton_schulz(m, 0), m / m.norm(), rtol=1e-14, atol=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "order"), [(CUBIC, 2), (QUINTIC, 3)], ids=["cubic", "quintic"]
+)
+def test_the_order_of_convergence(coefficients, order: int) -> None:
+    """Each step takes an error e to about e^2 (cubic), e^3 (quintic)."""
+    a, b, c = coefficients
+    error = torch.logspace(-3, -1, 9, dtype=torch.float64)
+    s = 1 - error
+    after = 1 - (a * s + b * s**3 + c * s**5)
+    slope = (after[-1] / after[0]).log() / (error[-1] / error[0]).log()
+    assert float(slope) == pytest.approx(order, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (64, 64), (100, 30)])
+def test_newton_schulz_is_torchs_in_muon(shape: tuple[int, int]) -> None:
+    """One step of `torch.optim.Muon` without momentum or decay shows its orthogonalised gradient."""
+    weight = torch.nn.Parameter(torch.zeros(shape))
+    weight.grad = normal(*shape, dtype=torch.float32)
+    muon = torch.optim.Muon([weight], lr=1.0, momentum=0.0, weight_decay=0.0)
+    muon.step()
+    ours = newton_schulz(weight.grad, 5, MUON, dtype=torch.bfloat16)
+    ours = ours * math.sqrt(max(1, shape[0] / shape[1]))
+    torch.testing.assert_close(-weight.detach(), ours, rtol=1e-6, atol=1e-6)
+
+
+def test_five_steps_of_muon_land_near_one() -> None:
+    s = torch.logspace(math.log10(1 / 300), 0, 400, dtype=torch.float64)
+    m = torch.diag_embed(torch.stack([s, (1 - s**2).sqrt()], dim=-1))  # norm 1
+    found = newton_schulz(m, 5, MUON)[:, 0, 0]
+    assert float(found.min()) > 0.68 and float(found.max()) < 1.21
+
+
+def test_newton_schulz_corner_cases(device: str) -> None:
+    assert (
+        newton_schulz(torch.zeros(2, 3, device=device)).tolist() == [[0.0] * 3] * 2
+    )
+    assert newton_schulz(torch.zeros(0, 2, 3, device=device)).shape == (0, 2, 3)
+    half = normal(3, 4, dtype=torch.bfloat16, device=device)
+    assert newton_schulz(half).dtype == torch.bfloat16
+    m = normal(4, 3).requires_grad_()
+    assert torch.autograd.gradcheck(newton_schulz, m)
+    torch.testing.assert_close(
+        torch.func.vmap(newton_schulz)(normal(2, 4, 3)),
+        newton_schulz(normal(2, 4, 3)),
+    )
+    compiled = torch.compile(newton_schulz, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(m.detach()), newton_schulz(m.detach()))
+
+
+def test_newton_schulz_names_what_is_wrong() -> None:
+    m = torch.ones(2, 3)
+    with pytest.raises(ValueError, match="steps must be a whole number >= 0"):
+        newton_schulz(m, -1)
+    with pytest.raises(ValueError, match="coefficients must be three, got 2"):
+        newton_schulz(m, 1, (1.5, -0.5))
+    with pytest.raises(ValueError, match="b must be finite"):
+        newton_schulz(m, 1, (1.5, math.nan, 0.0))
+    with pytest.raises(TypeError, match="dtype must be floating"):
+        newton_schulz(m, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"m must be \(..., n, d\)"):
+        newton_schulz(torch.ones(3))
