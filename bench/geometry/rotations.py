@@ -9,7 +9,13 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from bench.race import Race, main
-from lbdl.geometry.rotations import apply_rotation, procrustes, rotation, unit
+from lbdl.geometry.rotations import (
+    apply_rotation,
+    newton_schulz,
+    procrustes,
+    rotation,
+    unit,
+)
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -24,6 +30,7 @@ def races() -> Iterator[Race]:
     yield many_pairs()
     yield many_alignments()
     yield one_alignment(4000, 256)
+    yield polar_factor()
 
 
 def many_vectors() -> Race:
@@ -118,6 +125,19 @@ def one_alignment(n: int, d: int) -> Race:
         ours=lambda: procrustes(a, b),
         theirs=lambda: scipy.linalg.orthogonal_procrustes(b.numpy(), a.numpy())[0],
         note="Both are one matrix product and one singular value decomposition.",
+    )
+
+
+def polar_factor() -> Race:
+    m = normal(256, 1024, dtype=torch.float32)
+    return Race(
+        job="the polar factor of one matrix (256, 1024), float32",
+        peer="scipy.linalg.polar",
+        goal=1.0,
+        ours=lambda: newton_schulz(m, 8),
+        theirs=lambda: scipy.linalg.polar(m.numpy())[0],
+        reference=lambda: newton_schulz(m.double(), 30),
+        note="Eight quintic steps against a singular value decomposition.",
     )
 
 

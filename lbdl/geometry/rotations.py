@@ -426,8 +426,8 @@ def procrustes(a: Tensor, b: Tensor, *, proper: bool = False) -> Tensor:
         are given; then one of the best.
 
     Raises:
-        ValueError: shapes do not fit, are empty, devices differ, or a value is not
-            finite.
+        ValueError: shapes do not fit, are empty, devices differ, or a value or an
+            inner product is not finite.
         TypeError: dtypes are not floating, or differ.
 
     Source: Schoenemann 1966, Psychometrika 31(1); with `proper`, Kabsch 1976, Acta
@@ -436,10 +436,11 @@ def procrustes(a: Tensor, b: Tensor, *, proper: bool = False) -> Tensor:
     require.floating(a=a, b=b)
     require.alike(a=a, b=b)
     require.shapes(a=(a, "... n d"), b=(b, "... n d"))
-    require.finite(a=a, b=b)
-    a, b, dtype = require.widen(a), require.widen(b), a.dtype
-    m = (b / size(b, (-2, -1))).mT @ (a / size(a, (-2, -1)))  # (..., d, d)
-    return nearest_orthogonal(m, proper=proper).to(dtype)
+    m = balanced(b).mT @ balanced(a)  # (..., d, d)
+    require.values(
+        m.isfinite(), "a and b must be finite, and so must their inner products"
+    )
+    return nearest_orthogonal(m, proper=proper).to(a.dtype)
 
 
 def nearest_orthogonal(m: Tensor, *, proper: bool = False) -> Tensor:
@@ -598,9 +599,18 @@ def size(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     1 for zero; dimensions stay. Blue 1978, ACM Transactions on Mathematical
     Software 4(1), in its simplest form.
     """
-    largest = x.detach().abs().amax(dim, keepdim=True)
+    x = x.detach()
+    largest = torch.maximum(x.amax(dim, keepdim=True), -x.amin(dim, keepdim=True))
     power = largest / (2 * torch.frexp(largest).mantissa)
     return torch.where(largest == 0, 1, power)
+
+
+def balanced(x: Tensor) -> Tensor:
+    """Vectors (..., n, d) whose products fit: in float32 without their power of two."""
+    if x.dtype == torch.float64:
+        return x
+    x = require.widen(x)
+    return x / size(x, (-2, -1))
 
 
 def inner(x: Tensor, y: Tensor) -> Tensor:

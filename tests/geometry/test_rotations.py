@@ -650,7 +650,7 @@ def test_bad_pairs_are_named() -> None:
             procrustes(a, b)
     with pytest.raises(ValueError, match="leading dimensions must broadcast"):
         procrustes(torch.ones(2, 4, 3), torch.ones(3, 4, 3))
-    with pytest.raises(ValueError, match="b must be finite"):
+    with pytest.raises(ValueError, match="a and b must be finite"):
         procrustes(good, good * math.nan)
     with pytest.raises(ValueError, match=r"m must be \(..., d, d\)"):
         nearest_orthogonal(good)
