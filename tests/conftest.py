@@ -11,6 +11,8 @@ import torch
 from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("LBDL_PROGRESS", "0")
+if not torch.cuda.is_available():  # before a kernel is imported
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 hypothesis.settings.register_profile("lbdl", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lbdl")
@@ -30,6 +32,16 @@ needs_cuda = pytest.mark.skipif(
 def device(request: pytest.FixtureRequest) -> str:
     """Each device a test runs on: the CPU, and CUDA where there is one."""
     return request.param
+
+
+@pytest.fixture
+def kernel_device() -> str:
+    """Where Triton kernels run: CUDA where there is one, else the CPU, in the interpreter.
+
+    Without Triton the test is left out; `make test` installs it.
+    """
+    pytest.importorskip("triton")
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class ByPage(LoadScopeScheduling):
