@@ -58,6 +58,9 @@ BUILD = if [ -e _build/unfinished ]; then rm -rf _build/html _build/.doctrees; f
     mkdir -p _build && touch _build/unfinished && \
     $(BIN)/jupyter-book build . $$FLAGS && rm _build/unfinished
 
+# Kernels are tested in Triton's interpreter where torch brought no Triton of its own; elsewhere than on Linux, not at all.
+TRITON = triton==3.6.0; sys_platform == "linux" and platform_machine == "x86_64"
+
 # A step's stamp is written last: interrupted, it is done again.
 $(BOOK_READY): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -68,4 +71,6 @@ $(BOOK_READY): requirements.txt pyproject.toml
 
 $(TEST_READY): requirements-test.txt $(BOOK_READY)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-test.txt
+	$(BIN)/python -c 'import triton' 2>/dev/null || \
+	    $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps '$(TRITON)'
 	touch $@

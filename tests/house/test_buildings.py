@@ -21,11 +21,14 @@ OUTSIDE = (
     "sklearn",
     "scipy",
     "tqdm",
+    "triton",
     "lbdl.core",
     "lbdl.lab",
     "lbdl.experiments",
     "lbdl.notebook",
 )
+# What a file beside its topic may import, by the end of its name: `rotations_sklearn.py`, `triton.py`.
+ADAPTERS = {"sklearn": {"numpy", "scipy", "sklearn"}, "triton": {"triton"}}
 
 
 def stands(path: Path) -> bool:
@@ -127,12 +130,10 @@ def outside_imports(path: Path) -> set[str]:
     "path", source_files(), ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_a_topic_imports_torch_and_the_standard_library_only(path: Path):
-    adapters = (
-        {"numpy", "scipy", "sklearn"} if path.stem.endswith("_sklearn") else set()
-    )
-    assert outside_imports(path) <= {"torch", "lbdl"} | adapters | set(
-        sys.stdlib_module_names
-    )
+    kind = path.stem.rpartition("_")[2]
+    assert outside_imports(path) <= {"torch", "lbdl"} | ADAPTERS.get(
+        kind, set()
+    ) | set(sys.stdlib_module_names)
 
 
 def test_importing_lbdl_costs_torch_and_nothing_more():

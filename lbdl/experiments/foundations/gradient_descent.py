@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lbdl import kernels
 from lbdl.core.progress import progress_bar
 from lbdl.lab import Run, experiment
 
@@ -27,6 +28,11 @@ ELEMENTS = {
     "cpu": 2**18,
     "cuda": 2**24,
 }  # hidden activations at a time: on a CPU they stay in its cache
+
+
+PROGRAMS = (
+    2**18
+)  # networks at a time for the kernel: their losses of 500 steps take half a gigabyte
 
 
 class Task(NamedTuple):
@@ -188,7 +194,7 @@ def network_step(
 def fast_train_networks(
     task: Task, rates: Tensor, steps: int, step: Step = network_step
 ) -> Tensor:
-    """`train_networks` by `network_step`.
+    """`train_networks` by `network_step`; on CUDA in float32 by a kernel, where Triton is installed.
 
     Args:
         task: data and initial weights.
@@ -205,6 +211,12 @@ def fast_train_networks(
     Source: Sohl-Dickstein 2024, arXiv:2402.06184.
     """
     require_training(rates, steps)
+    if step is network_step and kernel_serves(rates):
+        from lbdl.experiments.foundations.gradient_descent_triton import (
+            kernel_train_networks,
+        )
+
+        return kernel_train_networks(*task, rates, steps)
     x, y = math.sqrt(2 / len(task.output)) * task.x, task.y.unsqueeze(1)
     hidden = task.hidden.unsqueeze(-1).repeat(1, 1, len(rates))  # (n, n, M)
     output = task.output.unsqueeze(-1).repeat(1, len(rates))  # (n, M)
@@ -213,6 +225,11 @@ def fast_train_networks(
         hidden, output, loss = step(hidden, output, own_rates, x, y)
         losses.append(loss)
     return torch.stack(losses)
+
+
+def kernel_serves(x: Tensor) -> bool:
+    """Whether the kernel does the trainings: on CUDA, in float32."""
+    return x.dtype == torch.float32 and kernels.serve(x)
 
 
 def fast_tanh_(x: Tensor) -> Tensor:
@@ -349,9 +366,11 @@ def measure(
 
 
 def networks_at_once(task: Task) -> int:
-    return max(
-        1, ELEMENTS.get(task.x.device.type, ELEMENTS["cpu"]) // task.x.numel()
-    )
+    """How many trainings share a launch: what fits the cache, or many more where each is a program."""
+    if kernel_serves(task.x):
+        return PROGRAMS
+    elements = ELEMENTS.get(task.x.device.type, ELEMENTS["cpu"])
+    return max(1, elements // task.x.numel())
 
 
 def shades(measures: Tensor, levels: int = 256) -> Tensor:
