@@ -56,13 +56,14 @@ def test_every_notebook_of_a_part_is_in_the_table_of_contents():
 PARTS = {
     f"lbdl.{path.relative_to(ROOT / 'lbdl').parts[0]}" for path in source_files()
 }
+GROUND = {"lbdl.require", "lbdl.kernels"}
 MAY_IMPORT = {  # which rooms a room may import beside itself
-    "lbdl.require": set(),
-    **{part: {"lbdl.require", *PARTS} for part in PARTS},
-    "lbdl.core": {"lbdl.require"},
-    "lbdl.lab": {"lbdl.require", "lbdl.core"},
-    "lbdl.experiments": {"lbdl.require", "lbdl.core", "lbdl.lab", *PARTS},
-    "lbdl.notebook": {"lbdl.require"},
+    **dict.fromkeys(GROUND, GROUND),
+    **{part: GROUND | PARTS for part in PARTS},
+    "lbdl.core": GROUND,
+    "lbdl.lab": {*GROUND, "lbdl.core"},
+    "lbdl.experiments": {*GROUND, "lbdl.core", "lbdl.lab", *PARTS},
+    "lbdl.notebook": GROUND,
 }
 COMMANDS = {"lbdl.cli", "lbdl.doctor"}  # they may use everything but the page
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
