@@ -66,6 +66,16 @@ def integer(**tensors: Tensor) -> None:
             raise TypeError(f"{name} must be an int64 tensor, got {kind(x)}")
 
 
+def real(**tensors: Tensor) -> None:
+    """TypeError unless every argument is a tensor of real numbers: floating, whole
+    or bool."""
+    for name, x in tensors.items():
+        if not isinstance(x, Tensor) or x.is_complex():
+            raise TypeError(
+                f"{name} must be a tensor of real numbers, got {kind(x)}"
+            )
+
+
 def boolean(**tensors: Tensor) -> None:
     """TypeError unless every argument is a bool tensor."""
     for name, x in tensors.items():
@@ -177,6 +187,17 @@ def broadcast(**batches: Sequence[int]) -> None:
         raise ValueError(f"leading dimensions must broadcast, got {told}") from None
 
 
+def broadcast_to(shape: Sequence[int], **tensors: Tensor) -> None:
+    """ValueError unless every tensor broadcasts to the shape, and no further."""
+    for name, x in tensors.items():
+        ends = zip(reversed(x.shape), reversed(shape), strict=False)
+        if x.dim() > len(shape) or any(n not in (1, size) for n, size in ends):
+            raise ValueError(
+                f"{name} must broadcast to shape {tuple(shape)}, got shape "
+                f"{tuple(x.shape)}"
+            )
+
+
 def same_shape(**tensors: Tensor) -> None:
     """ValueError where shapes differ: nothing is broadcast in silence."""
     (first, x), *others = tensors.items()
@@ -250,6 +271,17 @@ def finite(**tensors: Tensor) -> None:
 def _all_finite(x: Tensor) -> bool:
     """Whether every element is finite; the sum is quick, and seldom overflows."""
     return math.isfinite(x.sum()) or bool(x.isfinite().all())
+
+
+def unmasked(**peaks: Tensor) -> None:
+    """ValueError where a row's largest score is -inf: then all of them are, and no
+    distribution is left."""
+    for name, peak in peaks.items():
+        values(
+            ~peak.detach().isneginf(),
+            f"{name} must have a finite score in every row, got a row of -inf "
+            "alone",
+        )
 
 
 def within(

@@ -31,6 +31,11 @@ KINDS = {
         torch.ones(2).long(),
         [[1], None, 1, torch.ones(2), torch.ones(2).int()],
     ),
+    "real": (
+        require.real,
+        torch.ones(2).int(),
+        [[True], None, 1, np.ones(2), torch.ones(2) + 0j],
+    ),
     "boolean": (
         require.boolean,
         torch.ones(2).bool(),
@@ -193,6 +198,25 @@ def test_alike_and_same_shape():
         ValueError, match=r"y must have the shape of x, \(2,\), got shape \(1,\)"
     ):
         require.same_shape(x=torch.ones(2), y=torch.ones(1))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1), (2, 1), (2, 3)])
+def test_what_broadcasts_to_a_shape(shape):
+    require.broadcast_to((2, 3), v=torch.ones(shape))
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 3), (1, 2, 3), (0,)])
+def test_what_does_not_broadcast_to_a_shape(shape):
+    with pytest.raises(
+        ValueError, match=r"v must broadcast to shape \(2, 3\), got"
+    ):
+        require.broadcast_to((2, 3), v=torch.ones(shape))
+
+
+def test_a_row_that_is_masked_as_a_whole():
+    require.unmasked(x=torch.tensor([0.0, math.inf, math.nan]))
+    with pytest.raises(ValueError, match="x must have a finite score in every row"):
+        require.unmasked(x=torch.tensor([0.0, -math.inf]))
 
 
 @pytest.mark.parametrize(

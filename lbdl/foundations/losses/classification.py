@@ -7,7 +7,10 @@ arXiv:1512.00567. Focal loss: Lin et al. 2017, arXiv:1708.02002. Hinge:
 Cortes & Vapnik 1995; for many classes Weston & Watkins 1999.
 
 Binary losses take targets of 0 and 1, shape of the logits. The others take class
-numbers, int64, with the shape of the logits less the dimension of the classes.
+numbers, int64, with the shape of the logits less the dimension of the classes;
+there a logit of -inf marks a class that cannot be. A row in which every class is
+masked is refused, as by the maps of `lbdl.models.softmax`. NaN, and +inf, in a row
+make its loss NaN. What is 0 times infinity on paper is taken for its limit, 0.
 """
 
 import math
@@ -18,17 +21,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
-from lbdl.foundations.losses.reduction import (
-    reduce,
-    require_classes,
-    require_dim,
-    require_floating,
-    require_hard,
-    require_number,
-    require_reduction,
-    require_same_shape,
-    require_values,
-)
+from lbdl import require
+from lbdl.foundations.losses.reduction import REDUCTIONS, reduced
 
 # --- Two classes ------------------------------------------------------------------
 
@@ -45,11 +39,11 @@ def binary_cross_entropy(
         l = -w y log sigma(x) - (1 - y) log sigma(-x),    sigma(x) = 1 / (1 + e^-x)
 
     Written with 1 - sigma(x) = sigma(-x), and with a log of sigma that never sees
-    sigma itself: nothing underflows.
+    sigma itself: exact to the last digits on both sides, for both answers.
 
     Args:
         logits: x, any shape, floating dtype.
-        targets: y in [0, 1], same shape, any dtype.
+        targets: y in [0, 1], same shape, any real dtype.
         weight: w >= 0 of the class 1 (torch's `pos_weight`); 1 when not given.
         reduction: "mean", "sum" or "none".
 
@@ -57,21 +51,28 @@ def binary_cross_entropy(
         A scalar; with "none" the losses, shape of `logits`.
 
     Raises:
-        TypeError: `logits` is not a floating tensor.
+        TypeError: an argument is not of its kind.
         ValueError: a target outside [0, 1], shapes differ, no element, bad `weight`
             or `reduction`.
 
     Source: Shannon 1948; Good 1952, "Rational decisions", for the score.
     """
-    y = as_binary(logits, targets, reduction)
-    require_values(in_unit_interval(y), "targets must be in [0, 1] everywhere")
+    x, y = as_binary(logits, targets, reduction)
+    require.values(in_unit_interval(y), "targets must be in [0, 1] everywhere")
+    losses = -(1 - y) * logsigmoid(-x)
     if weight is None:
-        # log sigma(-x) = log sigma(x) - x
-        return reduce((1 - y) * logits - logsigmoid(logits), reduction)
-    require_number("weight", weight, 0)
-    return reduce(
-        -weight * y * logsigmoid(logits) - (1 - y) * logsigmoid(-logits), reduction
-    )
+        losses = losses - y * logsigmoid(x)
+    else:
+        require.number(weight=weight, least=0)
+        losses = losses - weight * y * logsigmoid(x)
+    losses = losses.masked_fill(certainly_right(x, y), 0)
+    return reduced(losses, reduction, logits.dtype)
+
+
+def certainly_right(x: Tensor, y: Tensor) -> Tensor:
+    """Where an infinite logit says what is so: the loss is 0, and not 0 times
+    inf."""
+    return x.isposinf() & (y == 1) | x.isneginf() & (y == 0)
 
 
 def focal(
@@ -94,7 +95,7 @@ def focal(
 
     Args:
         logits: x, any shape, floating dtype.
-        targets: y, 0 or 1, same shape, any dtype.
+        targets: y, 0 or 1, same shape, any real dtype.
         gamma: how fast easy examples fade, >= 0; 0 is cross-entropy.
         alpha: share of the class 1 in [0, 1]; `None` leaves the classes alone.
         reduction: "mean", "sum" or "none".
@@ -103,21 +104,38 @@ def focal(
         A scalar; with "none" the losses, shape of `logits`.
 
     Raises:
-        TypeError: `logits` is not a floating tensor.
+        TypeError: an argument is not of its kind.
         ValueError: a target that is neither 0 nor 1, shapes differ, no element,
             `gamma` or `alpha` out of range, unknown `reduction`.
 
     Source: Lin et al. 2017, equation (5), arXiv:1708.02002.
     """
-    y = as_binary(logits, targets, reduction)
-    require_hard(y)
-    require_number("gamma", gamma, 0)
-    s = (2 * y - 1) * logits
-    losses = -torch.exp(gamma * logsigmoid(-s)) * logsigmoid(s)
+    x, y = as_binary(logits, targets, reduction)
+    require_hard(targets=y)
+    require.number(gamma=gamma, least=0)
+    s = (2 * y - 1) * x
+    losses = modulated(logsigmoid(s), logsigmoid(-s), gamma)
     if alpha is not None:
-        require_share("alpha", alpha)
-        losses = (alpha * y + (1 - alpha) * (1 - y)) * losses
-    return reduce(losses, reduction)
+        require.number(alpha=alpha, least=0, most=1)
+        losses = weighed(alpha * y + (1 - alpha) * (1 - y), losses)
+    return reduced(losses, reduction, logits.dtype)
+
+
+def modulated(log_p: Tensor, log_rest: Tensor, gamma: float) -> Tensor:
+    """-(1 - p)^gamma log p from the logarithms of p and of 1 - p.
+
+    At p = 0 the factor is 1 and does not move, at p = 1 the loss is 0 and does not
+    move; neither is found as 0 times infinity.
+    """
+    if gamma == 0:
+        return -log_p
+    factor = torch.exp(gamma * log_rest).masked_fill(log_p.isneginf(), 1)
+    return (-factor * log_p).masked_fill(log_rest.isneginf(), 0)
+
+
+def weighed(weights: Tensor, losses: Tensor) -> Tensor:
+    """Weights times losses, 0 where the weight is 0, whatever the loss."""
+    return (weights * losses).masked_fill(weights == 0, 0)
 
 
 def hinge(
@@ -129,7 +147,7 @@ def hinge(
 
     Args:
         logits: x, any shape, floating dtype.
-        targets: y, 0 or 1, same shape, any dtype.
+        targets: y, 0 or 1, same shape, any real dtype.
         margin: >= 0.
         reduction: "mean", "sum" or "none".
 
@@ -138,16 +156,17 @@ def hinge(
         gradient is 0.
 
     Raises:
-        TypeError: `logits` is not a floating tensor.
+        TypeError: an argument is not of its kind.
         ValueError: a target that is neither 0 nor 1, shapes differ, no element, bad
             `margin` or `reduction`.
 
     Source: Cortes & Vapnik 1995, Machine Learning 20.
     """
-    y = as_binary(logits, targets, reduction)
-    require_hard(y)
-    require_number("margin", margin, 0)
-    return reduce((margin - (2 * y - 1) * logits).relu(), reduction)
+    x, y = as_binary(logits, targets, reduction)
+    require_hard(targets=y)
+    require.number(margin=margin, least=0)
+    losses = (margin - (2 * y - 1) * x).relu()
+    return reduced(losses, reduction, logits.dtype)
 
 
 # --- Many classes -----------------------------------------------------------------
@@ -171,15 +190,25 @@ def log_softmax(logits: Tensor, dim: int = -1) -> Tensor:
         log p, shape and dtype of `logits`.
 
     Raises:
-        TypeError: `logits` is not a floating tensor.
-        ValueError: there is no such dimension, or no element.
+        TypeError: `logits` is not a floating tensor, or `dim` no whole number.
+        ValueError: there is no such dimension in `logits`, no element, or a row of
+            -inf alone.
 
     Source: Blanchard, Higham & Higham 2021, IMA Journal of Numerical Analysis
         41(4), for its accuracy.
     """
-    require_floating(logits=logits)
-    require_dim(logits, dim, "logits")
-    z = logits - logits.detach().amax(dim, keepdim=True)
+    require.floating(logits=logits)
+    require.dim(logits, dim, "logits")
+    require.nonempty(logits=logits)
+    return log_probabilities(logits, dim).to(logits.dtype)
+
+
+def log_probabilities(logits: Tensor, dim: int) -> Tensor:
+    """`log_softmax` in float32 or better."""
+    x = require.widen(logits)
+    peak = x.detach().amax(dim, keepdim=True)
+    require.unmasked(logits=peak)
+    z = x - peak
     return z - z.exp().sum(dim, keepdim=True).log()
 
 
@@ -193,7 +222,7 @@ def soft_cross_entropy(
 
     Args:
         logits: x (..., K, ...), floating dtype.
-        q: probabilities, shape and dtype of `logits`; what is 0 adds 0.
+        q: probabilities >= 0, shape and dtype of `logits`; what is 0 adds 0.
         dim: the dimension of the K classes.
         reduction: "mean", "sum" or "none".
 
@@ -201,18 +230,21 @@ def soft_cross_entropy(
         A scalar; with "none" the losses, shape of `logits` without `dim`.
 
     Raises:
-        TypeError: an argument is not a floating tensor.
-        ValueError: shapes differ, no such dimension, no element, or unknown
-            `reduction`.
+        TypeError: an argument is not of its kind, or dtypes differ.
+        ValueError: shapes differ, a negative `q`, no such dimension, no element, a
+            row of -inf alone, or unknown `reduction`.
 
     Source: Shannon 1948; Szegedy et al. 2016, section 7, arXiv:1512.00567.
     """
-    require_reduction(reduction)
-    require_floating(logits=logits, q=q)
-    require_same_shape(logits=logits, q=q)
-    log_p = log_softmax(logits, dim)
-    log_p = log_p.masked_fill((q == 0) & log_p.isneginf(), 0)  # 0 log 0 = 0
-    return reduce(-(q * log_p).sum(dim), reduction)
+    require.choice(REDUCTIONS, reduction=reduction)
+    require.floating(logits=logits, q=q)
+    require.alike(logits=logits, q=q)
+    require.same_shape(logits=logits, q=q)
+    require.dim(logits, dim, "logits")
+    require.nonempty(logits=logits)
+    require.within(q=q, least=0)
+    losses = weighed(require.widen(q), -log_probabilities(logits, dim)).sum(dim)
+    return reduced(losses, reduction, logits.dtype)
 
 
 def cross_entropy(
@@ -234,31 +266,32 @@ def cross_entropy(
         dim: the dimension of the K classes.
         smoothing: eps in [0, 1].
         weight: w (K,), floating, >= 0; all one when not given. "mean" then divides
-            by the sum of the w_t.
+            by the sum of the w_t. What weighs 0 adds 0, a masked class too.
         reduction: "mean", "sum" or "none".
 
     Returns:
         A scalar; with "none" the losses, shape of `target`.
 
     Raises:
-        TypeError: `logits` or `weight` is not floating, or `target` is not int64.
+        TypeError: an argument is not of its kind.
         ValueError: shapes do not fit, a class number is not in [0, K), `smoothing`
-            is outside [0, 1], no element, unknown `reduction`.
+            is outside [0, 1], no element, a row of -inf alone, unknown `reduction`.
 
     Source: Szegedy et al. 2016, section 7, arXiv:1512.00567; weights as
         `torch.nn.CrossEntropyLoss`.
     """
     require_classification(logits, target, dim, reduction)
-    require_share("smoothing", smoothing)
-    log_p = log_softmax(logits, dim).movedim(dim, -1)  # (..., K)
+    require.number(smoothing=smoothing, least=0, most=1)
+    log_p = log_probabilities(logits, dim).movedim(dim, -1)  # (..., K)
     of_target = None
     if weight is not None:
         require_weight(weight, log_p)
-        log_p, of_target = weight * log_p, weight[target]
-    losses = -(1 - smoothing) * pick(log_p, target)
-    if smoothing > 0:
-        losses = losses - smoothing * log_p.mean(-1)
-    return reduce(losses, reduction, of_target)
+        log_p, of_target = (
+            weighed(weight.to(log_p), log_p),
+            weight[target].to(log_p),
+        )
+    losses = smoothed(log_p, target, smoothing)
+    return reduced(losses, reduction, logits.dtype, of_target)
 
 
 def fast_cross_entropy(
@@ -286,14 +319,21 @@ def fast_cross_entropy(
         A scalar; with "none" the losses (...).
 
     Raises:
-        TypeError: `logits` is not floating, or `target` is not int64.
+        TypeError: an argument is not of its kind.
         ValueError: as `cross_entropy`.
 
     Source: Szegedy et al. 2016, section 7, arXiv:1512.00567.
     """
     require_classification(logits, target, -1, reduction)
-    require_share("smoothing", smoothing)
-    return reduce(PredictionMinusTarget.apply(logits, target, smoothing), reduction)
+    require.number(smoothing=smoothing, least=0, most=1)
+    if not require.visible(logits):
+        return cross_entropy(
+            logits, target, smoothing=smoothing, reduction=reduction
+        )
+    losses = PredictionMinusTarget.apply(require.widen(logits), target, smoothing)
+    if bool(losses.detach().isnan().any()):
+        require.unmasked(logits=logits.detach().amax(-1))
+    return reduced(losses, reduction, logits.dtype)
 
 
 class PredictionMinusTarget(torch.autograd.Function):
@@ -306,8 +346,7 @@ class PredictionMinusTarget(torch.autograd.Function):
         log_p = torch.log_softmax(logits, -1)
         ctx.save_for_backward(log_p, target)
         ctx.smoothing = smoothing
-        losses = -(1 - smoothing) * pick(log_p, target)
-        return losses - smoothing * log_p.mean(-1) if smoothing > 0 else losses
+        return smoothed(log_p, target, smoothing)
 
     @staticmethod
     @once_differentiable
@@ -336,14 +375,14 @@ def smoothed_optimum(classes: int, smoothing: float) -> tuple[float, float, floa
         p_t, the lead over every other logit, and the smallest loss: three numbers.
 
     Raises:
+        TypeError: `classes` is no whole number, or `smoothing` no number.
         ValueError: an argument is out of range.
 
     Source: Szegedy et al. 2016, section 7, arXiv:1512.00567: the minimum of
         cross-entropy is at p = q.
     """
-    require_number("classes", classes, 2)
-    require_share("smoothing", smoothing)
-    require_number("smoothing", smoothing, 0, above=True)
+    require.whole(classes=classes, least=2)
+    require.number(smoothing=smoothing, above=0, most=1)
     right, wrong = 1 - smoothing + smoothing / classes, smoothing / classes
     loss = -right * math.log(right) - (classes - 1) * wrong * math.log(wrong)
     return right, math.log(right / wrong), loss
@@ -373,19 +412,27 @@ def multiclass_focal(
         A scalar; with "none" the losses, shape of `target`.
 
     Raises:
-        TypeError: `logits` is not floating, or `target` is not int64.
+        TypeError: an argument is not of its kind.
         ValueError: shapes do not fit, a class number is not in [0, K), `gamma` < 0,
-            K < 2, unknown `reduction`.
+            K < 2, a row of -inf alone, unknown `reduction`.
 
     Source: Lin et al. 2017, equation (4), arXiv:1708.02002, with the softmax in
         place of the sigmoid.
     """
     require_classification(logits, target, dim, reduction, least=2)
-    require_number("gamma", gamma, 0)
-    log_p = log_softmax(logits, dim).movedim(dim, -1)
-    # log(1 - p_t), without 1 - p_t
-    rest = log_p.scatter(-1, target.unsqueeze(-1), -math.inf).logsumexp(-1)
-    return reduce(-torch.exp(gamma * rest) * pick(log_p, target), reduction)
+    require.number(gamma=gamma, least=0)
+    log_p = log_probabilities(logits, dim).movedim(dim, -1)
+    losses = modulated(pick(log_p, target), log_of_rest(log_p, target), gamma)
+    return reduced(losses, reduction, logits.dtype)
+
+
+def log_of_rest(log_p: Tensor, target: Tensor) -> Tensor:
+    """log(1 - p_t) as the logarithm of the sum of all others, without 1 - p_t;
+    -inf, and no slope, where all others are masked."""
+    others = log_p.scatter(-1, target.unsqueeze(-1), -math.inf)
+    alone = others.detach().isneginf().all(-1)
+    rest = others.masked_fill(alone.unsqueeze(-1), 0).logsumexp(-1)
+    return rest.masked_fill(alone, -math.inf)
 
 
 def multiclass_hinge(
@@ -411,18 +458,20 @@ def multiclass_hinge(
         A scalar; with "none" the losses, shape of `target`.
 
     Raises:
-        TypeError: `logits` is not floating, or `target` is not int64.
+        TypeError: an argument is not of its kind.
         ValueError: shapes do not fit, a class number is not in [0, K),
-            `margin` < 0, unknown `reduction`.
+            `margin` < 0, a row of -inf alone, unknown `reduction`.
 
     Source: Weston & Watkins 1999, ESANN; the factor 1/K as
         `torch.nn.MultiMarginLoss`.
     """
     require_classification(logits, target, dim, reduction)
-    require_number("margin", margin, 0)
-    x, index = logits.movedim(dim, -1), target.unsqueeze(-1)
+    require.number(margin=margin, least=0)
+    x, index = require.widen(logits).movedim(dim, -1), target.unsqueeze(-1)
+    require.unmasked(logits=x.amax(-1))
     missing = (margin - x.gather(-1, index) + x).relu().scatter(-1, index, 0)
-    return reduce(missing.mean(-1), reduction)
+    losses = missing.masked_fill(x.isneginf(), 0).mean(-1)
+    return reduced(losses, reduction, logits.dtype)
 
 
 def zero_one(
@@ -444,15 +493,20 @@ def zero_one(
         graph.
 
     Raises:
-        TypeError: `logits` is not floating, or `target` is not int64.
+        TypeError: an argument is not of its kind.
         ValueError: shapes do not fit, a class number is not in [0, K), no element,
-            unknown `reduction`.
+            a row of -inf alone, unknown `reduction`.
 
     Source: Bartlett, Jordan & McAuliffe 2006, JASA 101(473), for what may stand in
         its place.
     """
     require_classification(logits, target, dim, reduction)
-    return reduce((logits.argmax(dim) != target).to(logits.dtype), reduction)
+    peak = logits.detach().amax(dim)
+    require.unmasked(logits=peak)
+    losses = (logits.detach().argmax(dim) != target).to(logits.dtype)
+    return reduced(
+        losses.masked_fill(peak.isnan(), math.nan), reduction, logits.dtype
+    )
 
 
 # --- What they ask for ------------------------------------------------------------
@@ -463,38 +517,68 @@ def pick(x: Tensor, target: Tensor) -> Tensor:
     return x.gather(-1, target.unsqueeze(-1)).squeeze(-1)
 
 
+def smoothed(log_p: Tensor, target: Tensor, smoothing: float) -> Tensor:
+    """-(1 - eps) log p_t - (eps / K) sum_k log p_k; what eps leaves out adds 0."""
+    if smoothing == 0:
+        return -pick(log_p, target)
+    over_all = -smoothing * log_p.mean(-1)
+    return (
+        over_all
+        if smoothing == 1
+        else over_all - (1 - smoothing) * pick(log_p, target)
+    )
+
+
 def in_unit_interval(y: Tensor) -> Tensor:
     """Whether every element is from 0 to 1, in one pass."""
     low, high = y.aminmax()
     return (low >= 0) & (high <= 1)
 
 
-def as_binary(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
-    """Targets in the dtype of the logits, after a look at shapes and dtypes."""
-    require_reduction(reduction)
-    require_floating(logits=logits)
-    require_same_shape(logits=logits, targets=targets)
-    return targets.to(logits.dtype)
+def as_binary(
+    logits: Tensor, targets: Tensor, reduction: str
+) -> tuple[Tensor, Tensor]:
+    """Logits in float32 or better and targets in their dtype, looked at first."""
+    require.choice(REDUCTIONS, reduction=reduction)
+    require.floating(logits=logits)
+    require.real(targets=targets)
+    require.same_shape(logits=logits, targets=targets)
+    require.nonempty(logits=logits)
+    x = require.widen(logits)
+    return x, targets.to(x.dtype)
+
+
+def require_hard(**targets: Tensor) -> None:
+    """ValueError where a binary target is neither 0 nor 1."""
+    for name, y in targets.items():
+        require.values((y == 0) | (y == 1), f"{name} must be 0 or 1 everywhere")
 
 
 def require_classification(
     logits: Tensor, target: Tensor, dim: int, reduction: str, *, least: int = 1
 ) -> None:
-    require_reduction(reduction)
-    require_floating(logits=logits)
-    require_dim(logits, dim, "logits", least)
-    require_classes(target, logits, dim)
+    """What every loss of many classes asks for."""
+    require.choice(REDUCTIONS, reduction=reduction)
+    require.floating(logits=logits)
+    require.dim(logits, dim, "logits", least=least)
+    require.nonempty(logits=logits)
+    require.integer(target=target)
+    shape = list(logits.shape)
+    classes = shape.pop(dim)
+    if list(target.shape) != shape:
+        raise ValueError(
+            f"target must have shape {tuple(shape)}, that of logits without dim "
+            f"{dim}, got {tuple(target.shape)}"
+        )
+    require.classes(classes, name="target", targets=target)
 
 
 def require_weight(weight: Tensor, log_p: Tensor) -> None:
-    require_floating(weight=weight)
+    """One weight >= 0 for every class."""
+    require.floating(weight=weight)
     if weight.shape != log_p.shape[-1:]:
         raise ValueError(
             f"weight must have shape ({log_p.shape[-1]},), one a class, got "
             f"{tuple(weight.shape)}"
         )
-
-
-def require_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")
+    require.within(weight=weight, least=0)

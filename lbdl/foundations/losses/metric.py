@@ -10,20 +10,14 @@ subgradient: two points that coincide do not push each other, and never answer w
 NaN.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from lbdl.foundations.losses.classification import cross_entropy
-from lbdl.foundations.losses.reduction import (
-    reduce,
-    require_dim,
-    require_floating,
-    require_hard,
-    require_number,
-    require_reduction,
-    require_same_shape,
-)
+from lbdl import require
+from lbdl.foundations.losses.classification import cross_entropy, require_hard
+from lbdl.foundations.losses.reduction import REDUCTIONS, reduced
 
 # --- Pairs and triplets -----------------------------------------------------------
 
@@ -43,7 +37,7 @@ def pair_contrastive(
 
     Args:
         first: points (..., d), floating dtype.
-        second: points (..., d).
+        second: points (..., d), same dtype.
         same: y (...), 1 or True where the two are of a kind, else 0.
         margin: > 0.
         reduction: "mean", "sum" or "none".
@@ -52,21 +46,21 @@ def pair_contrastive(
         A scalar; with "none" the losses (...).
 
     Raises:
-        TypeError: an argument is not floating.
+        TypeError: an argument is not of its kind, or dtypes differ.
         ValueError: shapes do not fit, `same` is neither 0 nor 1, no element, bad
             `margin` or `reduction`.
 
     Source: Hadsell, Chopra & LeCun 2006, equation (4), without its factor 1/2.
     """
     require_points(reduction, first=first, second=second)
-    require_number("margin", margin, 0, above=True)
-    require_same_shape(distances=first[..., 0], same=same)
-    require_hard(same, "same")
+    require.number(margin=margin, above=0)
+    require.real(same=same)
+    require.same_shape(distances=first[..., 0], same=same)
+    require_hard(same=same)
     apart = (margin - distance(first, second)).relu().square()
-    return reduce(
-        torch.where(same.bool(), (first - second).square().sum(-1), apart),
-        reduction,
-    )
+    together = (require.widen(first) - require.widen(second)).square().sum(-1)
+    losses = torch.where(same.bool(), together, apart)
+    return reduced(losses, reduction, first.dtype)
 
 
 def triplet(
@@ -86,8 +80,8 @@ def triplet(
 
     Args:
         anchor: a (..., d), floating dtype.
-        positive: p (..., d).
-        negative: n (..., d).
+        positive: p (..., d), same dtype.
+        negative: n (..., d), same dtype.
         margin: >= 0.
         reduction: "mean", "sum" or "none".
 
@@ -95,23 +89,30 @@ def triplet(
         A scalar; with "none" the losses (...).
 
     Raises:
-        TypeError: an argument is not floating.
+        TypeError: an argument is not of its kind, or dtypes differ.
         ValueError: shapes differ, no element, bad `margin` or `reduction`.
 
     Source: Schroff, Kalenichenko & Philbin 2015, section 3.1, arXiv:1503.03832,
         with d in place of d^2.
     """
     require_points(reduction, anchor=anchor, positive=positive, negative=negative)
-    require_number("margin", margin, 0)
-    return reduce(
-        (distance(anchor, positive) - distance(anchor, negative) + margin).relu(),
-        reduction,
-    )
+    require.number(margin=margin, least=0)
+    ahead = distance(anchor, positive) - distance(anchor, negative)
+    return reduced((ahead + margin).relu(), reduction, anchor.dtype)
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
-    """||a - b|| over the last dimension; its gradient at 0 is 0."""
-    return torch.linalg.vector_norm(a - b, dim=-1)
+    """||a - b|| over the last dimension, in float32 or better; its gradient at 0 is
+    0."""
+    return norm(require.widen(a) - require.widen(b)).squeeze(-1)
+
+
+def norm(x: Tensor) -> Tensor:
+    """||x|| over the last dimension, which stays; no square is too large or too
+    small."""
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    scale = torch.where(largest > 0, largest, 1)
+    return scale * torch.linalg.vector_norm(x / scale, dim=-1, keepdim=True)
 
 
 def pairwise_distances(points: Tensor) -> Tensor:
@@ -126,13 +127,17 @@ def pairwise_distances(points: Tensor) -> Tensor:
         D (..., B, B).
 
     Raises:
-        TypeError: `points` is not floating.
-        ValueError: it has fewer than two dimensions, or no element.
-
-    Source: definition.
+        TypeError: `points` is not a floating tensor.
+        ValueError: `points` have fewer than two dimensions, or no element.
     """
-    require_floating(points=points)
-    require_dim(points, -2, "points")
+    require.floating(points=points)
+    require.shapes(points=(points, "... B d"))
+    require.nonempty(points=points)
+    return between(points).to(points.dtype)
+
+
+def between(points: Tensor) -> Tensor:
+    """All distances, in float32 or better."""
     return distance(points.unsqueeze(-2), points.unsqueeze(-3))
 
 
@@ -152,7 +157,7 @@ def batch_hard_triplet(
 
     Args:
         points: (B, d), floating dtype.
-        labels: y (B,), whole numbers.
+        labels: y (B,), int64.
         margin: >= 0.
         reduction: "mean" and "sum" over the points that have a triplet (0 where
             none has); "none".
@@ -161,24 +166,21 @@ def batch_hard_triplet(
         A scalar; with "none" the losses (B,), 0 where a point has no triplet.
 
     Raises:
-        TypeError: `points` is not floating.
-        ValueError: shapes do not fit, no element, bad `margin` or `reduction`.
+        TypeError: an argument is not of its kind.
+        ValueError: shapes do not fit, no element, a point that is not finite, bad
+            `margin` or `reduction`.
 
     Source: Hermans, Beyer & Leibe 2017, equation (5), arXiv:1703.07737.
     """
-    require_batch(points, labels, margin, reduction)
-    losses, found = [], []
-    for a, d in enumerate(pairwise_distances(points)):
+    require_mining(points, labels, margin, reduction, "B d")
+    ahead, found = [], []
+    for a, d in enumerate(between(points)):
         same = labels == labels[a]
         found.append(bool(same.sum() > 1) and not bool(same.all()))
-        losses.append(
-            (d[same].max() - d[~same].min() + margin).relu()
-            if found[-1]
-            else d.sum() * 0
-        )
-    return reduce_found(
-        torch.stack(losses), torch.tensor(found, device=points.device), reduction
-    )
+        ahead.append(d[same].amax() - d[~same].amin() if found[-1] else d[a])
+    chosen = torch.tensor(found, device=points.device)
+    losses = (torch.stack(ahead) + margin).relu().where(chosen, 0)
+    return reduce_found(losses, chosen, reduction, points.dtype)
 
 
 def fast_batch_hard_triplet(
@@ -194,7 +196,7 @@ def fast_batch_hard_triplet(
 
     Args:
         points: (..., B, d), floating dtype.
-        labels: y (..., B), whole numbers.
+        labels: y (..., B), int64.
         margin: >= 0.
         reduction: "mean" and "sum" over the points that have a triplet (0 where
             none has); "none".
@@ -203,26 +205,23 @@ def fast_batch_hard_triplet(
         A scalar; with "none" the losses (..., B), 0 where a point has no triplet.
 
     Raises:
-        TypeError: `points` is not floating.
-        ValueError: shapes do not fit, no element, bad `margin` or `reduction`.
+        TypeError: an argument is not of its kind.
+        ValueError: shapes do not fit, no element, a point that is not finite, bad
+            `margin` or `reduction`.
 
     Source: Hermans, Beyer & Leibe 2017, equation (5), arXiv:1703.07737.
     """
-    require_batch(points, labels, margin, reduction)
-    closeness = negated_squared_distances(points.detach())
+    require_mining(points, labels, margin, reduction, "... B d")
+    closeness = negated_squared_distances(rescaled(points.detach()))
     same = labels.unsqueeze(-1) == labels.unsqueeze(-2)  # (..., B, B)
-    # the least close of its kind
+    # the least close of its kind, the closest stranger
     positive = closeness.masked_fill(~same, torch.inf).argmin(-1)
-    negative = closeness.masked_fill_(same, -torch.inf).argmax(-1)
-    losses = triplet(
-        points,
-        rows(points, positive),
-        rows(points, negative),
-        margin=margin,
-        reduction="none",
-    )
+    negative = closeness.masked_fill(same, -torch.inf).argmax(-1)
+    to_positive = distance(points, rows(points, positive))
+    to_negative = distance(points, rows(points, negative))
+    losses = (to_positive - to_negative + margin).relu()
     found = (same.sum(-1) > 1) & ~same.all(-1)
-    return reduce_found(losses.where(found, 0), found, reduction)
+    return reduce_found(losses.where(found, 0), found, reduction, points.dtype)
 
 
 def semi_hard_triplet(
@@ -235,10 +234,11 @@ def semi_hard_triplet(
         n* = argmin d(a, n)  s.t.  y_n != y_a, d(a, n) > d(a, p)
 
     The plain way: pair by pair. A pair that no stranger is beyond has no triplet.
+    No `torch.func`: it picks strangers by looking at distances.
 
     Args:
         points: (B, d), floating dtype.
-        labels: y (B,), whole numbers.
+        labels: y (B,), int64.
         margin: >= 0.
         reduction: "mean" and "sum" over the ordered pairs that have a triplet (0
             where none has); "none".
@@ -247,25 +247,24 @@ def semi_hard_triplet(
         A scalar; with "none" the losses (B, B), 0 where a pair has no triplet.
 
     Raises:
-        TypeError: `points` is not floating.
-        ValueError: shapes do not fit, no element, bad `margin` or `reduction`.
+        TypeError: an argument is not of its kind.
+        ValueError: shapes do not fit, no element, a point that is not finite, bad
+            `margin` or `reduction`.
 
     Source: Schroff, Kalenichenko & Philbin 2015, equation (4), arXiv:1503.03832,
         with d in place of d^2.
     """
-    require_batch(points, labels, margin, reduction)
-    d = pairwise_distances(points)
+    require_mining(points, labels, margin, reduction, "B d")
+    d = between(points)
     losses, found = d * 0, torch.zeros_like(d, dtype=torch.bool)
     for a, p in torch.nonzero(labels.unsqueeze(-1) == labels).tolist():
         beyond = d[a][(labels != labels[a]) & (d[a] > d[a, p])]
         if a != p and len(beyond):
             here = torch.zeros_like(found)
             here[a, p] = True
-            losses, found = (
-                losses + here * (d[a, p] - beyond.min() + margin).relu(),
-                found | here,
-            )
-    return reduce_found(losses, found, reduction)
+            losses = losses + here * (d[a, p] - beyond.min() + margin).relu()
+            found = found | here
+    return reduce_found(losses, found, reduction, points.dtype)
 
 
 def fast_semi_hard_triplet(
@@ -277,7 +276,7 @@ def fast_semi_hard_triplet(
 
     Args:
         points: (..., B, d), floating dtype.
-        labels: y (..., B), whole numbers.
+        labels: y (..., B), int64.
         margin: >= 0.
         reduction: "mean" and "sum" over the ordered pairs that have a triplet (0
             where none has); "none".
@@ -286,26 +285,23 @@ def fast_semi_hard_triplet(
         A scalar; with "none" the losses (..., B, B), 0 where a pair has no triplet.
 
     Raises:
-        TypeError: `points` is not floating.
-        ValueError: shapes do not fit, no element, bad `margin` or `reduction`.
+        TypeError: an argument is not of its kind.
+        ValueError: shapes do not fit, no element, a point that is not finite, bad
+            `margin` or `reduction`.
 
     Source: Schroff, Kalenichenko & Philbin 2015, equation (4), arXiv:1503.03832,
         with d in place of d^2.
     """
-    require_batch(points, labels, margin, reduction)
-    d = pairwise_distances(points)
+    require_mining(points, labels, margin, reduction, "... B d")
+    d = between(points)
     same = labels.unsqueeze(-1) == labels.unsqueeze(-2)  # (..., B, B)
     strangers, order = d.detach().masked_fill(same, torch.inf).sort(-1)
-    place = torch.searchsorted(
-        strangers, d.detach().contiguous(), right=True
-    ).clamp(max=d.shape[-1] - 1)
-    found = (
-        same
-        & strangers.gather(-1, place).isfinite()
-        & ~torch.eye(d.shape[-1], device=d.device).bool()
-    )
+    place = torch.searchsorted(strangers, d.detach().contiguous(), right=True)
+    place = place.clamp(max=d.shape[-1] - 1)
+    itself = torch.eye(d.shape[-1], device=d.device, dtype=torch.bool)
+    found = same & strangers.gather(-1, place).isfinite() & ~itself
     losses = (d - d.gather(-1, order.gather(-1, place)) + margin).relu()
-    return reduce_found(losses.where(found, 0), found, reduction)
+    return reduce_found(losses.where(found, 0), found, reduction, points.dtype)
 
 
 def negated_squared_distances(points: Tensor) -> Tensor:
@@ -315,16 +311,26 @@ def negated_squared_distances(points: Tensor) -> Tensor:
     return (2 * x @ x.mT).sub_(x.square().sum(-1).unsqueeze(-2))
 
 
+def rescaled(points: Tensor) -> Tensor:
+    """Points (..., B, d) over their largest coordinate, in float32 or better: who
+    is whose neighbour stays, and no square is too large or too small."""
+    x = require.widen(points)
+    largest = x.abs().amax((-2, -1), keepdim=True)
+    return x / torch.where(largest > 0, largest, 1)
+
+
 def rows(points: Tensor, index: Tensor) -> Tensor:
     """points (..., B, d) at row numbers (..., B)."""
     return points.gather(-2, index.unsqueeze(-1).expand(points.shape))
 
 
-def reduce_found(losses: Tensor, found: Tensor, reduction: str) -> Tensor:
+def reduce_found(
+    losses: Tensor, found: Tensor, reduction: str, dtype: torch.dtype
+) -> Tensor:
     """Reduction over what was found; the mean of nothing is 0."""
     if reduction == "mean":
-        return losses.sum() / found.sum().clamp(min=1)
-    return reduce(losses, reduction)
+        return (losses.sum() / found.sum().clamp(min=1)).to(dtype)
+    return reduced(losses, reduction, dtype)
 
 
 # --- One positive among many ------------------------------------------------------
@@ -343,7 +349,7 @@ def info_nce(
         s_ij = cos(query_i, key_j)
 
     Args:
-        queries: (..., N, d), floating dtype, no row 0.
+        queries: (..., N, d), floating dtype, no row of zeros.
         keys: (..., N, d); key i belongs to query i, the others are its negatives.
         temperature: T > 0.
         reduction: "mean", "sum" or "none".
@@ -352,21 +358,19 @@ def info_nce(
         A scalar; with "none" the losses (..., N).
 
     Raises:
-        TypeError: an argument is not floating.
-        ValueError: shapes differ, no element, bad `temperature` or `reduction`.
+        TypeError: an argument is not of its kind, or dtypes differ.
+        ValueError: shapes differ, no element, a row of zeros, bad `temperature` or
+            `reduction`.
 
     Source: van den Oord, Li & Vinyals 2018, equation (4), arXiv:1807.03748, with
         cosines.
     """
-    require_points(reduction, queries=queries, keys=keys)
-    require_dim(queries, -2, "queries")
-    require_number("temperature", temperature, 0, above=True)
-    # (..., N, N)
-    similarity = normalize(queries, dim=-1) @ normalize(keys, dim=-1).mT
-    own = torch.arange(keys.shape[-2], device=keys.device).expand(
-        queries.shape[:-1]
-    )
-    return cross_entropy(similarity / temperature, own, reduction=reduction)
+    require_views(reduction, temperature, queries=queries, keys=keys)
+    q, k = directions(queries=queries), directions(keys=keys)
+    similarity = q @ k.mT / temperature  # (..., N, N)
+    own = torch.arange(k.shape[-2], device=k.device).expand(q.shape[:-1])
+    losses = cross_entropy(similarity, own, reduction="none")
+    return reduced(losses, reduction, queries.dtype)
 
 
 def nt_xent(
@@ -383,7 +387,7 @@ def nt_xent(
         i' the other view of i, s the cosine
 
     Args:
-        first: (..., N, d), floating dtype, no row 0.
+        first: (..., N, d), floating dtype, no row of zeros.
         second: (..., N, d); row i is the other view of row i of `first`.
         temperature: T > 0.
         reduction: "mean", "sum" or "none".
@@ -392,43 +396,72 @@ def nt_xent(
         A scalar; with "none" the losses (..., 2 N), first views first.
 
     Raises:
-        TypeError: an argument is not floating.
-        ValueError: shapes differ, no element, bad `temperature` or `reduction`.
+        TypeError: an argument is not of its kind, or dtypes differ.
+        ValueError: shapes differ, no element, a row of zeros, bad `temperature` or
+            `reduction`.
 
     Source: Chen et al. 2020, equation (1), arXiv:2002.05709.
     """
-    require_points(reduction, first=first, second=second)
-    require_dim(first, -2, "first")
-    require_number("temperature", temperature, 0, above=True)
-    views = normalize(torch.cat([first, second], dim=-2), dim=-1)  # (..., 2 N, d)
+    require_views(reduction, temperature, first=first, second=second)
+    views = torch.cat([directions(first=first), directions(second=second)], dim=-2)
     itself = torch.eye(views.shape[-2], device=views.device, dtype=torch.bool)
     similarity = (views @ views.mT / temperature).masked_fill(itself, -torch.inf)
-    other = (
-        torch.arange(views.shape[-2], device=views.device)
-        .roll(first.shape[-2])
-        .expand(views.shape[:-1])
-    )
-    return cross_entropy(similarity, other, reduction=reduction)
+    numbers = torch.arange(views.shape[-2], device=views.device)
+    other = numbers.roll(first.shape[-2]).expand(views.shape[:-1])
+    losses = cross_entropy(similarity, other, reduction="none")  # (..., 2 N)
+    return reduced(losses, reduction, first.dtype)
 
 
 # --- What they ask for ------------------------------------------------------------
 
 
+def directions(**points: Tensor) -> Tensor:
+    """x / ||x|| over the last dimension, in float32 or better; a row of zeros,
+    which has no direction, is refused where it can be seen, and stays zero
+    elsewhere."""
+    ((name, x),) = points.items()
+    x = require.widen(x)
+    length = norm(x)
+    require.values(length != 0, f"{name} must hold no row of zeros, got one")
+    return x / torch.where(length > 0, length, 1)
+
+
 def require_points(reduction: str, **points: Tensor) -> None:
-    require_reduction(reduction)
-    require_floating(**points)
-    require_same_shape(**points)
-    name, first = next(iter(points.items()))
-    require_dim(first, -1, name)
+    """What every loss of distances asks for."""
+    require.choice(REDUCTIONS, reduction=reduction)
+    require.floating(**points)
+    require.alike(**points)
+    require.same_shape(**points)
+    patterns: Any = {name: (x, "... d") for name, x in points.items()}
+    require.shapes(**patterns)
+    require.nonempty(**points)
 
 
-def require_batch(
-    points: Tensor, labels: Tensor, margin: float, reduction: str
+def require_views(reduction: str, temperature: float, **points: Tensor) -> None:
+    """What InfoNCE and NT-Xent ask for."""
+    require_points(reduction, **points)
+    patterns: Any = {name: (x, "... N d") for name, x in points.items()}
+    require.shapes(**patterns)
+    require.number(temperature=temperature, above=0)
+
+
+def require_mining(
+    points: Tensor, labels: Tensor, margin: float, reduction: str, pattern: str
 ) -> None:
-    require_reduction(reduction)
-    require_floating(points=points)
-    require_dim(points, -2, "points")
-    require_number("margin", margin, 0)
+    """What every loss that looks for triplets asks for."""
+    require.choice(REDUCTIONS, reduction=reduction)
+    require.number(margin=margin, least=0)
+    require_batch(points, labels, pattern)
+
+
+def require_batch(points: Tensor, labels: Tensor, pattern: str) -> None:
+    """TypeError or ValueError unless points of the pattern have a label each, and a
+    place in space."""
+    require.floating(points=points)
+    require.integer(labels=labels)
+    require.shapes(points=(points, pattern))
+    require.nonempty(points=points)
+    require.finite(points=points)
     if labels.shape != points.shape[:-1]:
         raise ValueError(
             f"labels must have shape {tuple(points.shape[:-1])}, one a point, got "

@@ -11,13 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from lbdl.foundations.losses.reduction import (
-    reduce,
-    require_floating,
-    require_reduction,
-    require_same_shape,
-    require_values,
-)
+from lbdl import require
+from lbdl.foundations.losses.reduction import REDUCTIONS, reduced
 
 
 def squared_error(
@@ -27,22 +22,26 @@ def squared_error(
 
         l = (prediction - target)^2
 
+        >>> squared_error(torch.tensor([1.0, 4.0]), torch.tensor([1.0, 2.0]))
+        tensor(2.)
+
     Args:
         prediction: any shape, floating dtype.
-        target: same shape.
+        target: same shape and dtype.
         reduction: "mean", "sum" or "none".
 
     Returns:
         A scalar; with "none" the losses, shape of `prediction`.
 
     Raises:
-        TypeError: an argument is not a floating tensor.
+        TypeError: an argument is not a floating tensor, or the dtypes differ.
         ValueError: shapes differ, there is no element, or `reduction` is unknown.
 
     Source: Gauss 1809, Theoria motus corporum coelestium.
     """
     require_pair(prediction, target, reduction)
-    return reduce((prediction - target).square(), reduction)
+    losses = (require.widen(prediction) - require.widen(target)).square()
+    return reduced(losses, reduction, prediction.dtype)
 
 
 def absolute_error(
@@ -55,20 +54,21 @@ def absolute_error(
 
     Args:
         prediction: any shape, floating dtype.
-        target: same shape.
+        target: same shape and dtype.
         reduction: "mean", "sum" or "none".
 
     Returns:
         A scalar; with "none" the losses, shape of `prediction`.
 
     Raises:
-        TypeError: an argument is not a floating tensor.
+        TypeError: an argument is not a floating tensor, or the dtypes differ.
         ValueError: shapes differ, there is no element, or `reduction` is unknown.
 
     Source: Koenker & Bassett 1978, Econometrica 46(1): the quantile 1/2.
     """
     require_pair(prediction, target, reduction)
-    return reduce((prediction - target).abs(), reduction)
+    losses = (require.widen(prediction) - require.widen(target)).abs()
+    return reduced(losses, reduction, prediction.dtype)
 
 
 def pinball(
@@ -85,8 +85,8 @@ def pinball(
 
     Args:
         prediction: f, any shape, floating dtype.
-        target: y, same shape.
-        quantile: q in (0, 1), a number or a tensor that broadcasts against
+        target: y, same shape and dtype.
+        quantile: q in (0, 1), a number or a floating tensor that broadcasts to
             `prediction`.
         reduction: "mean", "sum" or "none".
 
@@ -94,18 +94,17 @@ def pinball(
         A scalar; with "none" the losses, shape of `prediction`.
 
     Raises:
-        TypeError: prediction or target is not a floating tensor.
+        TypeError: an argument is not of its kind, or the dtypes differ.
         ValueError: a quantile outside (0, 1), shapes differ, no element, or unknown
             `reduction`.
 
     Source: Koenker & Bassett 1978, Econometrica 46(1).
     """
     require_pair(prediction, target, reduction)
-    require_inside(quantile, prediction)
-    short = target - prediction
-    return reduce(
-        torch.maximum(quantile * short, (quantile - 1) * short), reduction
-    )
+    q = parameter("quantile", quantile, prediction, above=0, below=1)
+    short = require.widen(target) - require.widen(prediction)
+    losses = torch.maximum(q * short, (q - 1) * short)
+    return reduced(losses, reduction, prediction.dtype)
 
 
 def gaussian_nll(
@@ -120,17 +119,20 @@ def gaussian_nll(
 
         l = (y - m)^2 / (2 v) + log(v) / 2 + log(2 pi) / 2
 
+    It has no lower bound in m and v together: where m = y, it falls like log(v) /
+    2.
+
     Args:
         mean: m, any shape, floating dtype.
-        target: y, same shape.
-        variance: v > 0, a number or a tensor that broadcasts against `mean`.
+        target: y, same shape and dtype.
+        variance: v > 0, a number or a floating tensor that broadcasts to `mean`.
         reduction: "mean", "sum" or "none".
 
     Returns:
         A scalar; with "none" the losses, shape of `mean`.
 
     Raises:
-        TypeError: mean or target is not a floating tensor.
+        TypeError: an argument is not of its kind, or the dtypes differ.
         ValueError: a variance that is not above 0, shapes differ, no element, or
             unknown `reduction`.
 
@@ -138,45 +140,32 @@ def gaussian_nll(
         probability distribution".
     """
     require_pair(mean, target, reduction, first="mean")
-    variance = torch.as_tensor(variance, dtype=mean.dtype, device=mean.device)
-    require_broadcast("variance", variance, mean)
-    require_values(variance > 0, "variance must be > 0 everywhere")
-    return reduce(
-        (
-            (target - mean).square() / variance
-            + variance.log()
-            + math.log(2 * math.pi)
-        )
-        / 2,
-        reduction,
-    )
+    v = parameter("variance", variance, mean, above=0)
+    m, y = require.widen(mean), require.widen(target)
+    losses = ((y - m).square() / v + v.log() + math.log(2 * math.pi)) / 2
+    return reduced(losses, reduction, mean.dtype)
 
 
 def require_pair(
     prediction: Tensor, target: Tensor, reduction: str, first: str = "prediction"
 ) -> None:
-    require_reduction(reduction)
-    require_floating(**{first: prediction, "target": target})
-    require_same_shape(**{first: prediction, "target": target})
+    """What every loss of numbers asks for."""
+    pair = {first: prediction, "target": target}
+    require.choice(REDUCTIONS, reduction=reduction)
+    require.floating(**pair)
+    require.alike(**pair)
+    require.same_shape(**pair)
+    require.nonempty(**pair)
 
 
-def require_inside(quantile: float | Tensor, prediction: Tensor) -> None:
-    if isinstance(quantile, Tensor):
-        require_broadcast("quantile", quantile, prediction)
-        require_values(
-            (quantile > 0) & (quantile < 1), "quantile must be in (0, 1) everywhere"
-        )
-    elif not 0 < quantile < 1:
-        raise ValueError(f"quantile must be in (0, 1), got {quantile}")
-
-
-def require_broadcast(name: str, x: Tensor, like: Tensor) -> None:
-    try:
-        fits = torch.broadcast_shapes(x.shape, like.shape) == like.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"{name} must broadcast to shape {tuple(like.shape)}, got shape "
-            f"{tuple(x.shape)}"
-        )
+def parameter(
+    name: str, x: float | Tensor, like: Tensor, **bounds: float
+) -> Tensor:
+    """A number, or a tensor that broadcasts to `like`, as a tensor beside it."""
+    if not isinstance(x, Tensor):
+        require.number(**bounds, **{name: x})  # type: ignore[arg-type]
+        return torch.tensor(x, dtype=require.widen(like).dtype, device=like.device)
+    require.floating(**{name: x})
+    require.broadcast_to(like.shape, **{name: x})
+    require.within(**bounds, **{name: x})  # type: ignore[arg-type]
+    return require.widen(x)

@@ -9,11 +9,8 @@ Manning, Raghavan & Schuetze 2008, chapter 8.
 import torch
 from torch import Tensor
 
-from lbdl.foundations.losses.reduction import (
-    require_dim,
-    require_floating,
-    require_values,
-)
+from lbdl import require
+from lbdl.foundations.losses.metric import require_batch, rescaled
 
 
 def ranked_relevance(points: Tensor, labels: Tensor) -> Tensor:
@@ -24,28 +21,23 @@ def ranked_relevance(points: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         points: (B, d) with B >= 2, floating dtype.
-        labels: (B,), whole numbers.
+        labels: (B,), int64.
 
     Returns:
         R (B, B - 1), bool.
 
     Raises:
-        TypeError: `points` is not floating.
-        ValueError: shapes do not fit, or there are fewer than two points.
-
-    Source: definition.
+        TypeError: `points` is not a floating tensor, or `labels` not an int64 one.
+        ValueError: shapes do not fit, a point is not finite, or there are fewer
+            than two points.
     """
-    require_floating(points=points)
-    if points.dim() != 2 or len(points) < 2 or labels.shape != points.shape[:1]:
-        shapes = tuple(points.shape), tuple(labels.shape)
-        raise ValueError(
-            "points and labels must be (B, d) and (B,) with B >= 2, got shapes "
-            f"{shapes}"
-        )
-    d = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    # itself first, and out
-    order = d.fill_diagonal_(-1).argsort(dim=-1, stable=True)[:, 1:]
-    return labels[order] == labels.unsqueeze(-1)
+    require_batch(points, labels, "B d")
+    require.dim(points, 0, "points", least=2)
+    x = rescaled(points.detach())
+    d = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+    order = d.fill_diagonal_(-1).argsort(dim=-1, stable=True)
+    others = order[:, 1:]  # itself comes first
+    return labels[others] == labels.unsqueeze(-1)
 
 
 def recall_at(relevance: Tensor, k: int = 1) -> Tensor:
@@ -61,13 +53,14 @@ def recall_at(relevance: Tensor, k: int = 1) -> Tensor:
         Hits (...), float32: 1 or 0. Their mean is the recall at k.
 
     Raises:
-        ValueError: `k` is out of range.
+        TypeError: `relevance` is not a bool tensor, or `k` no whole number.
+        ValueError: `relevance` has no answer, or `k` is out of range.
 
     Source: Jegou, Douze & Schmid 2011, IEEE TPAMI 33(1).
     """
-    require_dim(relevance, -1, "relevance")
-    if not 1 <= k <= relevance.shape[-1]:
-        raise ValueError(f"k must be from 1 to {relevance.shape[-1]}, got {k}")
+    require.boolean(relevance=relevance)
+    require.dim(relevance, -1, "relevance")
+    require.whole(k=k, least=1, most=relevance.shape[-1])
     return relevance[..., :k].any(-1).float()
 
 
@@ -85,17 +78,17 @@ def average_precision(relevance: Tensor) -> Tensor:
         AP (...), float32. Its mean over the questions is the MAP.
 
     Raises:
-        ValueError: a row holds no right answer.
+        TypeError: `relevance` is not a bool tensor.
+        ValueError: a row of `relevance` holds no right answer.
 
     Source: Manning, Raghavan & Schuetze 2008, Introduction to Information
         Retrieval, section 8.4.
     """
-    require_dim(relevance, -1, "relevance")
-    require_values(
-        relevance.any(-1), "relevance must hold a right answer in every row"
-    )
+    require.boolean(relevance=relevance)
+    require.dim(relevance, -1, "relevance")
+    found = relevance.any(-1)
+    require.values(found, "relevance must hold a right answer in every row")
     right = relevance.float()
-    precision = right.cumsum(-1) / torch.arange(
-        1, relevance.shape[-1] + 1, device=relevance.device
-    )
+    ranks = torch.arange(1, relevance.shape[-1] + 1, device=relevance.device)
+    precision = right.cumsum(-1) / ranks
     return (precision * right).sum(-1) / right.sum(-1)
