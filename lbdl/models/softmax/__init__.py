@@ -19,13 +19,9 @@ from lbdl.models.softmax.losses import (
     universal_surrogate_loss,
 )
 from lbdl.models.softmax.maps import (
-    bisect_peak,
     entmax,
     entmax15,
-    entmax15_support_size,
-    entmax15_threshold,
     entmax_jacobian,
-    entmax_with_peak,
     logsumexp,
     one_hot_gap,
     softmax,
@@ -41,14 +37,10 @@ from lbdl.models.softmax.maps import (
 from lbdl.models.softmax.perturbed import perturb_max, sample_perturb_max
 
 __all__ = [
-    "bisect_peak",
     "entmax",
     "entmax15",
-    "entmax15_support_size",
-    "entmax15_threshold",
     "entmax_jacobian",
     "entmax_loss",
-    "entmax_with_peak",
     "fast_entmax",
     "fast_entmax15",
     "fast_sparsemax",

@@ -8,17 +8,15 @@ two to five passes over its scores:
    p_i = relu(z_i + r)^m, and only the number r in (0, 1] is unknown: it must make
    their total S equal 1.
 2. As a function of r, S^(1/m) is the m-norm of relu(z + r): convex for m >= 1, that
-   is for alpha <= 2. Newton's method, started at r = 1 where the total is too
-   large, therefore comes down to the root without ever passing it.
-3. Leaving scores out can only raise the r that is needed. So the few largest
-   scores, one from each group of columns, give a better start than r = 1 at almost
-   no cost.
+   is for alpha <= 2. Newton's method, started at r = 1 where the total is too large,
+   therefore comes down to the root without ever passing it.
+3. Leaving scores out can only raise the r that is needed. So the few largest scores,
+   one from each group of columns, give a better start than r = 1 at almost no cost.
 4. Rows are treated in chunks that fit the cache: each pass then costs a small part
    of reading the scores from memory.
 
-The backward pass needs nothing but the result: dx = s * (g - <s, g> / sum(s)),
-s = p^(2-alpha) on the support.
-"""
+The backward pass needs nothing but the result: dx = s * (g - <s, g> / sum(s)), s =
+p^(2-alpha) on the support."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,8 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lbdl.models.softmax.maps import entmax, entmax_slope, require_alpha
-from lbdl.models.softmax.scores import require_peak, require_scores, widen
+from lbdl import require
+from lbdl.models.softmax.maps import SolvedEntmax, entmax, jacobian_product
+from lbdl.models.softmax.scores import require_peak, require_scores
+from lbdl.require import widen
 
 # scores treated at once on a CPU: 256 KiB in float32, a few of which fit the second
 # cache
@@ -52,20 +52,21 @@ def fast_sparsemax(x: Tensor, dim: int = -1) -> Tensor:
         Probabilities, shape and dtype of `x`; exact zeros outside the support.
 
     Raises:
-        TypeError: `x` is not a floating-point tensor.
+        TypeError: `x` is not a floating tensor, or another argument of the wrong
+            kind.
         ValueError: bad `dim`; a row with NaN, +inf or no finite score.
 
     Source: Martins & Astudillo 2016, section 2, arXiv:1602.02068; for alpha = 2,
-        Newton's method drops scores as Michelot 1986 does.
-    """
+        Newton's method drops scores as Michelot 1986 does."""
     return fast_entmax(x, 2.0, dim)
 
 
 def fast_entmax15(x: Tensor, dim: int = -1) -> Tensor:
     """Entmax with alpha = 1.5: `entmax15`, without sorting.
 
-        fast_entmax15(x) = relu(x / 2 - tau)^2,
-        with the tau for which the result sums to 1
+        fast_entmax15(x) = relu(x / 2 - tau)^2
+
+    with the tau for which the result sums to 1.
 
     Args:
         x: scores (..., n, ...), any floating dtype; -inf marks an element that must
@@ -76,7 +77,8 @@ def fast_entmax15(x: Tensor, dim: int = -1) -> Tensor:
         Probabilities, shape and dtype of `x`; exact zeros outside the support.
 
     Raises:
-        TypeError: `x` is not a floating-point tensor.
+        TypeError: `x` is not a floating tensor, or another argument of the wrong
+            kind.
         ValueError: bad `dim`; a row with NaN, +inf or no finite score.
 
     Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
@@ -107,71 +109,49 @@ def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
         alpha > 1.
 
     Raises:
-        TypeError: `x` is not a floating-point tensor.
+        TypeError: `x` is not a floating tensor, or another argument of the wrong
+            kind.
         ValueError: `alpha` is below 1; bad `dim`; a row with NaN, +inf or no finite
             score. The check looks at the rows' maxima, which are needed anyway: it
             costs no pass over the scores.
 
     Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702; Newton's
-        method in place of their Algorithm 1.
-    """
-    require_alpha(alpha)
+        method in place of their Algorithm 1."""
+    require.number(alpha=alpha, least=1)
     require_scores(x, dim)
     if alpha > 2:
         return entmax(x, alpha, dim)
     if alpha == 1:
         require_peak(x.detach().amax(dim))
         return torch.softmax(x, dim)
-    return FastEntmax.apply(x.movedim(dim, -1), alpha).movedim(-1, dim)
+    return FastEntmax.apply(x.movedim(dim, -1), alpha, solve).movedim(-1, dim)
 
 
-class FastEntmax(torch.autograd.Function):
-    """Entmax over the last dimension, for 1 < alpha <= 2, with its closed-form
-    derivative."""
-
-    @staticmethod
-    def forward(x: Tensor, alpha: float) -> Tensor:
-        """Probabilities (..., n) of scores (..., n)."""
-        return entmax_rows(x.reshape(-1, x.shape[-1]), alpha).view(x.shape)
+class FastEntmax(SolvedEntmax):
+    """Entmax over the last dimension; where no second derivative is asked for, the
+    first comes in chunks too.
+    """
 
     @staticmethod
-    def setup_context(
-        ctx: Any, inputs: tuple[Tensor, float], output: Tensor
-    ) -> None:
-        """Keep the result: the derivative needs nothing else."""
-        ctx.save_for_backward(output)
-        ctx.alpha = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """The gradient with respect to the scores, itself differentiable where that
-        is asked for."""
-        (p,) = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient with respect to the scores."""
         if torch.is_grad_enabled():
-            return jacobian_product(
-                entmax_slope(widen(p), ctx.alpha), widen(grad)
-            ).to(p.dtype), None
+            return SolvedEntmax.backward(ctx, grad)
+        (p,) = ctx.saved_tensors
         n = p.shape[-1]
-        return jacobian_product_rows(
+        moved = jacobian_product_rows(
             p.reshape(-1, n), grad.reshape(-1, n), ctx.alpha
-        ).view(p.shape), None
+        )
+        return moved.view(p.shape), None, None
+
+
+def solve(x: Tensor, alpha: float) -> Tensor:
+    """Probabilities (..., n) of scores (..., n)."""
+    return entmax_rows(x.reshape(-1, x.shape[-1]), alpha).view(x.shape)
 
 
 def entmax_rows(x: Tensor, alpha: float) -> Tensor:
-    """Entmax of each row, chunk by chunk.
-
-    Args:
-        x: scores (rows, n), any floating dtype.
-        alpha: in (1, 2].
-
-    Returns:
-        Probabilities (rows, n), dtype of `x`.
-
-    Raises:
-        ValueError: a row with NaN, +inf or no finite score.
-
-    Source: the module's docstring, points 1 to 4.
-    """
+    """Entmax of each row, chunk by chunk."""
     maxima = widen(group_maxima(x))
     highest = maxima.amax(-1, keepdim=True)
     require_peak(highest)
@@ -197,15 +177,6 @@ def settle(slopes: Tensor, weights: Tensor) -> Tensor:
     proportion to the slopes.
 
     Dividing by the total instead would charge it to the largest probability.
-
-    Args:
-        slopes: t^(m-1) (rows, n).
-        weights: t^m (rows, n), whose total is nearly 1.
-
-    Returns:
-        Probabilities (rows, n).
-
-    Source: one more Newton step, written for the probabilities.
     """
     excess = (weights.sum(-1, keepdim=True) - 1) / slopes.sum(-1, keepdim=True)
     return torch.addcmul(weights, slopes, excess, value=-1).relu_()
@@ -216,21 +187,13 @@ def group_maxima(x: Tensor) -> Tensor:
     maximum of each column.
 
     Columns that do not fill the table are taken as they are, so that the row's
-    maximum is among the results.
-
-    Args:
-        x: scores (rows, n).
-
-    Returns:
-        Different scores of the row (rows, a few), the largest among them.
-
-    Source: the module's docstring, point 3.
-    """
+    maximum is among the results."""
     n = x.shape[-1]
     columns = max(1, n // GROUP)
     whole = n - n % columns
-    # (rows, n / columns, columns)
-    table = x[:, :whole].unflatten(-1, (-1, columns))
+    table = x[:, :whole].unflatten(
+        -1, (-1, columns)
+    )  # (rows, n / columns, columns)
     return torch.cat([table.amax(-2), x[:, whole:]], dim=-1)
 
 
@@ -240,21 +203,7 @@ def newton_root(
     """The r for which relu(z + r)^m sums to 1, by Newton's method on the m-norm of
     relu(z + r).
 
-        r <- r - (S - S^(2-alpha)) / D,   S = sum relu(z + r)^m,
-        D = sum relu(z + r)^(m-1)
-
-    Args:
-        z: (alpha-1) times the scores minus their maximum (rows, n), float32 or
-            float64.
-        root: a start r (rows, 1), not below the root.
-        alpha: in (1, 2].
-        tolerance: stop when no step is larger, relative to r. Every r on the way is
-            a valid start for more scores.
-
-    Returns:
-        r (rows, 1), and the last relu(z + r)^(m-1) and relu(z + r)^m (rows, n).
-
-    Source: the module's docstring, points 1 and 2.
+    r <- r - (S - S^(2-alpha)) / D, S = sum relu(z + r)^m, D = sum relu(z + r)^(m-1)
     """
     for _ in range(MAX_STEPS):
         slopes, weights = lower_and_full_power(z, root, 1 / (alpha - 1))
@@ -273,19 +222,7 @@ def lower_and_full_power(
 
     Where m is a small whole number (alpha = 2, 3/2, 4/3, 5/4), products are much
     cheaper than a power. Elsewhere the logarithm of t is log(1 + z / r) + log(r),
-    which stays exact when m is large and t therefore near 1.
-
-    Args:
-        z: (alpha-1) times the scores minus their maximum (rows, n), float32 or
-            float64.
-        root: r (rows, 1).
-        m: 1 or more.
-
-    Returns:
-        Two tables (rows, n).
-
-    Source: the module's docstring, point 1.
-    """
+    which stays exact when m is large and t therefore near 1."""
     if round(m) <= 4 and abs(m - round(m)) < 1e-9:
         return whole_powers((z + root).relu_(), round(m))
     log = (z / root).clamp_(min=-1).log1p_().add_(root.log())
@@ -293,17 +230,7 @@ def lower_and_full_power(
 
 
 def whole_powers(t: Tensor, m: int) -> tuple[Tensor, Tensor]:
-    """t^(m-1) and t^m by repeated products, with 0^0 = 0.
-
-    Args:
-        t: nonnegative, any shape.
-        m: 1 or more.
-
-    Returns:
-        Two tables of the shape of `t`.
-
-    Source: arithmetic.
-    """
+    """t^(m-1) and t^m by repeated products, with 0^0 = 0."""
     if m == 1:
         return t.sign(), t
     lower = t
@@ -312,38 +239,8 @@ def whole_powers(t: Tensor, m: int) -> tuple[Tensor, Tensor]:
     return lower, lower * t
 
 
-def jacobian_product(slopes: Tensor, grad: Tensor) -> Tensor:
-    """The Jacobian of entmax times a vector:   s * (g - <s, g> / sum(s)).
-
-    Args:
-        slopes: s = p^(2-alpha) on the support, 0 elsewhere (..., n), float32 or
-            float64.
-        grad: g (..., n).
-
-    Returns:
-        J g, (..., n); the Jacobian is symmetric, so this is the vector-Jacobian
-        product too.
-
-    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
-    """
-    weighted = slopes * grad
-    mean = weighted.sum(-1, keepdim=True) / slopes.sum(-1, keepdim=True)
-    return torch.addcmul(weighted, slopes, mean, value=-1)
-
-
 def jacobian_product_rows(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
-    """`jacobian_product` of each row, chunk by chunk.
-
-    Args:
-        p: probabilities (rows, n), any floating dtype.
-        grad: g (rows, n).
-        alpha: the alpha that made `p`, in (1, 2].
-
-    Returns:
-        J g (rows, n), dtype of `p`.
-
-    Source: the module's docstring, point 4.
-    """
+    """`jacobian_product` of each row, chunk by chunk."""
     result = torch.empty_like(p, memory_format=torch.contiguous_format)
     for some_p, some_grad, out in chunks(p, grad, result):
         out.copy_(
@@ -353,21 +250,11 @@ def jacobian_product_rows(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
 
 
 def quick_slopes(p: Tensor, alpha: float) -> Tensor:
-    """`entmax_slope` for alpha <= 2, quickly, and not to be differentiated:
-    s = p^(2-alpha), 0 off the support.
+    """`entmax_slope` for alpha <= 2, quickly, and not to be differentiated: s =
+    p^(2-alpha), 0 off the support.
 
     For alpha = 1.5 this is sqrt(p), taken as p / sqrt(p): the reciprocal root is
-    one instruction on most CPUs, where `torch.sqrt` may take the long way.
-
-    Args:
-        p: probabilities, any shape, float32 or float64.
-        alpha: in (1, 2].
-
-    Returns:
-        s, shape and dtype of `p`.
-
-    Source: Peters, Niculae & Martins 2019, section 3, arXiv:1905.05702.
-    """
+    one instruction on most CPUs, where `torch.sqrt` may take the long way."""
     if alpha == 2:
         return p.sign()
     if alpha == 1.5:
@@ -378,14 +265,6 @@ def quick_slopes(p: Tensor, alpha: float) -> Tensor:
 def chunks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same few rows of each table, until all rows were served; all rows at once
     on other devices than the CPU.
-
-    Args:
-        tables: each (rows, anything); the first decides how many rows fit.
-
-    Returns:
-        An iterator of tuples of views.
-
-    Source: the module's docstring, point 4.
     """
     first = tables[0]
     rows = (

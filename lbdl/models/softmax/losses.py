@@ -12,26 +12,25 @@ Cross-entropy itself, and what label smoothing makes of it, stand in
 Every loss takes scores (..., K) with the classes last, and a target that is either
 class numbers (...) in int64 or probabilities (..., K) of a floating dtype. It
 returns one loss for each row, (...). -inf marks a masked class; its loss is
-infinite if it is the target.
-"""
+infinite if it is the target."""
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from lbdl import require
 from lbdl.foundations.losses import cross_entropy
 from lbdl.models.softmax.fast import fast_entmax
 from lbdl.models.softmax.maps import (
     logsumexp,
-    require_positive,
     require_top,
     softmax,
     sparsemax,
     tsallis_entropy,
 )
-from lbdl.models.softmax.scores import require_scores, shifted, widen
+from lbdl.models.softmax.scores import require_scores, shifted
+from lbdl.require import widen
 
 Map = Callable[[Tensor], Tensor]
 
@@ -45,8 +44,8 @@ def margin_softmax_loss(
     """Cross-entropy that asks the true class to win by a margin (additive margin
     softmax).
 
-        L = -log( e^((c_t - margin) / T) / (e^((c_t - margin) / T)
-            + sum_{j != t} e^(c_j / T)) )
+        L = -log( e^(m / T) / (e^(m / T) + sum_{j != t} e^(c_j / T)) ),
+        m = c_t - margin
 
     Args:
         cosine: similarities c (..., K), any floating dtype: cosines between a
@@ -59,17 +58,18 @@ def margin_softmax_loss(
         L (...), dtype of `cosine`.
 
     Raises:
-        TypeError: `cosine` is not floating, or `target` not int64.
+        TypeError: `cosine` is not floating, `target` not int64, or a number is
+            none.
         ValueError: `margin` below 0; bad `temperature`; shapes do not fit; a class
             number is not in [0, K); no element; a row with NaN, +inf or no finite
             score.
 
     Source: Wang et al. 2018, arXiv:1801.05599.
     """
-    require_positive(temperature, "temperature")
-    if not margin >= 0:
-        raise ValueError(f"margin must be 0 or more, got {margin}")
-    handicapped = shifted(cosine) - margin * as_onehot(target, cosine)
+    require.number(temperature=temperature, above=0)
+    require.number(margin=margin, least=0)
+    true = as_onehot(target, cosine, name="cosine")
+    handicapped = shifted(cosine, name="cosine") - margin * true
     return cross_entropy(handicapped / temperature, target, reduction="none").to(
         cosine.dtype
     )
@@ -91,7 +91,7 @@ def sparse_softmax_loss(x: Tensor, target: Tensor, k: int) -> Tensor:
         L (...), dtype of `x`, never negative.
 
     Raises:
-        TypeError: `x` is not floating, or `target` not int64.
+        TypeError: `x` is not floating, `target` not int64, or `k` no whole number.
         ValueError: `k` is not in [1, K]; shapes do not fit; a class number is not
             in [0, K).
 
@@ -154,7 +154,8 @@ def entmax_loss(x: Tensor, target: Tensor, alpha: float = 1.5) -> Tensor:
         L (...), dtype of `x`.
 
     Raises:
-        TypeError: `x` is not floating, or `target` neither int64 nor floating.
+        TypeError: `x` is not floating, `target` neither int64 nor floating, or
+            `alpha` no number.
         ValueError: `alpha` is below 1; shapes do not fit; a class number is not in
             [0, K); a row with NaN, +inf or no finite score.
 
@@ -229,8 +230,7 @@ def universal_surrogate_loss(
             NaN, +inf or no finite score.
 
     Source: Su 2024, "The road to probability distributions",
-        kexue.fm/archives/10145, with the stop on the other factor.
-    """
+        kexue.fm/archives/10145, with the stop on the other factor."""
     q = as_distribution(target, x)
     p = widen(mapping(x.detach()))
     return inner(p - q, shifted(x)).to(x.dtype)
@@ -239,15 +239,6 @@ def universal_surrogate_loss(
 def inner(weights: Tensor, x: Tensor) -> Tensor:
     """<weights, x> over the last dimension, where a weight of 0 silences even an
     infinite score.
-
-    Args:
-        weights: (..., K), finite.
-        x: (..., K).
-
-    Returns:
-        The sum (...).
-
-    Source: house rule: 0 * inf = 0, as in measure theory.
     """
     return (weights * x).where(weights != 0, 0).sum(-1)
 
@@ -255,77 +246,24 @@ def inner(weights: Tensor, x: Tensor) -> Tensor:
 def as_distribution(target: Tensor, x: Tensor) -> Tensor:
     """The target as probabilities: class numbers become one-hot rows, probabilities
     stay.
-
-    Args:
-        target: class numbers (...), int64, or probabilities (..., K), floating.
-        x: the scores (..., K) that it belongs to.
-
-    Returns:
-        q (..., K), in the dtype in which `x` is computed.
-
-    Raises:
-        TypeError: `target` is neither int64 nor floating.
-        ValueError: shapes do not fit; a class number is not in [0, K).
-
-    Source: house rule.
     """
+    require_scores(x)
+    require.tensor(target=target)
     if not target.is_floating_point():
         return as_onehot(target, x)
-    require_scores(x)
-    if target.shape != x.shape:
-        raise ValueError(
-            f"target must have the shape of x, {tuple(x.shape)}, got "
-            f"{tuple(target.shape)}"
-        )
+    require.same_shape(x=x, target=target)
     return target.to(widen(x).dtype)
 
 
-def as_onehot(target: Tensor, x: Tensor) -> Tensor:
-    """Class numbers as one-hot rows that fit the scores.
-
-    Args:
-        target: class numbers (...), int64.
-        x: the scores (..., K) that they belong to.
-
-    Returns:
-        One-hot rows (..., K), in the dtype in which `x` is computed.
-
-    Raises:
-        TypeError: `target` is not int64.
-        ValueError: shapes do not fit; a class number is not in [0, K).
-
-    Source: house rule.
+def as_onehot(target: Tensor, x: Tensor, name: str = "x") -> Tensor:
+    """Class numbers (...) as one-hot rows (..., K) that fit the scores, in the
+    dtype in which these are computed.
     """
-    require_scores(x)
+    require_scores(x, name=name)
+    require.classes(x.shape[-1], name="target", targets=target)
     if target.shape != x.shape[:-1]:
         raise ValueError(
-            f"target must have shape {tuple(x.shape[:-1])}, got "
-            f"{tuple(target.shape)}"
+            f"target must have shape {tuple(x.shape[:-1])},"
+            f" got {tuple(target.shape)}"
         )
-    require_classes(target, x.shape[-1])
     return one_hot(target, x.shape[-1]).to(widen(x).dtype)
-
-
-def require_classes(target: Tensor, classes: int) -> None:
-    """Refuse class numbers that are none (their values are not looked at inside
-    `torch.compile`).
-
-    Args:
-        target: class numbers, any shape, int64.
-        classes: K.
-
-    Raises:
-        TypeError: `target` is not int64.
-        ValueError: a class number is not in [0, K).
-
-    Source: house rule.
-    """
-    if target.dtype != torch.int64:
-        raise TypeError(f"target must be int64 class numbers, got {target.dtype}")
-    if torch.compiler.is_compiling() or not target.numel():
-        return
-    low, high = (int(bound) for bound in target.aminmax())
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"target must be in [0, {classes - 1}], got values from {low} to {high}"
-        )

@@ -5,14 +5,14 @@ first.
     F the distribution function of the noise
 
 Gumbel noise gives softmax itself. Normal noise gives another smooth, monotone,
-shift-invariant map, which Karpukhin et al. 2022 (arXiv:2205.09615) train with.
-"""
+shift-invariant map, which Karpukhin et al. 2022 (arXiv:2205.09615) train with."""
 
 from math import log, pi
 
 import torch
 from torch import Tensor
 
+from lbdl import require
 from lbdl.models.softmax.maps import softmax
 from lbdl.models.softmax.scores import shifted
 
@@ -48,15 +48,15 @@ def perturb_max(
         in float64.
 
     Raises:
-        TypeError: `x` is not a floating-point tensor.
+        TypeError: `x` is not a floating tensor, or another argument of the wrong
+            kind.
         ValueError: unknown `noise`; `nodes` below 2; bad `dim`; a row with NaN,
             +inf or no finite score.
 
     Source: Karpukhin et al. 2022, arXiv:2205.09615; Gumbel 1954 for Gumbel noise.
     """
-    require_noise(noise)
-    if nodes < 2:
-        raise ValueError(f"nodes must be 2 or more, got {nodes}")
+    require.choice(NOISES, noise=noise)
+    require.whole(nodes=nodes, least=2)
     if noise == "gumbel":
         return softmax(x, dim)
     z = shifted(x, dim).clamp(min=-FARTHEST).movedim(dim, -1)
@@ -65,17 +65,7 @@ def perturb_max(
 
 
 def normal_win_probability(z: Tensor, nodes: int) -> Tensor:
-    """The integral of `perturb_max` for normal noise, in logarithms.
-
-    Args:
-        z: finite scores minus their row's maximum (..., n), float32 or float64.
-        nodes: the number of points.
-
-    Returns:
-        Probabilities (..., n).
-
-    Source: Karpukhin et al. 2022, arXiv:2205.09615.
-    """
+    """The integral of `perturb_max` for normal noise, in logarithms."""
     y = torch.linspace(-REACH, REACH, nodes, dtype=z.dtype, device=z.device)
     gap = y - z.unsqueeze(-1)  # (..., n, nodes)
     log_density = -gap.square() / 2 - log(2 * pi) / 2
@@ -111,15 +101,15 @@ def sample_perturb_max(
         Frequencies, shape and dtype of `x`.
 
     Raises:
-        TypeError: `x` is not a floating-point tensor.
+        TypeError: `x` is not a floating tensor, or another argument of the wrong
+            kind.
         ValueError: unknown `noise`; `samples` below 1; bad `dim`; a row with NaN,
             +inf or no finite score.
 
     Source: Gumbel 1954; Karpukhin et al. 2022, arXiv:2205.09615.
     """
-    require_noise(noise)
-    if samples < 1:
-        raise ValueError(f"samples must be 1 or more, got {samples}")
+    require.choice(NOISES, noise=noise)
+    require.whole(samples=samples, least=1)
     scores = shifted(x.detach(), dim).movedim(dim, -1)
     trials = scores + draw_noise(
         noise, scores.new_empty(samples, *scores.shape), generator
@@ -133,32 +123,7 @@ def draw_noise(
 ) -> Tensor:
     """Fill a tensor with noise; a Gumbel variable is minus the logarithm of an
     exponential one.
-
-    Args:
-        noise: "gumbel" or "normal".
-        empty: the tensor to fill, any shape, floating dtype.
-        generator: where the noise comes from.
-
-    Returns:
-        The noise, shape and dtype of `empty`.
-
-    Source: Gumbel 1954.
     """
     if noise == "gumbel":
         return empty.exponential_(generator=generator).log_().neg_()
     return empty.normal_(generator=generator)
-
-
-def require_noise(noise: str) -> None:
-    """Refuse a noise that is not known.
-
-    Args:
-        noise: its name.
-
-    Raises:
-        ValueError: it is none of `NOISES`.
-
-    Source: house rule.
-    """
-    if noise not in NOISES:
-        raise ValueError(f"noise must be one of {', '.join(NOISES)}, got {noise!r}")

@@ -137,7 +137,7 @@ def test_extreme_scores_give_a_finite_loss(name):
 def test_bad_targets_are_refused(loss, mapping):
     x = scores(4, 6)
     with pytest.raises(
-        ValueError, match=r"target must be in \[0, 5\], got values from 0 to 6"
+        ValueError, match="target must hold class numbers from 0 to 5"
     ):
         loss(x, torch.tensor([0, 1, 2, 6]))
     with pytest.raises(
@@ -145,10 +145,10 @@ def test_bad_targets_are_refused(loss, mapping):
     ):
         loss(x, torch.tensor([0, 1, 2]))
     with pytest.raises(
-        TypeError, match=r"target must be int64 class numbers, got torch\.int32"
+        TypeError, match=r"target must be an int64 tensor, got torch\.int32"
     ):
         loss(x, torch.tensor([0, 1, 2, 3], dtype=torch.int32))
-    with pytest.raises(ValueError, match="x must hold no NaN"):
+    with pytest.raises(ValueError, match=r"(x|cosine) must hold no NaN"):
         loss(
             x.masked_fill(torch.eye(4, 6, dtype=torch.bool), torch.nan), targets(4)
         )
@@ -278,7 +278,8 @@ def test_the_stop_belongs_on_the_other_factor():
 
 def test_probabilities_of_another_shape_are_refused():
     with pytest.raises(
-        ValueError, match=r"target must have the shape of x, \(4, 6\), got \(4, 5\)"
+        ValueError,
+        match=r"target must have the shape of x, \(4, 6\), got shape \(4, 5\)",
     ):
         entmax_loss(scores(4, 6), scores(4, 5))
 
