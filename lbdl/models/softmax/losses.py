@@ -198,6 +198,7 @@ def fenchel_young_loss(
 
     Source: Blondel, Martins & Niculae 2020, section 3, arXiv:1901.02324.
     """
+    require.function(maximizer=maximizer, entropy=entropy)
     q = as_distribution(target, x)
     z = shifted(x)
     p = maximizer(z.detach())
@@ -231,6 +232,7 @@ def universal_surrogate_loss(
 
     Source: Su 2024, "The road to probability distributions",
         kexue.fm/archives/10145, with the stop on the other factor."""
+    require.function(mapping=mapping)
     q = as_distribution(target, x)
     p = widen(mapping(x.detach()))
     return inner(p - q, shifted(x)).to(x.dtype)

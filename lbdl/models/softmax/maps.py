@@ -198,8 +198,13 @@ def sparsemax_threshold(descending: Tensor, dim: int = -1) -> Tensor:
     Returns:
         tau (..., 1, ...).
 
+    Raises:
+        TypeError: `descending` is not a floating tensor, or `dim` no whole number.
+        ValueError: bad `dim`; a row with NaN, +inf or no finite score.
+
     Source: Martins & Astudillo 2016, Proposition 1, arXiv:1602.02068.
     """
+    row_peak(descending, dim, "descending")
     candidates = (descending.cumsum(dim) - 1) / ranks(descending, dim)
     support_size = (descending > candidates).sum(dim, keepdim=True).clamp(min=1)
     return candidates.gather(dim, support_size - 1)

@@ -110,7 +110,8 @@ def sample_perturb_max(
     """
     require.choice(NOISES, noise=noise)
     require.whole(samples=samples, least=1)
-    scores = shifted(x.detach(), dim).movedim(dim, -1)
+    require_generator(generator)
+    scores = shifted(x, dim).detach().movedim(dim, -1)
     trials = scores + draw_noise(
         noise, scores.new_empty(samples, *scores.shape), generator
     )  # (samples, ..., n)
@@ -127,3 +128,9 @@ def draw_noise(
     if noise == "gumbel":
         return empty.exponential_(generator=generator).log_().neg_()
     return empty.normal_(generator=generator)
+
+
+def require_generator(generator: torch.Generator | None) -> None:
+    """Refuse what is neither a generator nor None."""
+    if generator is not None:
+        require.instance(torch.Generator, generator=generator)

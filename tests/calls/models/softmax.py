@@ -1,16 +1,10 @@
 """Valid calls of the softmax topic."""
 
-import torch
-
 from lbdl.models.softmax import (
-    bisect_peak,
     entmax,
     entmax15,
-    entmax15_support_size,
-    entmax15_threshold,
     entmax_jacobian,
     entmax_loss,
-    entmax_with_peak,
     fast_entmax,
     fast_entmax15,
     fast_sparsemax,
@@ -48,19 +42,8 @@ CALLS = [
     Call(sparsemax, {"x": X, "dim": -1}),
     Call(sparsemax_threshold, {"descending": SORTED, "dim": -1}),
     Call(entmax15, {"x": X, "dim": -1}),
-    Call(entmax15_threshold, {"descending": SORTED / 2, "dim": -1}),
-    Call(entmax15_support_size, {"descending": SORTED / 2, "dim": -1}),
     Call(entmax, {"x": X, "alpha": 1.3, "dim": -1}),
     Call(one_hot_gap, {"alpha": 1.5}),
-    Call(bisect_peak, {"z": X - X.amax(-1, keepdim=True), "alpha": 1.5, "dim": -1}),
-    Call(
-        entmax_with_peak,
-        {
-            "z": X - X.amax(-1, keepdim=True),
-            "peak": torch.full((3, 1), 0.6),
-            "alpha": 1.5,
-        },
-    ),
     Call(tsallis_exp, {"u": -uniform(3, 5), "alpha": 1.5}),
     Call(softmax_jacobian, {"p": P}),
     Call(sparsemax_jacobian, {"p": sparsemax(X)}),
@@ -75,7 +58,11 @@ CALLS = [
     ),
     Call(sparse_softmax_loss, {"x": X, "target": TARGET, "k": 5}),
     Call(sparsemax_loss, {"x": X, "target": TARGET}),
-    Call(entmax_loss, {"x": X, "target": TARGET, "alpha": 1.5}),
+    Call(
+        entmax_loss,
+        {"x": X, "target": TARGET, "alpha": 1.5},
+        takes={"target": "floats"},  # probabilities
+    ),
     Call(
         fenchel_young_loss,
         {
@@ -84,8 +71,13 @@ CALLS = [
             "maximizer": sparsemax,
             "entropy": lambda p: tsallis_entropy(p, 2.0),
         },
+        takes={"target": "floats"},
     ),
-    Call(universal_surrogate_loss, {"x": X, "target": TARGET, "mapping": softmax}),
+    Call(
+        universal_surrogate_loss,
+        {"x": X, "target": TARGET, "mapping": softmax},
+        takes={"target": "floats"},
+    ),
     Call(perturb_max, {"x": X, "noise": "normal", "dim": -1, "nodes": 161}),
     Call(
         sample_perturb_max,
