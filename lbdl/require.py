@@ -46,7 +46,8 @@ def floating(**tensors: Tensor) -> None:
 
 
 def inexact(**tensors: Tensor) -> None:
-    """TypeError unless every argument is a tensor of a floating dtype, or a complex one of single precision or more."""
+    """TypeError unless every argument is a tensor of a floating dtype, or a complex
+    one of single precision or more."""
     for name, x in tensors.items():
         if not isinstance(x, Tensor) or not _is_inexact(x.dtype):
             raise TypeError(

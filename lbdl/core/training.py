@@ -1,7 +1,8 @@
 """The training loop that the chapters share.
 
-One step: take a minibatch, compute its loss, send the gradient back, let the optimizer move the weights. An
-epoch takes every example once, in a new random order.
+One step: take a minibatch, compute its loss, send the gradient back, let the
+optimizer move the weights. An epoch takes every example once, in a new random
+order.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class History:
     """What a training went through, on the CPU.
 
-    `losses` (steps,) is the loss of every minibatch before its step; `validation` maps "loss", and "accuracy"
-    where the targets are class numbers, to one value an epoch (epochs,).
+    `losses` (steps,) is the loss of every minibatch before its step; `validation`
+    maps "loss", and "accuracy" where the targets are class numbers, to one value an
+    epoch (epochs,).
     """
 
     losses: Tensor
@@ -46,7 +48,8 @@ def train(
 
         w <- optimizer(w, gradient of mean of loss(model(x; w), y) over a minibatch)
 
-    Works where the model is: the data is moved there once, and the losses come back once, at the end.
+    Works where the model is: the data is moved there once, and the losses come back
+    once, at the end.
 
     Args:
         model: maps x (B, ...) to predictions; its weights are changed.
@@ -54,11 +57,13 @@ def train(
         loss: of predictions and y of a minibatch, a scalar.
         optimizer: a `torch.optim.Optimizer` over the model's parameters.
         epochs: passes over the data, >= 0.
-        batch_size: examples a step, >= 1; the last minibatch of an epoch is smaller where it does not divide
-            n.
+        batch_size: examples a step, >= 1; the last minibatch of an epoch is smaller
+            where it does not divide n.
         generator: draws the order of the examples.
-        schedule: factor on the optimizer's learning rates at step 0, 1, ...; they are put back at the end.
-        validation: examples on which loss and accuracy are measured after every epoch.
+        schedule: factor on the optimizer's learning rates at step 0, 1, ...; they
+            are put back at the end.
+        validation: examples on which loss and accuracy are measured after every
+            epoch.
         progress: show a bar; by default where somebody can see it.
 
     Returns:
@@ -66,7 +71,8 @@ def train(
 
     Raises:
         TypeError: `data` or `validation` is not a `Dataset`.
-        ValueError: a number is out of range, or the data or the model's parameters are empty.
+        ValueError: a number is out of range, or the data or the model's parameters
+            are empty.
     """
     require_training(model, data, validation, epochs, batch_size)
     device = next(model.parameters()).device
@@ -91,7 +97,8 @@ def train(
 def minibatches(
     data: Dataset, batch_size: int, generator: Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The examples in a new random order, `batch_size` at a time: pairs x (B, ...), y (B, ...)."""
+    """The examples in a new random order, `batch_size` at a time: pairs x (B, ...),
+    y (B, ...)."""
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     for rows in order.to(data.x.device).split(batch_size):
         yield data.x[rows], data.y[rows]
@@ -100,7 +107,8 @@ def minibatches(
 def step(
     model: nn.Module, x: Tensor, y: Tensor, loss: Loss, optimizer: Optimizer
 ) -> Tensor:
-    """One step on one minibatch; returns the loss before the step, a scalar that carries no graph."""
+    """One step on one minibatch; returns the loss before the step, a scalar that
+    carries no graph."""
     value = loss(model(x), y)
     optimizer.zero_grad()
     value.backward()
@@ -109,7 +117,8 @@ def step(
 
 
 def predict(model: nn.Module, x: Tensor, batch_size: int = 4096) -> Tensor:
-    """The model's predictions for all of x (n, ...), in evaluation mode and without a graph."""
+    """The model's predictions for all of x (n, ...), in evaluation mode and without
+    a graph."""
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -119,7 +128,8 @@ def predict(model: nn.Module, x: Tensor, batch_size: int = 4096) -> Tensor:
 
 
 def evaluate(model: nn.Module, data: Dataset, loss: Loss) -> dict[str, Tensor]:
-    """Loss over all of `data`, and accuracy where y holds class numbers: scalars on the model's device."""
+    """Loss over all of `data`, and accuracy where y holds class numbers: scalars on
+    the model's device."""
     predictions = predict(model, data.x)
     metrics = {"loss": loss(predictions, data.y)}
     if is_classes(data.y):
@@ -142,14 +152,16 @@ def accuracy(model: nn.Module, data: Dataset) -> float:
     """
     if len(data) == 0 or not is_classes(data.y):
         raise ValueError(
-            f"data.y must be int64 (n,) with n >= 1, got {data.y.dtype} of shape {tuple(data.y.shape)}"
+            f"data.y must be int64 (n,) with n >= 1, got {data.y.dtype} of shape "
+            f"{tuple(data.y.shape)}"
         )
     data = data.to(next(model.parameters()).device)
     return float(hits(predict(model, data.x), data.y))
 
 
 def hits(scores: Tensor, classes: Tensor) -> Tensor:
-    """Fraction of rows of `scores` (n, K) that are largest at the entry of `classes` (n,)."""
+    """Fraction of rows of `scores` (n, K) that are largest at the entry of
+    `classes` (n,)."""
     return (scores.argmax(dim=-1) == classes).float().mean()
 
 

@@ -606,7 +606,8 @@ def size(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
 
 
 def balanced(x: Tensor) -> Tensor:
-    """Vectors (..., n, d) whose products fit: in float32 without their power of two."""
+    """Vectors (..., n, d) whose products fit: in float32 without their power of
+    two."""
     if x.dtype == torch.float64:
         return x
     x = require.widen(x)

@@ -2,6 +2,7 @@
 equation that it proves."""
 
 import html
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,18 +33,19 @@ def check(
             shape.
         expected: what the text claims; may be broadcast to the shape of `actual`.
             `True` when not given, so that `check("claim", condition)` reads well.
-        rtol: relative tolerance, 0 when not given.
-        atol: absolute tolerance, 0 when not given.
+        rtol: relative tolerance in [0, 1), 0 when not given.
+        atol: absolute tolerance, finite and >= 0, 0 when not given.
         proves: label of the equation that this proves, `"eq-..."`, or a list of
             labels.
 
     Raises:
         CheckFailed: the claim does not hold, with both values in the message.
-        ValueError: the claim is empty, a label does not begin with `eq-`, or the
-            shapes cannot be compared.
+        ValueError: the claim is empty, a label does not begin with `eq-`, the
+            shapes cannot be compared, or a tolerance would pass anything.
     """
     labels = [proves] if isinstance(proves, str) else list(proves)
     require_claim(claim, labels)
+    require_tolerances(rtol, atol)
     require_close(claim, plain(actual), plain(expected), rtol, atol)
     display(
         {
@@ -64,6 +66,15 @@ def require_claim(claim: str, labels: list[str]) -> None:
                 "check proves equations whose labels begin with 'eq-', got "
                 f"{label!r}"
             )
+
+
+def require_tolerances(rtol: float, atol: float) -> None:
+    """Refuse tolerances that pass anything: infinite ones, and an error as large as
+    the value itself."""
+    if not 0 <= rtol < 1:
+        raise ValueError(f"check needs rtol in [0, 1), got {rtol}")
+    if not 0 <= atol < math.inf:
+        raise ValueError(f"check needs a finite atol >= 0, got {atol}")
 
 
 def require_close(

@@ -23,11 +23,13 @@ class Slider:
         steps: how many values, 2 or more.
         log: equal ratios between values instead of equal differences; needs
             `low` > 0.
-        integer: round to whole numbers (repeated ones are dropped).
+        integer: round to whole numbers (repeated ones are dropped); `low`, `high`
+            and `at` must be whole themselves.
         label: the name beside the slider; the keyword in `explore` when not given.
 
     Raises:
-        ValueError: the bounds, `at`, `steps` or `log` contradict each other.
+        ValueError: the bounds, `at`, `steps`, `log` or `integer` contradict each
+            other.
     """
 
     low: float
@@ -57,6 +59,12 @@ class Slider:
                 f"Slider needs low <= at <= high, got at={self.at} outside "
                 f"[{self.low}, {self.high}]"
             )
+        for name in ("low", "high", "at"):
+            value = getattr(self, name)
+            if self.integer and value is not None and value != round(value):
+                raise ValueError(
+                    f"an integer Slider needs whole numbers, got {name}={value}"
+                )
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -59,7 +59,7 @@ PARTS = {
 GROUND = {"lbdl.require", "lbdl.kernels"}
 MAY_IMPORT = {  # which rooms a room may import beside itself
     **dict.fromkeys(GROUND, GROUND),
-    **{part: GROUND | PARTS for part in PARTS},
+    **dict.fromkeys(PARTS, GROUND | PARTS),
     "lbdl.core": GROUND,
     "lbdl.lab": {*GROUND, "lbdl.core"},
     "lbdl.experiments": {*GROUND, "lbdl.core", "lbdl.lab", *PARTS},

@@ -69,3 +69,22 @@ def test_a_check_that_cannot_fail_is_refused():
         check(" ", 1, 1)
     with pytest.raises(ValueError, match="'eq-'"):
         check("a claim", 1, 1, proves="def-two")
+
+
+@pytest.mark.parametrize(
+    "tolerance",
+    [
+        {"atol": float("inf")},
+        {"atol": float("nan")},
+        {"atol": -1.0},
+        {"rtol": float("inf")},
+        {"rtol": float("nan")},
+        {"rtol": 1.0},
+        {"rtol": -0.1},
+    ],
+    ids=str,
+)
+def test_a_tolerance_that_passes_anything_is_refused(tolerance, shown):
+    with pytest.raises(ValueError, match=f"check needs .*{next(iter(tolerance))}"):
+        check("anything is anything", 1.0, 2.0, **tolerance)
+    assert shown == []

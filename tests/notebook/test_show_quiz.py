@@ -1,19 +1,76 @@
 """`show` prints the library's source; `quiz` asks without asking a network."""
 
+import ast
+import inspect
+import json
 import re
+import textwrap
 
 import pytest
 
-from lbdl.notebook import Question, Slider, quiz, show
+from lbdl.notebook import Question, Slider, figure, quiz, show
+from lbdl.notebook.show import DEFINITIONS, brief, source_of
 from lbdl.notebook.sliders import format_number
 
 
 def test_show_prints_the_source_as_it_stands_in_the_library(shown):
-    show(format_number, Slider)
+    show(format_number, Slider, whole=True)
     (bundle,) = shown
     assert bundle["text/plain"].startswith("def format_number(value: float)")
     assert "class Slider:" in bundle["text/plain"]
+    assert inspect.getsource(Slider).rstrip() in bundle["text/plain"]
     assert bundle["text/markdown"] == f"```python\n{bundle['text/plain']}\n```"
+
+
+def documented(x):
+    """What it is.
+
+        y = x + 1 + c
+
+    with the c that makes it so. More than that is no equation.
+
+    A remark that takes a line of its own.
+
+    Args:
+        x: a number.
+
+    Returns:
+        A number.
+
+        z = no equation of ours
+    """
+    return x + 1
+
+
+SHORT = '''\
+def documented(x):
+    """What it is.
+
+        y = x + 1 + c
+
+    with the c that makes it so. More than that is no equation.
+    """
+    return x + 1'''
+
+
+def test_show_prints_summary_equation_and_body(shown):
+    show(documented)
+    assert shown[0]["text/plain"] == SHORT
+    show(Slider.text)
+    assert shown[1]["text/plain"].startswith("def text(self, value: float)")
+
+
+@pytest.mark.parametrize("thing", [Slider, figure, textwrap.wrap, json])
+def test_what_show_leaves_out_is_in_docstrings_alone(thing):
+    whole, short = source_of(thing), brief(source_of(thing))
+    assert len(short) < len(whole)
+    bare = [ast.parse(source) for source in (whole, short)]
+    for tree in bare:
+        for node in ast.walk(tree):
+            if isinstance(node, DEFINITIONS) and ast.get_docstring(node):
+                assert node.body[0].value.value.strip()
+                node.body[0].value.value = ""
+    assert ast.dump(bare[0]) == ast.dump(bare[1])
 
 
 @pytest.mark.parametrize("thing", [len, 3])

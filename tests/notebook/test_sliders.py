@@ -66,6 +66,9 @@ def test_zero_is_zero():
         ({"low": 0, "high": 1, "log": True}, "low > 0"),
         ({"low": 0, "high": 1, "steps": 1}, "steps >= 2"),
         ({"low": 0, "high": 1, "at": 2}, "at=2"),
+        ({"low": 0, "high": 10, "at": 3.3, "integer": True}, "whole .* at=3.3"),
+        ({"low": 0.5, "high": 10, "integer": True}, "whole .* low=0.5"),
+        ({"low": 1, "high": 9.9, "integer": True}, "whole .* high=9.9"),
     ],
 )
 def test_contradictions_are_named(options, words):

@@ -17,6 +17,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from .pictures import in_palette
+
 ROOT = Path(__file__).parents[3]
 METADATA = {
     "kernelspec": {
@@ -49,6 +51,8 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
         if "hide-input" in cell.metadata.get("tags", []):
             cell.metadata["jupyter"] = {"source_hidden": True}
         for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                output.data["image/png"] = in_palette(png)
             if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
                 cell.metadata.setdefault("mystnb", {})["image"] = {"alt": alt}
     return notebook

@@ -1,10 +1,12 @@
 """Cross-entropy as two GPU kernels that read nothing but the logits.
 
-Forward reads the logits once and writes one loss and one log-sum-exp a row; backward reads the logits once more and
-writes the gradient, which is the prediction minus the target. No table of probabilities is ever stored.
-`fast_cross_entropy` picks these kernels on CUDA; the oracle is `cross_entropy`.
+Forward reads the logits once and writes one loss and one log-sum-exp a row;
+backward reads the logits once more and writes the gradient, which is the prediction
+minus the target. No table of probabilities is ever stored. `fast_cross_entropy`
+picks these kernels on CUDA; the oracle is `cross_entropy`.
 
-A kernel does not look back at the host: a row with NaN, +inf, or no finite logit has the loss NaN instead of an error.
+A kernel does not look back at the host: a row with NaN, +inf, or no finite logit
+has the loss NaN instead of an error.
 """
 
 import torch
@@ -41,7 +43,8 @@ def cross_entropy_forward(
     if rows:
         forward[(rows,)](
             logits, target.contiguous(), losses, lse, logits.stride(0), K,
-            EPS=smoothing, BLOCK=block, DTYPE=working(logits.dtype), num_warps=warps_of(block),
+            EPS=smoothing, BLOCK=block, DTYPE=working(logits.dtype),
+            num_warps=warps_of(block),
         )  # fmt: skip
     return losses, lse
 
@@ -53,7 +56,8 @@ def cross_entropy_backward(
     grad: Tensor,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """The gradient with respect to the logits:   g (softmax(x) - (1 - eps) onehot(t) - eps / K).
+    """The gradient with respect to the logits:   g (softmax(x) - (1 - eps)
+    onehot(t) - eps / K).
 
     Args:
         logits: x (rows, K), any floating dtype.
@@ -71,8 +75,10 @@ def cross_entropy_backward(
     block = min(PIECE, block_of(K))
     if rows:
         backward[(rows, triton.cdiv(K, block))](
-            logits, target.contiguous(), lse, grad.contiguous(), dx, logits.stride(0), K,
-            EPS=smoothing, BLOCK=block, DTYPE=working(logits.dtype), num_warps=warps_of(block),
+            logits, target.contiguous(), lse, grad.contiguous(), dx,
+            logits.stride(0), K,
+            EPS=smoothing, BLOCK=block, DTYPE=working(logits.dtype),
+            num_warps=warps_of(block),
         )  # fmt: skip
     return dx
 
@@ -92,7 +98,8 @@ def forward(
     x_ptr, t_ptr, loss_ptr, lse_ptr, stride, K: tl.constexpr,
     EPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """One row a program: a running maximum m, the sum s of exp(x - m), and the sum of x, piece by piece."""
+    """One row a program: a running maximum m, the sum s of exp(x - m), and the sum
+    of x, piece by piece."""
     row = tl.program_id(0).to(tl.int64)
     zero = tl.sum(tl.zeros((BLOCK,), DTYPE), 0)
     m, s, total = zero - float("inf"), zero, zero

@@ -1,10 +1,13 @@
-"""Entmax as one GPU kernel a direction: a program takes a row, and keeps it in registers until it is done.
+"""Entmax as one GPU kernel a direction: a program takes a row, and keeps it in
+registers until it is done.
 
-Forward reads the scores once and writes the probabilities once; backward reads probabilities and gradient and writes
-one table. `fast_entmax` picks these kernels on CUDA; the oracle is `entmax` of `maps.py`, the method that of
-`fast.py`: Newton's method on the m-norm for alpha <= 2, bisection of the largest probability above.
+Forward reads the scores once and writes the probabilities once; backward reads
+probabilities and gradient and writes one table. `fast_entmax` picks these kernels
+on CUDA; the oracle is `entmax` of `maps.py`, the method that of `fast.py`: Newton's
+method on the m-norm for alpha <= 2, bisection of the largest probability above.
 
-A kernel does not look back at the host: a row with NaN, +inf, or no finite score becomes NaN instead of an error.
+A kernel does not look back at the host: a row with NaN, +inf, or no finite score
+becomes NaN instead of an error.
 """
 
 import math
@@ -25,13 +28,15 @@ def entmax_forward(x: Tensor, alpha: float) -> Tensor:
     """Entmax of each row of scores, alpha > 1.
 
     Args:
-        x: scores (rows, n), any floating dtype, 1 <= n <= 65536; -inf marks an element that must get 0.
+        x: scores (rows, n), any floating dtype, 1 <= n <= 65536; -inf marks an
+            element that must get 0.
         alpha: above 1.
 
     Returns:
         Probabilities (rows, n), dtype of `x`; NaN in a row that has no answer.
 
-    Source: Peters, Niculae & Martins 2019, arXiv:1905.05702, with Newton's method in place of Algorithm 1.
+    Source: Peters, Niculae & Martins 2019, arXiv:1905.05702, with Newton's method
+        in place of Algorithm 1.
     """
     rows, n = x.shape
     x = x if x.stride(-1) == 1 else x.contiguous()
@@ -41,14 +46,17 @@ def entmax_forward(x: Tensor, alpha: float) -> Tensor:
     if rows:
         launch[(rows,)](
             x, p, n, x.stride(0), p.stride(0),
-            ALPHA=alpha, M=1 / (alpha - 1), NEAR=near(x.dtype, alpha), HALVINGS=halvings(x.dtype),
-            STEPS=MAX_STEPS, BLOCK=block, DTYPE=working(x.dtype), num_warps=warps_of(block),
+            ALPHA=alpha, M=1 / (alpha - 1), NEAR=near(x.dtype, alpha),
+            HALVINGS=halvings(x.dtype),
+            STEPS=MAX_STEPS, BLOCK=block, DTYPE=working(x.dtype),
+            num_warps=warps_of(block),
         )  # fmt: skip
     return p
 
 
 def entmax_backward(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
-    """The gradient with respect to the scores:   s (g - <s, g> / sum(s)),   s = p^(2-alpha) on the support.
+    """The gradient with respect to the scores:   s (g - <s, g> / sum(s)),
+    s = p^(2-alpha) on the support.
 
     Args:
         p: probabilities (rows, n), any floating dtype, 1 <= n <= 65536.
@@ -67,7 +75,8 @@ def entmax_backward(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
     if rows:
         backward[(rows,)](
             p, grad, dx, n, p.stride(0), grad.stride(0), dx.stride(0),
-            ALPHA=alpha, BLOCK=block, DTYPE=working(p.dtype), num_warps=warps_of(block),
+            ALPHA=alpha, BLOCK=block, DTYPE=working(p.dtype),
+            num_warps=warps_of(block),
         )  # fmt: skip
     return dx
 
@@ -78,7 +87,8 @@ def working(dtype: torch.dtype) -> tl.dtype:
 
 
 def near(dtype: torch.dtype, alpha: float) -> float:
-    """A relative step of r after which what is left of its error, squared, is below rounding."""
+    """A relative step of r after which what is left of its error, squared, is below
+    rounding."""
     eps = torch.finfo(
         torch.float64 if dtype == torch.float64 else torch.float32
     ).eps
@@ -95,7 +105,8 @@ def halvings(dtype: torch.dtype) -> int:
 
 @triton.jit
 def scores_below_top(x_ptr, n, stride, BLOCK: tl.constexpr, DTYPE: tl.constexpr):
-    """The row's scores minus their maximum; NaN everywhere in a row that holds one, or +inf, or nothing but -inf."""
+    """The row's scores minus their maximum; NaN everywhere in a row that holds one,
+    or +inf, or nothing but -inf."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     x = tl.load(
@@ -120,7 +131,8 @@ def store_row(p_ptr, p, n, stride, BLOCK: tl.constexpr):
 
 @triton.jit
 def powers(z, r, ALPHA: tl.constexpr, M: tl.constexpr):
-    """t^(m-1) and t^m for t = relu(z + r): products where m is 1 or 2, else by logarithms that stay exact near 1."""
+    """t^(m-1) and t^m for t = relu(z + r): products where m is 1 or 2, else by
+    logarithms that stay exact near 1."""
     t = tl.maximum(z + r, 0.0)
     if ALPHA == 2.0:
         lower = (t > 0).to(t.dtype)
@@ -143,10 +155,12 @@ def powers(z, r, ALPHA: tl.constexpr, M: tl.constexpr):
 @triton.jit
 def forward_newton(
     x_ptr, p_ptr, n, x_stride, p_stride,
-    ALPHA: tl.constexpr, M: tl.constexpr, NEAR: tl.constexpr, HALVINGS: tl.constexpr,
+    ALPHA: tl.constexpr, M: tl.constexpr, NEAR: tl.constexpr,
+    HALVINGS: tl.constexpr,
     STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """1 < alpha <= 2:   r <- r - (S - S^(2-alpha)) / D,   from r = 1 down, S = sum t^m, D = sum t^(m-1)."""
+    """1 < alpha <= 2:   r <- r - (S - S^(2-alpha)) / D,   from r = 1 down, S = sum
+    t^m, D = sum t^(m-1)."""
     z = scores_below_top(x_ptr, n, x_stride, BLOCK, DTYPE) * (ALPHA - 1)
     r = tl.sum(tl.zeros((BLOCK,), DTYPE), 0) + 1.0
     steps = 0
@@ -171,9 +185,8 @@ def with_peak(z, peak, ALPHA: tl.constexpr, M: tl.constexpr):
 
     By logarithms, since P^(alpha-1) may vanish.
     """
-    lead = tl.exp(
-        tl.log(-(ALPHA - 1) * z) - (ALPHA - 1) * tl.log(peak)
-    )  # 0 where z is
+    # 0 where z is
+    lead = tl.exp(tl.log(-(ALPHA - 1) * z) - (ALPHA - 1) * tl.log(peak))
     inside = lead < 1
     p = peak * tl.exp(M * tl.log(tl.where(inside, 1 - lead, 1.0)))
     return tl.where(inside, p, 0.0)
@@ -182,10 +195,12 @@ def with_peak(z, peak, ALPHA: tl.constexpr, M: tl.constexpr):
 @triton.jit
 def forward_bisect(
     x_ptr, p_ptr, n, x_stride, p_stride,
-    ALPHA: tl.constexpr, M: tl.constexpr, NEAR: tl.constexpr, HALVINGS: tl.constexpr,
+    ALPHA: tl.constexpr, M: tl.constexpr, NEAR: tl.constexpr,
+    HALVINGS: tl.constexpr,
     STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """alpha > 2, where the total is not convex in r: halve the bracket 1/n <= P <= 1 of the largest probability."""
+    """alpha > 2, where the total is not convex in r: halve the bracket
+    1/n <= P <= 1 of the largest probability."""
     z = scores_below_top(x_ptr, n, x_stride, BLOCK, DTYPE)
     high = tl.sum(tl.zeros((BLOCK,), DTYPE), 0) + 1.0
     low = high / n
@@ -204,7 +219,8 @@ def backward(
     p_ptr, g_ptr, dx_ptr, n, p_stride, g_stride, dx_stride,
     ALPHA: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """s (g - <s, g> / sum(s)): off the support nothing moves, and no gradient is read."""
+    """s (g - <s, g> / sum(s)): off the support nothing moves, and no gradient is
+    read."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     p = tl.load(p_ptr + row * p_stride + columns, mask=columns < n, other=0.0).to(
