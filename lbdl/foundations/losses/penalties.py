@@ -88,7 +88,8 @@ def total(
     weights: Tensor | Iterable[Tensor],
     strength: float,
 ) -> Tensor:
-    """Strength times the sum of the sizes of all weights, half precision widened."""
+    """Strength times the sum of the sizes of all weights, half precision
+    widened."""
     require.number(strength=strength, least=0)
     found = listed(weights)
     sums = [size(require.widen(w)).sum() for w in found]

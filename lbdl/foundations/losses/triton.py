@@ -95,9 +95,17 @@ def working(dtype: torch.dtype) -> tl.dtype:
 
 @triton.jit
 def forward(
-    x_ptr, t_ptr, loss_ptr, lse_ptr, stride, K: tl.constexpr,
-    EPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
-):  # fmt: skip
+    x_ptr,
+    t_ptr,
+    loss_ptr,
+    lse_ptr,
+    stride,
+    K: tl.constexpr,
+    EPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    DTYPE: tl.constexpr,
+):
+    # fmt: skip
     """One row a program: a running maximum m, the sum s of exp(x - m), and the sum
     of x, piece by piece."""
     row = tl.program_id(0).to(tl.int64)
@@ -126,9 +134,18 @@ def forward(
 
 @triton.jit
 def backward(
-    x_ptr, t_ptr, lse_ptr, g_ptr, dx_ptr, stride, K: tl.constexpr,
-    EPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
-):  # fmt: skip
+    x_ptr,
+    t_ptr,
+    lse_ptr,
+    g_ptr,
+    dx_ptr,
+    stride,
+    K: tl.constexpr,
+    EPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    DTYPE: tl.constexpr,
+):
+    # fmt: skip
     """One piece of one row a program: the prediction minus the target."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
