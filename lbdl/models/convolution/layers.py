@@ -308,9 +308,8 @@ def spread(x: Tensor, factor: tuple[int, int]) -> Tensor:
     """An image with zeros between its rows and columns:   (..., H, W) -> (..., (H -
     1) S + 1, (W - 1) T + 1)."""
     S, T = factor
-    x = F.pad(
-        x[..., :, None, :, None], (0, T - 1, 0, 0, 0, S - 1)
-    )  # (..., H, S, W, T)
+    # (..., H, S, W, T)
+    x = F.pad(x[..., :, None, :, None], (0, T - 1, 0, 0, 0, S - 1))
     x = x.flatten(-2).flatten(-3, -2)  # (..., H S, W T)
     return x[..., : x.shape[-2] - S + 1, : x.shape[-1] - T + 1]
 

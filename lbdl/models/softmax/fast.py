@@ -8,10 +8,11 @@ two to five passes over its scores:
    p_i = relu(z_i + r)^m, and only the number r in (0, 1] is unknown: it must make
    their total S equal 1.
 2. As a function of r, S^(1/m) is the m-norm of relu(z + r): convex for m >= 1, that
-   is for alpha <= 2. Newton's method, started at r = 1 where the total is too large,
-   therefore comes down to the root without ever passing it.
-3. Leaving scores out can only raise the r that is needed. So the few largest scores,
-   one from each group of columns, give a better start than r = 1 at almost no cost.
+   is for alpha <= 2. Newton's method, started at r = 1 where the total is too
+   large, therefore comes down to the root without ever passing it.
+3. Leaving scores out can only raise the r that is needed. So the few largest
+   scores, one from each group of columns, give a better start than r = 1 at almost
+   no cost.
 4. Rows are treated in chunks that fit the cache: each pass then costs a small part
    of reading the scores from memory.
 
@@ -191,9 +192,8 @@ def group_maxima(x: Tensor) -> Tensor:
     n = x.shape[-1]
     columns = max(1, n // GROUP)
     whole = n - n % columns
-    table = x[:, :whole].unflatten(
-        -1, (-1, columns)
-    )  # (rows, n / columns, columns)
+    # (rows, n / columns, columns)
+    table = x[:, :whole].unflatten(-1, (-1, columns))
     return torch.cat([table.amax(-2), x[:, whole:]], dim=-1)
 
 

@@ -233,9 +233,8 @@ def entmax15(x: Tensor, dim: int = -1) -> Tensor:
 
     Source: Peters, Niculae & Martins 2019, Algorithm 2, arXiv:1905.05702.
     """
-    z = (shifted(x, dim) / 2).clamp(
-        min=-1
-    )  # max(z) = 0, so tau >= -1: what lies below gets 0 all the same
+    # max(z) = 0, so tau >= -1: what lies below gets 0 all the same
+    z = (shifted(x, dim) / 2).clamp(min=-1)
     descending = z.sort(dim=dim, descending=True).values
     return (z - entmax15_threshold(descending, dim)).relu().square().to(x.dtype)
 

@@ -27,11 +27,12 @@ __all__ = [
 
 Method = Literal["forward", "backward", "bilinear", "exact"]
 METHODS = ("forward", "backward", "bilinear", "exact")
+# of the end of the step
 WEIGHTS = {
     "forward": 0.0,
     "backward": 1.0,
     "bilinear": 0.5,
-}  # of the end of the step
+}
 
 
 def discretize(
