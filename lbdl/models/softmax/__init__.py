@@ -5,8 +5,8 @@ Read `maps.py` first: softmax, Taylor softmax, sparse softmax, sparsemax, entmax
 their Jacobians and the Tsallis entropy, written plainly. `perturbed.py` reads
 softmax as a race with noise. `losses.py` has the Fenchel-Young losses and the
 universal surrogate loss; the cross-entropy of softmax stands in
-`lbdl.foundations.losses`. `fast.py` does sparsemax and entmax again, without
-sorting: use these in a network.
+`lbdl.foundations.losses`. `online.py` takes means with softmax weights in one pass.
+`fast.py` does sparsemax and entmax again, without sorting: use these in a network.
 """
 
 from lbdl.models.softmax.fast import fast_entmax, fast_entmax15, fast_sparsemax
@@ -34,9 +34,17 @@ from lbdl.models.softmax.maps import (
     tsallis_entropy,
     tsallis_exp,
 )
+from lbdl.models.softmax.online import (
+    OnlineSoftmax,
+    merge,
+    nothing_seen,
+    online_softmax,
+    summarize,
+)
 from lbdl.models.softmax.perturbed import perturb_max, sample_perturb_max
 
 __all__ = [
+    "OnlineSoftmax",
     "entmax",
     "entmax15",
     "entmax_jacobian",
@@ -47,7 +55,10 @@ __all__ = [
     "fenchel_young_loss",
     "logsumexp",
     "margin_softmax_loss",
+    "merge",
+    "nothing_seen",
     "one_hot_gap",
+    "online_softmax",
     "perturb_max",
     "sample_perturb_max",
     "softmax",
@@ -58,6 +69,7 @@ __all__ = [
     "sparsemax_jacobian",
     "sparsemax_loss",
     "sparsemax_threshold",
+    "summarize",
     "taylor_softmax",
     "tsallis_entropy",
     "tsallis_exp",

@@ -1,6 +1,7 @@
 """Valid calls of the softmax topic."""
 
 from lbdl.models.softmax import (
+    OnlineSoftmax,
     entmax,
     entmax15,
     entmax_jacobian,
@@ -11,7 +12,10 @@ from lbdl.models.softmax import (
     fenchel_young_loss,
     logsumexp,
     margin_softmax_loss,
+    merge,
+    nothing_seen,
     one_hot_gap,
+    online_softmax,
     perturb_max,
     sample_perturb_max,
     softmax,
@@ -22,6 +26,7 @@ from lbdl.models.softmax import (
     sparsemax_jacobian,
     sparsemax_loss,
     sparsemax_threshold,
+    summarize,
     taylor_softmax,
     tsallis_entropy,
     tsallis_exp,
@@ -32,6 +37,7 @@ from tests.calls import Call, generator, labels, normal, uniform
 X = normal(3, 5)
 P = softmax(X)
 TARGET = labels(3, below=5)
+SEEN = summarize(X, normal(5, 2, seed=1))
 SORTED = X.sort(descending=True).values
 
 CALLS = [
@@ -89,4 +95,11 @@ CALLS = [
             "generator": generator(),
         },
     ),
+    Call(
+        OnlineSoftmax, SEEN._asdict(), takes=dict.fromkeys(SEEN._fields, "anything")
+    ),
+    Call(summarize, {"scores": X, "values": normal(5, 2, seed=1)}),
+    Call(merge, {"first": SEEN, "second": summarize(X + 1, normal(5, 2, seed=2))}),
+    Call(nothing_seen, {"like": SEEN}),
+    Call(online_softmax, {"scores": X, "values": normal(5, 2, seed=1), "block": 2}),
 ]
