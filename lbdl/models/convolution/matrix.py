@@ -32,7 +32,7 @@ def conv2d_matrix(
 
     Row (k, i, j) holds the filter k at the columns of the pixels that lie below it
     at the place (i, j). The columns are found by letting the window slide over the
-    numbers of the pixels.
+    numbers of the pixels. No `torch.func`: sparse tensors cannot be batched.
 
     Args:
         weight: filters w (K, C, F, F), floating dtype.
@@ -40,8 +40,7 @@ def conv2d_matrix(
         stride, padding, dilation: S, P, D, one number or (of rows, of columns).
 
     Returns:
-        A (K H' W', C H W), sparse (COO, coalesced), dtype of `weight`. No
-        `torch.func`: sparse tensors cannot be batched.
+        A (K H' W', C H W), sparse (COO, coalesced), dtype of `weight`.
 
     Raises:
         TypeError: `weight` is not floating, or a size is not a whole number.
