@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -41,7 +42,27 @@ def kernel_device() -> str:
     Without Triton the test is left out; `make test` installs it.
     """
     pytest.importorskip("triton")
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    mend_interpreter()
+    return "cpu"
+
+
+@cache
+def mend_interpreter() -> None:
+    """Since NumPy 2.4 an array of one element is no number any more: Triton 3.6 makes
+    the bounds of loops out of such arrays."""
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang_tensor
+
+    def patched(tensor: Any, scope: Any) -> None:
+        patch(tensor, scope)
+        scope.set_attr(
+            tensor, "__index__", lambda self: int(self.handle.data.item())
+        )
+
+    interpreter._patch_lang_tensor = patched
 
 
 class ByPage(LoadScopeScheduling):
