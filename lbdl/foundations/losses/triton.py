@@ -105,7 +105,6 @@ def forward(
     BLOCK: tl.constexpr,
     DTYPE: tl.constexpr,
 ):
-    # fmt: skip
     """One row a program: a running maximum m, the sum s of exp(x - m), and the sum
     of x, piece by piece."""
     row = tl.program_id(0).to(tl.int64)
@@ -145,7 +144,6 @@ def backward(
     BLOCK: tl.constexpr,
     DTYPE: tl.constexpr,
 ):
-    # fmt: skip
     """One piece of one row a program: the prediction minus the target."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

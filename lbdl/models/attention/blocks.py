@@ -63,7 +63,7 @@ def block_attention(
     sizes = require_qkv(q, k, v)
     if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         raise ValueError(
-            f"k and v must have the leading dimensions of q, {tuple(q.shape[:-2])}, "
+            f"k, v must have the leading dimensions of q, {tuple(q.shape[:-2])}, "
             f"got {tuple(k.shape[:-2])} and {tuple(v.shape[:-2])}"
         )
     columns = sizes["m"] if columns is None else columns

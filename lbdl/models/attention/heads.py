@@ -208,8 +208,8 @@ class MultiHeadAttention(nn.Module):
         require.whole(kv_heads=kv_heads, context_width=context_width, least=1)
         if width % heads or heads % kv_heads:
             raise ValueError(
-                f"heads must divide width, and kv_heads heads, got {width}, {heads}, "
-                f"{kv_heads}"
+                f"heads must divide width, and kv_heads heads, "
+                f"got {width}, {heads}, {kv_heads}"
             )
         self.heads, self.kv_heads, self.rotary = heads, kv_heads, rotary
         shared = width // heads * kv_heads

@@ -139,8 +139,8 @@ def softmax_over_keys(scores: Tensor) -> Tensor:
 def allowed(
     mask: Tensor | None, shape: torch.Size, causal: bool, device: torch.device
 ) -> Tensor | None:
-    """A mask for scores of a shape (..., n, m), with the causal order where that is asked
-    for; None where all is allowed."""
+    """A mask for scores of a shape (..., n, m), with the causal order where that is
+    asked for; None where all is allowed."""
     if mask is not None:
         require_mask(mask, shape)
     if not causal:

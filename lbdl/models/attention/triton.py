@@ -1,11 +1,11 @@
-"""Attention as GPU kernels: scores live in registers, a block at a time, and are never
-written.
+"""Attention as GPU kernels: scores live in registers, a block at a time, and are
+never written.
 
 Forward, a program takes some queries of one head and walks over the keys (online
-softmax). Backward, one kernel walks over the queries for some keys (gradients of keys
-and values), one over the keys for some queries; each computes its weights once more from
-the log-sum-exp. `fast_attention` picks them on CUDA; the oracle is `attention`, the
-method that of `blocks.py`.
+softmax). Backward, one kernel walks over the queries for some keys (gradients of
+keys and values), one over the keys for some queries; each computes its weights once
+more from the log-sum-exp. `fast_attention` picks them on CUDA; the oracle is
+`attention`, the method that of `blocks.py`.
 
 Dao 2023, "FlashAttention-2", arXiv:2307.08691.
 """
@@ -35,7 +35,8 @@ def attention_forward(
         causal: the last query stands at the last key, and nobody sees the future.
 
     Returns:
-        The result (..., n, d), dtype of `q`, and the log-sum-exps (..., n), float32.
+        The result (..., n, d), dtype of `q`, and the log-sum-exps (..., n),
+            float32.
     """
     q, k, v = (x.contiguous() for x in (q, k, v))
     (n, d), m = q.shape[-2:], k.shape[-2]
@@ -130,7 +131,8 @@ def forward(
     D: tl.constexpr, SIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """m' = max(m, s), l' = e^(m-m') l + sum e^(s-m'), a' = e^(m-m') a + e^(s-m') v; a / l."""
+    """m' = max(m, s), l' = e^(m-m') l + sum e^(s-m'), a' = e^(m-m') a + e^(s-m') v,
+    and a / l in the end."""
     head = tl.program_id(1).to(tl.int64)
     first = tl.program_id(0) * ROWS
     rows = first + tl.arange(0, ROWS)
@@ -166,7 +168,7 @@ def backward_queries(
     D: tl.constexpr, SIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """p = e^(s - lse), ds = p (g v^T - <g, result>), dq = sum over keys of ds k / sqrt(d)."""
+    """p = e^(s - lse), ds = p (g v^T - <g, result>), dq = sum of ds k / sqrt(d)."""
     head = tl.program_id(1).to(tl.int64)
     first = tl.program_id(0) * ROWS
     rows = first + tl.arange(0, ROWS)
