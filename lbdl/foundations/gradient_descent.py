@@ -15,11 +15,14 @@ arXiv:1412.6572.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial, update_wrapper
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from lbdl import require
 
 __all__ = [
     "gradient_descent",
@@ -83,6 +86,7 @@ def gradient_descent(
         The new weights, shape of `w`, and `None`.
 
     Raises:
+        TypeError: a tensor is not floating, dtypes differ, or `lr` is no number.
         ValueError: shapes differ, or `lr` is negative or not finite.
 
     Source: Cauchy 1847; the proximal form, Nesterov, Introductory Lectures on
@@ -115,13 +119,14 @@ def heavy_ball(
         The new weights and the new velocity, both with the shape of `w`.
 
     Raises:
-        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is
-            outside [0, 1).
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
+        ValueError: shapes differ, `lr` is negative or not finite, or a setting is out of its range.
 
     Source: Polyak 1964, USSR Comput. Math. Math. Phys. 4(5).
     """
     require_step(w, gradient, lr, beta=beta)
-    velocity = gradient if state is None else beta * state + gradient
+    require_memory(w, state=state)
+    velocity = gradient.clone() if state is None else beta * state + gradient
     return w - lr * velocity, velocity
 
 
@@ -132,8 +137,8 @@ def nesterov(
 
         v <- beta v + g,    w <- w - lr (g + beta v)
 
-    It is `nesterov_lookahead` seen from the look-ahead point: this w is that w - lr
-    beta v.
+    As long as `lr` and `beta` are constant it is `nesterov_lookahead` seen from the look-ahead point: this w is that
+    w - lr beta v. When they change, that one looks ahead by the new values, and this one has gone by the old.
 
     Args:
         w: weights, any shape, floating dtype.
@@ -146,14 +151,15 @@ def nesterov(
         The new weights and the new velocity, both with the shape of `w`.
 
     Raises:
-        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is
-            outside [0, 1).
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
+        ValueError: shapes differ, `lr` is negative or not finite, or a setting is out of its range.
 
     Source: Sutskever et al. 2013, equations (3)-(4), and Bengio et al. 2012,
         arXiv:1212.0901, section 3.5.
     """
     require_step(w, gradient, lr, beta=beta)
-    velocity = gradient if state is None else beta * state + gradient
+    require_memory(w, state=state)
+    velocity = gradient.clone() if state is None else beta * state + gradient
     return w - lr * (gradient + beta * velocity), velocity
 
 
@@ -181,14 +187,19 @@ def nesterov_lookahead(
         The new weights and the new velocity, both with the shape of `w`.
 
     Raises:
-        ValueError: `lr` is negative or not finite, or `beta` is outside [0, 1).
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
+        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
 
     Source: Nesterov 1983, Soviet Math. Dokl. 27(2); in this notation Sutskever et
         al. 2013, equations (3)-(4).
     """
     require_step(w, w, lr, beta=beta)
+    require.function(gradient_at=gradient_at)
+    require_memory(w, state=state)
     velocity = torch.zeros_like(w) if state is None else state
-    velocity = beta * velocity + gradient_at(w - lr * beta * velocity)
+    gradient = gradient_at(w - lr * beta * velocity)
+    require_step(w, gradient, lr)
+    velocity = beta * velocity + gradient
     return w - lr * velocity, velocity
 
 
@@ -210,25 +221,28 @@ def rmsprop(
     Args:
         w: weights, any shape, floating dtype.
         gradient: the gradient at `w`, same shape.
-        state: the running mean v of squared gradients, shape of `w`, or `None` at
-            the start.
+        state: the running mean v of squared gradients, shape of `w`, or `None` at the start; float32 for half
+            precision, where a square soon is 0.
         lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
         beta: memory of v, in [0, 1).
-        eps: added to the root, > 0.
+        eps: added to the root, >= 0; with 0 a gradient that was always 0 gives NaN.
 
     Returns:
         The new weights and the new v, both with the shape of `w`.
 
     Raises:
-        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is
-            outside [0, 1).
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
+        ValueError: shapes differ, `lr` is negative or not finite, or a setting is out of its range.
 
     Source: Tieleman & Hinton 2012, Neural Networks for Machine Learning, lecture
         6.5.
     """
     require_step(w, gradient, lr, beta=beta)
-    second = (1 - beta) * gradient**2 + (0 if state is None else beta * state)
-    return w - lr * gradient / (second.sqrt() + eps), second
+    require.number_or_tensor(eps=eps, least=0)
+    require_memory(w, state=state)
+    g = require.widen(gradient)
+    v = (1 - beta) * g**2 + (0 if state is None else beta * state)
+    return (w - lr * g / (v.sqrt() + eps)).to(w.dtype), v
 
 
 def adam(
@@ -252,32 +266,31 @@ def adam(
     Args:
         w: weights, any shape, floating dtype.
         gradient: the gradient at `w`, same shape.
-        state: (m, v, t), two tensors of the shape of `w` and the number of steps
-            done, or `None` at the start.
+        state: (m, v, t), two tensors of the shape of `w`, float32 for half precision, and the number of steps done;
+            `None` at the start.
         lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
         betas: memories of m and v, each in [0, 1).
-        eps: added to the root, > 0. In float16 anything below 6e-8, the default
-            too, rounds to 0.
+        eps: added to the root, >= 0; with 0 a gradient that was always 0 gives NaN.
 
     Returns:
         The new weights, shape of `w`, and the new (m, v, t).
 
     Raises:
-        ValueError: shapes differ, `lr` is negative or not finite, or a beta is
-            outside [0, 1).
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
+        ValueError: shapes differ, `lr` is negative or not finite, or a setting is out of its range.
 
     Source: Kingma & Ba 2015, Algorithm 1, arXiv:1412.6980.
     """
-    beta1, beta2 = betas
-    require_step(w, gradient, lr, beta1=beta1, beta2=beta2)
-    m, v, t = (0, 0, 0) if state is None else state
-    m, v, t = (
-        beta1 * m + (1 - beta1) * gradient,
-        beta2 * v + (1 - beta2) * gradient**2,
-        t + 1,
-    )
+    beta1, beta2 = require_adam(betas, eps)
+    require_step(w, gradient, lr)
+    m, v, t = (None, None, 0) if state is None else state
+    require_memory(w, m=m, v=v)
+    g = require.widen(gradient)
+    m = (1 - beta1) * g + (0 if m is None else beta1 * m)
+    v = (1 - beta2) * g**2 + (0 if v is None else beta2 * v)
+    t = t + 1
     m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-    return w - lr * m_hat / (v_hat.sqrt() + eps), (m, v, t)
+    return (w - lr * m_hat / (v_hat.sqrt() + eps)).to(w.dtype), (m, v, t)
 
 
 def adamw(
@@ -286,13 +299,17 @@ def adamw(
     state: State = None,
     *,
     lr: Rate = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
     decay: float = 1e-2,
-    **options: Any,
 ) -> tuple[Tensor, State]:
     """Adam with the weights shrunk beside it, not through the gradient.
 
         w <- (1 - lr decay) w,
         then the step of `adam` with the gradient of the loss alone
+
+    This is PyTorch's form. The paper's Algorithm 2 multiplies the decay by the schedule alone, not by the rate: there
+    the rate and the decay can be tuned one by one.
 
     Args:
         w: weights, any shape, floating dtype.
@@ -300,19 +317,26 @@ def adamw(
         state: (m, v, t) as for `adam`, tensors with the shape of `w`, or `None` at
             the start.
         lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
+        betas: as for `adam`.
+        eps: as for `adam`.
         decay: weight decay >= 0.
-        options: `betas` and `eps` as for `adam`.
 
     Returns:
         The new weights, shape of `w`, and the new (m, v, t).
 
     Raises:
+        TypeError: as `adam`, or `decay` is no number.
         ValueError: as `adam`, or `decay` is negative.
 
-    Source: Loshchilov & Hutter 2019, Algorithm 2, arXiv:1711.05101.
+    Source: Loshchilov & Hutter 2019, arXiv:1711.05101.
     """
-    require_decay(decay)
-    return adam((1 - lr * decay) * w, gradient, state, lr=lr, **options)
+    require_step(w, gradient, lr)
+    require.number_or_tensor(decay=decay, least=0)
+    shrunk = (1 - lr * decay) * require.widen(w)
+    moved, state = adam(
+        shrunk, gradient.to(shrunk.dtype), state, lr=lr, betas=betas, eps=eps
+    )
+    return moved.to(w.dtype), state
 
 
 def with_l2(rule: Rule, decay: float) -> Rule:
@@ -329,21 +353,30 @@ def with_l2(rule: Rule, decay: float) -> Rule:
         decay: strength of the penalty, >= 0.
 
     Returns:
-        A rule with the same call and the same shapes.
+        A rule with the same call and the same shapes; it can be pickled where `rule` can.
 
     Raises:
+        TypeError: `rule` is no function, or `decay` no number.
         ValueError: `decay` is negative.
 
     Source: Loshchilov & Hutter 2019, section 2, arXiv:1711.05101.
     """
-    require_decay(decay)
+    require.function(rule=rule)
+    require.number_or_tensor(decay=decay, least=0)
+    return update_wrapper(partial(penalised, rule, decay), rule)
 
-    def penalised(
-        w: Tensor, gradient: Tensor, state: State = None, **options: Any
-    ) -> tuple[Tensor, State]:
-        return rule(w, gradient + decay * w, state, **options)
 
-    return penalised
+def penalised(
+    rule: Rule,
+    decay: float,
+    w: Tensor,
+    gradient: Tensor,
+    state: State = None,
+    **options: Any,
+) -> tuple[Tensor, State]:
+    """The step of a rule on the gradient of the penalised loss."""
+    require_step(w, gradient, 0.0)
+    return rule(w, gradient + decay * w, state, **options)
 
 
 # --- Adam in place: the fast way over many tensors --------------------------------
@@ -371,42 +404,45 @@ def adam_(
     Args:
         weights: tensors of any shapes, floating dtype, changed in place.
         gradients: one for each weight, same shape.
-        state: (ms, vs, t), two lists of tensors with the shapes of the weights and
-            the number of steps done, changed in place; `None` at the start.
+        state: (ms, vs, t), two lists of tensors with the shapes of the weights, float32 for half precision, changed in
+            place, and the number of steps done; `None` at the start.
         lr: learning rate >= 0.
         betas: memories of m and v, each in [0, 1).
-        eps: added to the root, > 0.
+        eps: added to the root, >= 0; with 0 a gradient that was always 0 gives NaN.
         decay: decoupled weight decay >= 0.
 
     Returns:
-        The new (ms, vs, t).
+        The new (ms, vs, t), t a number.
 
     Raises:
-        ValueError: lengths or shapes differ, `lr` or `decay` is negative, or a beta
-            is outside [0, 1).
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
+        ValueError: lengths or shapes differ, or a setting is out of its range.
 
     Source: Kingma & Ba 2015, the rearrangement in section 2, arXiv:1412.6980.
     """
-    require_lists(weights, gradients)
-    require_step(weights[0], gradients[0], lr, beta1=betas[0], beta2=betas[1])
-    require_decay(decay)
-    ms, vs, t = state or (
-        [torch.zeros_like(w) for w in weights],
-        [torch.zeros_like(w) for w in weights],
-        0,
-    )
-    root, scratch = math.sqrt(1 - betas[1] ** (t + 1)), torch.empty(0)
+    beta1, beta2 = require_adam(betas, eps)
+    require_lists(weights, gradients, lr)
+    require.number(decay=decay, least=0)
+    ms, vs, t = state or (zeros_like(weights), zeros_like(weights), 0)
+    root, scratch = math.sqrt(1 - beta2 ** (t + 1)), torch.empty(0)
     for w, gradient, m, v in zip(weights, gradients, ms, vs, strict=True):
+        g = require.widen(gradient)
         if decay:
             w.mul_(1 - lr * decay)
-        m.lerp_(gradient, 1 - betas[0])
-        v.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-        scratch = torch.sqrt(v, out=room_for(w, scratch)).add_(eps * root)
-        w.addcdiv_(m, scratch, value=-lr * root / (1 - betas[0] ** (t + 1)))
+        m.lerp_(g, 1 - beta1)
+        v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        scratch = torch.sqrt(v, out=room_for(v, scratch)).add_(eps * root)
+        w.addcdiv_(m, scratch, value=-lr * root / (1 - beta1 ** (t + 1)))
     return ms, vs, t + 1
 
 
+def zeros_like(weights: Sequence[Tensor]) -> list[Tensor]:
+    """A zero for every weight, in float32 or wider."""
+    return [torch.zeros_like(require.widen(w)) for w in weights]
+
+
 def room_for(w: Tensor, scratch: Tensor) -> Tensor:
+    """The scratch tensor where it fits, else a new one."""
     fits = (
         scratch.shape == w.shape
         and scratch.dtype == w.dtype
@@ -433,6 +469,7 @@ def newton(w: Tensor, gradient: Tensor, hessian: Tensor) -> Tensor:
         The new points (..., d).
 
     Raises:
+        TypeError: a tensor is not floating, or dtypes differ.
         ValueError: shapes do not fit.
         RuntimeError: a Hessian is singular (`torch.linalg.LinAlgError`).
 
@@ -462,6 +499,7 @@ def damped_newton(
         The new points (..., d).
 
     Raises:
+        TypeError: a tensor is not floating, dtypes differ, or `damping` is no number.
         ValueError: shapes do not fit, or `damping` is negative.
         RuntimeError: H + damping I is singular (`torch.linalg.LinAlgError`).
 
@@ -469,12 +507,11 @@ def damped_newton(
         3.4.
     """
     require_hessian(w, gradient, hessian)
-    if not damping >= 0:
-        raise ValueError(f"damping must be >= 0, got {damping}")
-    lifted = hessian + damping * torch.eye(
-        w.shape[-1], dtype=w.dtype, device=w.device
-    )
-    return w - torch.linalg.solve(lifted, gradient)
+    require.number(damping=damping, least=0)
+    h = require.widen(hessian)
+    lifted = h + damping * torch.eye(h.shape[-1], dtype=h.dtype, device=h.device)
+    step = torch.linalg.solve(lifted, gradient.to(h.dtype))
+    return (w - step).to(w.dtype)
 
 
 def saddle_free_newton(
@@ -494,17 +531,23 @@ def saddle_free_newton(
         The new points (..., d).
 
     Raises:
+        TypeError: a tensor is not floating, dtypes differ, or `damping` is no number.
         ValueError: shapes do not fit, or `damping` is negative.
 
     Source: Dauphin et al. 2014, Algorithm 1, arXiv:1406.2572.
     """
     require_hessian(w, gradient, hessian)
-    if not damping >= 0:
-        raise ValueError(f"damping must be >= 0, got {damping}")
-    curvature, directions = torch.linalg.eigh(hessian)
-    slope = (directions.mT @ gradient.unsqueeze(-1)).squeeze(-1)  # (..., d)
+    require.number(damping=damping, least=0)
+    curvature, directions, slope = along_axes(gradient, hessian)
     step = slope / (curvature.abs() + damping)
-    return w - (directions @ step.unsqueeze(-1)).squeeze(-1)
+    return (w - (directions @ step.unsqueeze(-1)).squeeze(-1)).to(w.dtype)
+
+
+def along_axes(gradient: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Curvatures (..., d), their directions (..., d, d), and the gradient along these (..., d)."""
+    curvature, directions = torch.linalg.eigh(require.widen(hessian))
+    slope = directions.mT @ require.widen(gradient).unsqueeze(-1)
+    return curvature, directions, slope.squeeze(-1)
 
 
 def trust_region_newton(
@@ -530,19 +573,17 @@ def trust_region_newton(
         The new points (..., d).
 
     Raises:
-        ValueError: shapes do not fit, or `radius` is not positive.
+        TypeError: a tensor is not floating, dtypes differ, or `radius` is no number.
+        ValueError: shapes do not fit, or `radius` is not positive or not finite.
 
     Source: Moré & Sorensen 1983; Nocedal & Wright 2006, Numerical Optimization,
         section 4.3, theorem 4.1.
     """
     require_hessian(w, gradient, hessian)
-    if not radius > 0:
-        raise ValueError(f"radius must be > 0, got {radius}")
-    curvature, directions = torch.linalg.eigh(hessian)
-    # (..., d), along the eigenvectors
-    slope = (directions.mT @ gradient.unsqueeze(-1)).squeeze(-1)
+    require.number(radius=radius, above=0)
+    curvature, directions, slope = along_axes(gradient, hessian)
     step = ball_step(curvature, slope, radius)
-    return w + (directions @ step.unsqueeze(-1)).squeeze(-1)
+    return (w + (directions @ step.unsqueeze(-1)).squeeze(-1)).to(w.dtype)
 
 
 def ball_step(curvature: Tensor, slope: Tensor, radius: float) -> Tensor:
@@ -589,6 +630,7 @@ def shift_to_fit(
 
 
 def positive(x: Tensor) -> Tensor:
+    """At least the smallest positive number, so that nothing is divided by 0."""
     return x.clamp(min=torch.finfo(x.dtype).tiny)
 
 
@@ -617,13 +659,10 @@ def trajectory(
         The path (steps + 1, ..., d), starting with `w0`, detached.
 
     Raises:
-        ValueError: `steps` is negative, or a rate broadcasts `w0` to a larger
-            shape.
-        TypeError: `w0` is not floating.
-
-    Source: definition.
+        TypeError: `w0` is not floating, `steps` is no whole number, or `rule` or `f` no function.
+        ValueError: `steps` is negative, a rate broadcasts `w0` to a larger shape, or the rule refuses.
     """
-    require_start(w0, steps)
+    require_start(rule, f, w0, steps=steps)
     path, state = [w0.detach()], None
     for _ in range(steps):
         w, state = rule(path[-1], gradient_of(f, path[-1]), state, **options)
@@ -660,12 +699,10 @@ def newton_trajectory(
         The path (steps + 1, ..., d), starting with `w0`.
 
     Raises:
-        ValueError: `steps` is negative.
-        TypeError: `w0` is not floating.
-
-    Source: definition.
+        TypeError: `w0` is not floating, `steps` is no whole number, or `rule` or `f` no function.
+        ValueError: `steps` is negative, or the rule refuses.
     """
-    require_start(w0, steps)
+    require_start(rule, f, w0, steps=steps)
     path = [w0.detach()]
     for _ in range(steps):
         path.append(rule(path[-1], *gradient_and_hessian(f, path[-1]), **options))
@@ -700,13 +737,12 @@ def minimize(
         (steps + 1,).
 
     Raises:
-        ValueError: `max_steps` is negative.
-        TypeError: `w0` is not floating.
-
-    Source: definition.
+        TypeError: `w0` is not floating, `max_steps` is no whole number, or `rule` or `f` no function.
+        ValueError: `max_steps` or `tolerance` is negative, or the rule refuses.
     """
-    require_start(w0, max_steps)
-    w, state, values = w0.detach(), None, [float(f(w0))]
+    require_start(rule, f, w0, max_steps=max_steps)
+    require.number(tolerance=tolerance, least=0)
+    w, state, values = w0.detach().clone(), None, [float(f(w0))]
     best, lowest = w, values[0]
     for _ in range(max_steps):
         gradient = gradient_of(f, w)
@@ -732,10 +768,11 @@ def gradient_of(f: Objective, w: Tensor) -> Tensor:
         The gradients (..., d).
 
     Raises:
+        TypeError: `w` is not floating, or `f` no function.
         RuntimeError: f does not depend differentiably on its argument.
-
-    Source: definition.
     """
+    require.function(f=f)
+    require.floating(w=w)
     with torch.enable_grad():
         w = w.detach().requires_grad_()
         return torch.autograd.grad(f(w).sum(), w)[0]
@@ -751,11 +788,16 @@ def gradient_and_hessian(f: Objective, w: Tensor) -> tuple[Tensor, Tensor]:
         w: points (..., d), floating dtype.
 
     Returns:
-        Gradients (..., d) and Hessians (..., d, d).
+        Gradients (..., d) and Hessians (..., d, d): the Jacobian of the gradient, `jacrev` over `grad`.
 
-    Source: definition; the Hessian is the Jacobian of the gradient, `jacrev` over
-        `grad`.
+    Raises:
+        TypeError: `w` is not floating, or `f` no function.
+        ValueError: `w` has no dimension.
+
     """
+    require.function(f=f)
+    require.floating(w=w)
+    require.shapes(w=(w, "... d"))
     points = w.reshape(-1, w.shape[-1])
     gradients = torch.func.vmap(torch.func.grad(f))(points)
     hessians = torch.func.vmap(torch.func.jacrev(torch.func.grad(f)))(points)
@@ -783,12 +825,14 @@ def stability_limit(
         The limit, shape of the arguments broadcast.
 
     Raises:
-        ValueError: `beta` is outside [0, 1).
+        TypeError: an argument is neither a number nor a floating tensor.
+        ValueError: `curvature` is not positive, or `beta` is outside [0, 1).
 
     Source: Polyak 1987, Introduction to Optimization, section 3.2; Nesterov's by
         Jury's criterion on `iteration_matrix`.
     """
-    require_beta(beta=beta)
+    require.number_or_tensor(curvature=curvature, above=0)
+    require.number_or_tensor(beta=beta, least=0, below=1)
     return 2 * (1 + beta) / ((1 + 2 * beta if lookahead else 1) * curvature)
 
 
@@ -807,7 +851,8 @@ def best_rate(smallest: float, largest: float) -> tuple[float, float]:
         The learning rate and the factor by which the error shrinks each step.
 
     Raises:
-        ValueError: not 0 < m <= L.
+        TypeError: an argument is no number.
+        ValueError: not 0 < m <= L, or L is infinite.
 
     Source: Polyak 1987, Introduction to Optimization, section 1.4.
     """
@@ -832,7 +877,8 @@ def best_heavy_ball(smallest: float, largest: float) -> tuple[float, float, floa
         step.
 
     Raises:
-        ValueError: not 0 < m <= L.
+        TypeError: an argument is no number.
+        ValueError: not 0 < m <= L, or L is infinite.
 
     Source: Polyak 1987, Introduction to Optimization, section 3.2.
     """
@@ -855,14 +901,10 @@ def steps_to(error: float, rate: float) -> float:
         The number of steps, not rounded.
 
     Raises:
+        TypeError: an argument is no number.
         ValueError: an argument is outside (0, 1).
-
-    Source: definition.
     """
-    if not (0 < error < 1 and 0 < rate < 1):
-        raise ValueError(
-            f"error and rate must be in (0, 1), got {error} and {rate}"
-        )
+    require.number(error=error, rate=rate, above=0, below=1)
     return math.log(error) / math.log(rate)
 
 
@@ -887,19 +929,23 @@ def iteration_matrix(
         The matrices (..., 2, 2).
 
     Raises:
-        TypeError: `curvature` is not a floating tensor.
+        TypeError: `curvature` is not a floating tensor, or `lr` or `beta` is neither a number nor one.
+        ValueError: `lr` or `beta` is not finite.
 
     Source: Polyak 1987, Introduction to Optimization, section 3.2; Lessard et al.
         2016, arXiv:1408.3595.
     """
-    require_floating(curvature=curvature)
-    # how much of the velocity the step looks ahead
-    peek = beta if lookahead else 0 * beta
-    top = [1 - lr * curvature * (1 + peek), -lr * beta * (peek if lookahead else 1)]
+    require.floating(curvature=curvature)
+    require.number_or_tensor(lr=lr, beta=beta)
+    pull, ahead = (
+        lr * curvature,
+        beta if lookahead else 0 * beta,
+    )  # how far it looks
+    entries = (1 - pull * (1 + ahead), -lr * beta * (beta if lookahead else 1))
     rows = torch.broadcast_tensors(
         *(
             torch.as_tensor(x, dtype=curvature.dtype, device=curvature.device)
-            for x in (*top, curvature, beta)
+            for x in (*entries, curvature, beta)
         )
     )
     return torch.stack(rows, dim=-1).unflatten(-1, (2, 2))
@@ -918,15 +964,15 @@ def spectral_radius(matrix: Tensor) -> Tensor:
         The radii (...).
 
     Raises:
-        ValueError: the last two dimensions differ.
+        TypeError: `matrix` is not a floating tensor.
+        ValueError: the last two dimensions differ, or are 0.
 
     Source: Gelfand 1941; Polyak 1987, Introduction to Optimization.
     """
-    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(
-            f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}"
-        )
-    return torch.linalg.eigvals(matrix).abs().amax(-1)
+    require.floating(matrix=matrix)
+    require.shapes(matrix=(matrix, "... n n"))
+    radii = torch.linalg.eigvals(require.widen(matrix)).abs().amax(-1)
+    return radii.to(matrix.dtype)
 
 
 # --- Landscapes to try the rules on -----------------------------------------------
@@ -948,7 +994,7 @@ def quadratic_bowl(curvature: Tensor) -> Objective:
 
     Source: Polyak 1987, Introduction to Optimization, section 1.4.
     """
-    require_floating(curvature=curvature)
+    require.floating(curvature=curvature)
     return lambda w: (curvature * w**2).sum(-1) / 2
 
 
@@ -964,6 +1010,7 @@ def rosenbrock(w: Tensor) -> Tensor:
         Values (...).
 
     Raises:
+        TypeError: `w` is not a floating tensor.
         ValueError: the last dimension is not 2.
 
     Source: Rosenbrock 1960, The Computer Journal 3(3).
@@ -984,6 +1031,7 @@ def saddle(w: Tensor) -> Tensor:
         Values (...).
 
     Raises:
+        TypeError: `w` is not a floating tensor.
         ValueError: the last dimension is not 2.
 
     Source: Dauphin et al. 2014, arXiv:1406.2572, on saddle points.
@@ -995,7 +1043,7 @@ def saddle(w: Tensor) -> Tensor:
 # --- The same gradient, with respect to the input ---------------------------------
 
 
-def fgsm(x: Tensor, gradient: Tensor, eps: float) -> Tensor:
+def fgsm(x: Tensor, gradient: Tensor, eps: Rate) -> Tensor:
     """The fast gradient sign method: the worst step within a box, to first order.
 
         x + eps sign(grad_x loss)
@@ -1007,18 +1055,21 @@ def fgsm(x: Tensor, gradient: Tensor, eps: float) -> Tensor:
     Args:
         x: inputs, any shape, floating dtype.
         gradient: the gradient of the loss with respect to `x`, same shape.
-        eps: half the width of the box, >= 0.
+        eps: half the width of the box, >= 0, a number or a tensor that broadcasts against `x`.
 
     Returns:
         The attacked inputs, shape and dtype of `x`.
 
     Raises:
+        TypeError: a tensor is not floating, dtypes differ, or `eps` is neither a number nor a floating tensor.
         ValueError: shapes differ, or `eps` is negative.
 
     Source: Goodfellow et al. 2015, section 4, arXiv:1412.6572.
     """
-    require_step(x, gradient, 0.0)
-    require_budget(eps)
+    require.floating(x=x, gradient=gradient)
+    require.alike(x=x, gradient=gradient)
+    require.same_shape(x=x, gradient=gradient)
+    require.number_or_tensor(eps=eps, least=0)
     return x + eps * gradient.sign()
 
 
@@ -1033,8 +1084,8 @@ def worst_logistic_loss(
 
     Args:
         w: weights (..., d), floating dtype.
-        x: inputs (..., d).
-        y: labels (...), each -1 or +1.
+        x: inputs (..., d), dtype of `w`.
+        y: labels (...), each -1 or +1, dtype of `w`.
         eps: size of the attack, >= 0.
         p: norm that measures the attack, >= 1; infinity is the box of `fgsm`.
 
@@ -1042,18 +1093,16 @@ def worst_logistic_loss(
         The worst losses (...).
 
     Raises:
-        ValueError: the last dimensions of `w` and `x` differ, `eps` is negative, or
-            `p` < 1.
+        TypeError: a tensor is not floating, dtypes differ, or `eps` or `p` is no number.
+        ValueError: shapes do not fit, `eps` is negative, or `p` < 1.
 
     Source: Goodfellow et al. 2015, section 5, arXiv:1412.6572 (p = infinity);
         Hoelder's inequality otherwise.
     """
-    if w.shape[-1:] != x.shape[-1:]:
-        raise ValueError(
-            f"w and x must share the last dimension, got {tuple(w.shape)} and "
-            f"{tuple(x.shape)}"
-        )
-    require_budget(eps)
+    require.floating(w=w, x=x, y=y)
+    require.alike(w=w, x=x, y=y)
+    require.shapes(w=(w, "... d"), x=(x, "... d"), y=(y, "..."))
+    require.number_or_tensor(eps=eps, least=0)
     return F.softplus(
         -y * (w * x).sum(-1)
         + eps * torch.linalg.vector_norm(w, dual_order(p), dim=-1)
@@ -1072,13 +1121,13 @@ def dual_order(p: float) -> float:
         q in [1, infinity].
 
     Raises:
+        TypeError: `p` is no number.
         ValueError: `p` is below 1.
 
     Source: Hoelder's inequality; Hardy, Littlewood & Polya 1934, Inequalities,
         theorem 13.
     """
-    if not p >= 1:
-        raise ValueError(f"p must be in [1, inf], got {p}")
+    require.number(p=p, least=1, infinite=True)
     if math.isinf(p):
         return 1.0
     return math.inf if p == 1 else p / (p - 1)
@@ -1102,93 +1151,96 @@ def lipschitz_bound(weights: Sequence[Tensor]) -> Tensor:
         The bounds (...).
 
     Raises:
+        TypeError: an entry is not a floating tensor, or dtypes differ.
         ValueError: the list is empty, or an entry is no matrix.
 
     Source: Szegedy et al. 2014, section 4.3, arXiv:1312.6199.
     """
-    if not weights or any(w.dim() < 2 for w in weights):
-        raise ValueError(
-            "weights must be matrices, at least one, got shapes "
-            f"{[tuple(w.shape) for w in weights]}"
-        )
-    return torch.stack([torch.linalg.matrix_norm(w, 2) for w in weights]).prod(0)
+    if len(weights) == 0:
+        raise ValueError("weights must hold at least one matrix, got none")
+    named = {f"weights[{i}]": w for i, w in enumerate(weights)}
+    require.floating(**named)
+    require.alike(**named)
+    for name, w in named.items():
+        require.shapes(**{name: (w, "... n m")})  # type: ignore[arg-type]
+    norms = [torch.linalg.matrix_norm(require.widen(w), 2) for w in weights]
+    return torch.stack(norms).prod(0).to(weights[0].dtype)
 
 
 # --- Checks -----------------------------------------------------------------------
 
 
 def require_step(w: Tensor, gradient: Tensor, lr: Rate, **betas: Rate) -> None:
-    if gradient.shape != w.shape:
+    """What every rule asks of weights, gradient, rate and momenta."""
+    require.floating(w=w, gradient=gradient)
+    require.alike(w=w, gradient=gradient)
+    require.same_shape(w=w, gradient=gradient)
+    require.number_or_tensor(lr=lr, least=0)
+    require.number_or_tensor(least=0, below=1, **betas)  # type: ignore[arg-type]
+
+
+def require_memory(w: Tensor, **memories: Tensor | None) -> None:
+    """What a rule remembers of a weight has its shape."""
+    for name, memory in memories.items():
+        if memory is not None:
+            require.floating(**{name: memory})
+            require.same_shape(w=w, **{name: memory})
+
+
+def require_adam(betas: tuple[float, float], eps: float) -> tuple[float, float]:
+    """The two memories of Adam, each in [0, 1)."""
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise TypeError(f"betas must be a pair of numbers, got {betas!r}")
+    beta1, beta2 = betas
+    require.number_or_tensor(beta1=beta1, beta2=beta2, least=0, below=1)
+    require.number_or_tensor(eps=eps, least=0)
+    return beta1, beta2
+
+
+def require_lists(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], lr: float
+) -> None:
+    """One gradient for every weight, and a rate that is read on the CPU."""
+    if len(weights) == 0 or len(weights) != len(gradients):
         raise ValueError(
-            f"gradient must have the shape of w, {tuple(w.shape)}, got "
-            f"{tuple(gradient.shape)}"
+            "gradients must match weights, at least one tensor, "
+            f"got {len(gradients)} for {len(weights)}"
         )
-    if not isinstance(lr, Tensor) and not 0 <= lr < math.inf:
-        # a tensor is not read: that would wait for the device
-        raise ValueError(f"lr must be finite and >= 0, got {lr}")
-    require_beta(**betas)
-
-
-def require_beta(**betas: Rate) -> None:
-    for name, beta in betas.items():
-        if not isinstance(beta, Tensor) and not 0 <= beta < 1:
-            raise ValueError(f"{name} must be in [0, 1), got {beta}")
-
-
-def require_decay(decay: float) -> None:
-    if not 0 <= decay < math.inf:
-        raise ValueError(f"decay must be finite and >= 0, got {decay}")
-
-
-def require_lists(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-    shapes, others = (
-        [tuple(w.shape) for w in weights],
-        [tuple(g.shape) for g in gradients],
-    )
-    if not shapes or shapes != others:
-        raise ValueError(
-            "gradients must match weights, at least one tensor, got shapes "
-            f"{others} for {shapes}"
-        )
+    require.number(lr=lr, least=0)
+    for w, gradient in zip(weights, gradients, strict=True):
+        require_step(w, gradient, lr)
 
 
 def require_hessian(w: Tensor, gradient: Tensor, hessian: Tensor) -> None:
-    if gradient.shape != w.shape or hessian.shape != (*w.shape, *w.shape[-1:]):
-        shapes = tuple(w.shape), tuple(gradient.shape), tuple(hessian.shape)
+    """A Hessian for every point, alike and of fitting shapes."""
+    require.floating(w=w, gradient=gradient, hessian=hessian)
+    require.alike(w=w, gradient=gradient, hessian=hessian)
+    require.same_shape(w=w, gradient=gradient)
+    require.shapes(w=(w, "... d"), hessian=(hessian, "... d d"))
+    if hessian.shape[:-1] != w.shape:
         raise ValueError(
-            "w, gradient, hessian must be (..., d), (..., d), (..., d, d), got "
-            f"shapes {shapes}"
+            f"hessian must be {(*w.shape, w.shape[-1])}, got {tuple(hessian.shape)}"
         )
 
 
-def require_start(w0: Tensor, steps: int) -> None:
-    require_floating(w0=w0)
-    if steps < 0:
-        raise ValueError(f"steps must be >= 0, got {steps}")
-
-
-def require_floating(**tensors: Tensor) -> None:
-    for name, x in tensors.items():
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(
-                f"{name} must be a floating tensor, got "
-                f"{getattr(x, 'dtype', type(x).__name__)}"
-            )
+def require_start(
+    rule: Callable[..., Any], f: Objective, w0: Tensor, **steps: int
+) -> None:
+    """Where a path begins, and how long it is."""
+    require.function(rule=rule, f=f)
+    require.floating(w0=w0)
+    require.whole(**steps, least=0)
 
 
 def require_spectrum(smallest: float, largest: float) -> None:
-    if not 0 < smallest <= largest < math.inf:
-        raise ValueError(
-            f"need 0 < smallest <= largest, got {smallest} and {largest}"
-        )
-
-
-def require_budget(eps: float) -> None:
-    if not eps >= 0:
-        raise ValueError(f"eps must be >= 0, got {eps}")
+    """Two curvatures, the smaller first."""
+    require.number(smallest=smallest, largest=largest, above=0)
+    if smallest > largest:
+        raise ValueError(f"largest must be >= smallest = {smallest}, got {largest}")
 
 
 def coordinates(w: Tensor) -> tuple[Tensor, Tensor]:
-    if w.shape[-1:] != (2,):
-        raise ValueError(f"w must be (..., 2), got shape {tuple(w.shape)}")
+    """The two coordinates of points (..., 2)."""
+    require.floating(w=w)
+    require.shapes(w=(w, "... 2"))
     return w[..., 0], w[..., 1]

@@ -1,12 +1,14 @@
 """The rules of `gradient_descent` behind torch's optimizer interface, for training
 loops and schedulers."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lbdl import require
 from lbdl.foundations.gradient_descent import Rule
 
 __all__ = [
@@ -19,31 +21,46 @@ class Optimizer(torch.optim.Optimizer):
 
         for every parameter:  w, state <- rule(w, gradient, state, **options)
 
-    Schedulers, parameter groups, `state_dict` and `load_state_dict` work as for
-    torch's own optimizers.
+    Schedulers, closures, hooks, parameter groups with options of their own, `add_param_group`, `state_dict`, copies
+    and pickles work as for torch's own optimizers. What an option is, the signature of the rule says.
 
     Args:
-        params: parameters of any shape, floating dtype, or groups of them
-            (dictionaries with their own options).
+        params: parameters of any shape, floating dtype, or groups of them (dictionaries with their own options).
         rule: a first-order rule, such as `heavy_ball` or `adam`.
         lr: learning rate >= 0.
-        options: further options of the rule, such as `beta`; they may differ
-            between groups.
+        options: further options of the rule, such as `beta`, for all groups that do not name their own.
 
     Raises:
-        ValueError: `lr` is negative; at the first step, whatever the rule refuses.
-
-    Source: the interface of `torch.optim.Optimizer`.
+        TypeError: `rule` is no function, `lr` no number, or a parameter is not floating; at the first step, what the
+            rule refuses, an option that it does not know, or a sparse gradient.
+        ValueError: `lr` is negative or not finite; at the first step, what the rule refuses.
     """
 
     def __init__(
-        self, params: Iterable[Any], rule: Rule, *, lr: float = 1e-3, **options: Any
+        self,
+        params: Iterable[Any],
+        rule: Rule,
+        *,
+        lr: float | Tensor = 1e-3,
+        **options: Any,
     ) -> None:
-        if not lr >= 0:
-            raise ValueError(f"lr must be >= 0, got {lr}")
+        require.function(rule=rule)
+        require.number_or_tensor(lr=lr, least=0)
         self.rule = rule
-        super().__init__(params, {"lr": lr, **options})
-        self.options = ("lr", *options)
+        defaults = {**options_of(rule), **options, "lr": lr}
+        self.options = tuple(defaults)
+        super().__init__(params, defaults)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles keep: the rule too."""
+        own = {"rule": self.rule, "options": self.options}
+        return {**super().__getstate__(), **own}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """One more group; what it does not name is as in the constructor."""
+        super().add_param_group(param_group)
+        for w in self.param_groups[-1]["params"]:
+            require.floating(params=w)
 
     @torch.no_grad()
     def step(  # type: ignore[override]
@@ -61,6 +78,18 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def move(self, w: Tensor, options: dict[str, Any]) -> None:
+        """One step of one parameter, in place."""
+        if w.grad.layout != torch.strided:  # type: ignore[union-attr]
+            raise TypeError(f"gradient must be dense, got {w.grad.layout}")  # type: ignore[union-attr]
         moved, state = self.rule(w, w.grad, self.state[w].get("memory"), **options)
         w.copy_(moved)
         self.state[w]["memory"] = state
+
+
+def options_of(rule: Rule) -> dict[str, Any]:
+    """The options that a rule takes by name and need not be given, as its signature tells."""
+    return {
+        name: option.default
+        for name, option in inspect.signature(rule).parameters.items()
+        if option.kind is option.KEYWORD_ONLY and option.default is not option.empty
+    }

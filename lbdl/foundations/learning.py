@@ -9,10 +9,9 @@ Geman, Bienenstock & Doursat 1992; double descent follows Belkin et al. 2019,
 arXiv:1812.11118, and Belkin, Hsu & Xu 2020, arXiv:1903.07571; leave-one-out errors
 without refitting follow Allen 1974.
 
-Targets are columns, y (..., n, m): m problems that share their features. Half
-precision is solved in float32 and rounded at the end. The solvers refuse values
-that are not finite; that look at the values is the one step that `torch.compile`
-does outside its graph.
+Targets are columns, y (..., n, m): m problems that share their features. Half precision is solved in float32
+and rounded at the end. The solvers refuse values that are not finite, where values can be looked at: not inside
+`torch.compile` or a transform of `torch.func`.
 """
 
 import math
@@ -21,6 +20,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
+
+from lbdl import require
 
 __all__ = [
     "monomial_basis",
@@ -72,12 +73,11 @@ def monomial_basis(x: Tensor, count: int) -> Tensor:
         The features (..., K), dtype of `x`.
 
     Raises:
-        TypeError: `x` is not floating.
+        TypeError: `x` is not floating, or `count` no whole number.
         ValueError: `count` is below 1.
-
-    Source: definition.
     """
-    require_basis(x, count)
+    require.floating(x=x)
+    require.whole(count=count, least=1)
     return x.unsqueeze(-1) ** torch.arange(count, device=x.device)
 
 
@@ -96,13 +96,14 @@ def chebyshev_basis(x: Tensor, count: int) -> Tensor:
         The features (..., K), dtype of `x`.
 
     Raises:
-        TypeError: `x` is not floating.
+        TypeError: `x` is not floating, or `count` no whole number.
         ValueError: `count` is below 1.
 
     Source: Trefethen 2013, Approximation Theory and Approximation Practice, chapter
         3.
     """
-    require_basis(x, count)
+    require.floating(x=x)
+    require.whole(count=count, least=1)
     columns = [torch.ones_like(x), x]
     for _ in range(count - 2):
         columns.append(2 * x * columns[-1] - columns[-2])
@@ -123,15 +124,16 @@ def gaussian_basis(x: Tensor, centres: Tensor, width: float | Tensor) -> Tensor:
         The features (..., n, K), from 0 to 1.
 
     Raises:
-        TypeError: `x` is not floating.
-        ValueError: shapes do not fit, or a plain number `width` is not positive.
+        TypeError: a tensor is not floating, dtypes differ, or `width` is neither a number nor a floating tensor.
+        ValueError: shapes do not fit, or `width` is not positive.
 
     Source: Fleuret 2024, The Little Book of Deep Learning, section 1.2.
     """
-    require_centres(x, centres, width)
-    # (..., n, K)
-    distances = (x.unsqueeze(-2) - centres.unsqueeze(-3)).square().sum(-1)
-    return (-distances / (2 * width**2)).exp()
+    require_centres(x, centres=centres)
+    require.number_or_tensor(width=width, above=0)
+    gaps = x.unsqueeze(-2) - centres.unsqueeze(-3)  # (..., n, K, d)
+    scale = width.unsqueeze(-1) if isinstance(width, Tensor) else width
+    return (-(gaps / scale).square().sum(-1) / 2).exp()
 
 
 def relu_basis(x: Tensor, directions: Tensor, thresholds: Tensor) -> Tensor:
@@ -142,30 +144,27 @@ def relu_basis(x: Tensor, directions: Tensor, thresholds: Tensor) -> Tensor:
 
     Args:
         x: points (..., n, d), floating dtype.
-        directions: u (d, K), one column a unit.
-        thresholds: t (K,).
+        directions: u (d, K), one column a unit, dtype of `x`.
+        thresholds: t (K,), dtype of `x`.
 
     Returns:
         The features (..., n, K).
 
     Raises:
-        TypeError: `x` is not floating.
+        TypeError: a tensor is not floating, or dtypes differ.
         ValueError: shapes do not fit.
 
     Source: Rahimi & Recht 2008, "Weighted Sums of Random Kitchen Sinks"; with ReLU,
         Belkin et al. 2019, arXiv:1812.11118.
     """
-    require_floating(x=x)
-    if (
-        x.dim() < 2
-        or directions.shape != (x.shape[-1], *thresholds.shape)
-        or thresholds.dim() != 1
-    ):
-        raise ValueError(
-            "need x (..., n, d), directions (d, K), thresholds (K,), got "
-            f"{tuple(x.shape)}, {tuple(directions.shape)}, "
-            f"{tuple(thresholds.shape)}"
-        )
+    tensors = {"x": x, "directions": directions, "thresholds": thresholds}
+    require.floating(**tensors)
+    require.alike(**tensors)
+    require.shapes(
+        x=(x, "... n d"),
+        directions=(directions, "d K"),
+        thresholds=(thresholds, "K"),
+    )
     return (x @ directions - thresholds).relu()
 
 
@@ -190,13 +189,17 @@ def random_relu_units(
         Directions (d, K) and thresholds (K,).
 
     Raises:
+        TypeError: a number is not whole, `generator` no generator, or `dtype` not floating.
         ValueError: a number is below 1.
 
     Source: Rahimi & Recht 2008, "Weighted Sums of Random Kitchen Sinks", with
         another distribution.
     """
-    if d < 1 or count < 1:
-        raise ValueError(f"d and count must be >= 1, got {d} and {count}")
+    require.whole(d=d, count=count, least=1)
+    require_generator(generator)
+    require.instance(torch.dtype, dtype=dtype)
+    if not dtype.is_floating_point:
+        raise TypeError(f"dtype must be floating, got {dtype}")
     device = None if generator is None else generator.device
     normal = torch.randn(count, d, generator=generator, device=device, dtype=dtype)
     thresholds = (
@@ -219,12 +222,13 @@ def kernel_log_density(x: Tensor, examples: Tensor, width: float) -> Tensor:
         The log-densities (..., q).
 
     Raises:
-        TypeError: `x` is not floating.
+        TypeError: a tensor is not floating, dtypes differ, or `width` is no number.
         ValueError: shapes do not fit, or `width` is not positive.
 
     Source: Parzen 1962.
     """
-    require_centres(x, examples, width)
+    require_centres(x, examples=examples)
+    require.number(width=width, above=0)
     n, d = examples.shape[-2:]
     squares = (
         ((x.unsqueeze(-2) - examples.unsqueeze(-3)) / width).square().sum(-1)
@@ -259,21 +263,20 @@ def empirical_risk(
         The mean, a scalar.
 
     Raises:
-        ValueError: there is no example, `x` and `y` differ in length, or `loss`
-            gives no value an example.
+        TypeError: `loss` or `model` is no function, or an argument no tensor.
+        ValueError: there is no example, `x` and `y` differ in length, or `loss` gives no value an example.
 
     Source: Vapnik 1992, "Principles of Risk Minimization for Learning Theory".
     """
-    if x.dim() == 0 or y.dim() == 0 or len(x) == 0 or len(x) != len(y):
-        raise ValueError(
-            f"x and y must hold the same n >= 1 examples, got {tuple(x.shape)} and "
-            f"{tuple(y.shape)}"
-        )
+    require.function(loss=loss, model=model)
+    require.tensor(x=x, y=y)
+    require.dim(x, 0, "x")
+    require.dim(y, 0, "y")
     losses = loss(model(x), y)
-    if losses.dim() == 0 or len(losses) != len(x):
+    if not len(x) == len(y) == (len(losses) if losses.dim() else 0):
+        told = tuple(x.shape), tuple(y.shape), tuple(losses.shape)
         raise ValueError(
-            f"loss must give one value an example, ({len(x)}, ...), got "
-            f"{tuple(losses.shape)}"
+            f"x, y and what loss gives must hold one value an example, got {told}"
         )
     return losses.mean()
 
@@ -292,24 +295,18 @@ def error_rate(scores: Tensor, classes: Tensor) -> Tensor:
         classes: int64 (..., n), from 0 to K - 1; leading dimensions broadcast.
 
     Returns:
-        The error rates (...), float32. A tie goes to the first of the largest.
+        The error rates (...), float32. A tie goes to the first of the largest; a NaN score makes a NaN rate.
 
     Raises:
-        ValueError: shapes do not fit, or there is no example.
-
-    Source: definition.
+        TypeError: `scores` is not floating, or `classes` not int64.
+        ValueError: shapes do not fit, there is no example, or a class is out of range.
     """
-    if (
-        scores.dim() < 2
-        or classes.dim() < 1
-        or not scores.shape[-2] == classes.shape[-1] > 0
-    ):
-        raise ValueError(
-            "need scores (..., n, K) and classes (..., n) with n >= 1, got "
-            f"{tuple(scores.shape)} and "
-            f"{tuple(classes.shape)}"
-        )
-    return (scores.argmax(-1) != classes).float().mean(-1)
+    require.floating(scores=scores)
+    require.integer(classes=classes)
+    sizes = require.shapes(scores=(scores, "... n K"), classes=(classes, "... n"))
+    require.classes(sizes["K"], name="classes", targets=classes)
+    wrong = (scores.argmax(-1) != classes).float()
+    return torch.where(scores.isnan().any(-1), math.nan, wrong).mean(-1)
 
 
 # --- Least squares and ridge ------------------------------------------------------
@@ -335,14 +332,14 @@ def least_squares(features: Tensor, y: Tensor) -> Tensor:
         The weights w (..., K, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
         ValueError: shapes do not fit, or a value is not finite.
 
     Source: Penrose 1956, "On best approximate solutions of linear matrix
         equations".
     """
     require_problem(features, y)
-    a, b = single(features), single(y)
+    a, b = require.widen(features), require.widen(y)
     return (torch.linalg.pinv(a) @ b).to(y.dtype)
 
 
@@ -366,17 +363,15 @@ def ridge_normal(features: Tensor, y: Tensor, strength: float | Tensor) -> Tenso
         The weights w (..., K, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is
-            negative.
-        RuntimeError: F^T F + strength I is singular to working precision
-            (`torch.linalg.LinAlgError`).
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
+        RuntimeError: F^T F + strength I is singular to working precision (`torch.linalg.LinAlgError`).
 
     Source: Hoerl & Kennard 1970, "Ridge Regression: Biased Estimation for
         Nonorthogonal Problems".
     """
     lifts = require_problem(features, y, strength)
-    a, b = single(features), single(y)
+    a, b = require.widen(features), require.widen(y)
     identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     factor = torch.linalg.cholesky(a.mT @ a + lifts * identity)
     return torch.cholesky_solve(a.mT @ b, factor).to(y.dtype)
@@ -402,15 +397,15 @@ def ridge(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
         The weights w (..., K, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is not
-            positive; with strength 0 it is `least_squares`.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is not positive; with strength 0
+            it is `least_squares`.
 
     Source: Hoerl & Kennard 1970; the stacked form, Björck 1996, Numerical Methods
         for Least Squares Problems.
     """
     lifts = require_problem(features, y, strength, positive=True)
-    a, b = single(features), single(y)
+    a, b = require.widen(features), require.widen(y)
     K = a.shape[-1]
     roots = (lifts.sqrt() * torch.eye(K, dtype=a.dtype, device=a.device)).expand(
         *a.shape[:-2], K, K
@@ -441,17 +436,15 @@ def ridge_dual(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
         The weights w (..., K, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is
-            negative.
-        RuntimeError: F F^T + strength I is singular to working precision
-            (`torch.linalg.LinAlgError`).
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
+        RuntimeError: F F^T + strength I is singular to working precision (`torch.linalg.LinAlgError`).
 
     Source: Saunders, Gammerman & Vovk 1998, "Ridge Regression Learning Algorithm in
         Dual Variables".
     """
     lifts = require_problem(features, y, strength)
-    a, b = single(features), single(y)
+    a, b = require.widen(features), require.widen(y)
     identity = torch.eye(a.shape[-2], dtype=a.dtype, device=a.device)
     factor = torch.linalg.cholesky(a @ a.mT + lifts * identity)
     return (a.mT @ torch.cholesky_solve(b, factor)).to(y.dtype)
@@ -477,9 +470,8 @@ def ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
         The weights (..., S, K, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is
-            negative.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
 
     Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical
         Learning, section 3.4.1.
@@ -487,7 +479,7 @@ def ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
     require_problem(features, y)
     require_strengths(strengths)
     return filtered(
-        features, y, lambda s: s / (s**2 + strengths.to(s).unsqueeze(-1))
+        features, y, lambda s: 1 / (s + strengths.to(s).unsqueeze(-1) / s)
     )
 
 
@@ -508,23 +500,22 @@ def early_stopped_path(
         features: F (..., n, K), floating dtype.
         y: targets (..., n, m), dtype of `features`.
         lr: learning rate > 0; descent converges where it is below 2 / s_max^2.
-        steps: t (T,), whole numbers >= 0, any dtype.
+        steps: t (T,), whole numbers >= 0, int64 or floating.
 
     Returns:
         The weights (..., T, K, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, `lr` is not positive,
-            or a step is negative.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, `lr` is not positive, or a step is negative or not whole.
 
     Source: Ali, Kolter & Tibshirani 2019, "A Continuous-Time View of Early Stopping
         for Least Squares", arXiv:1810.10082.
     """
     require_problem(features, y)
-    require_strengths(steps, "steps")
-    if not lr > 0:
-        raise ValueError(f"lr must be > 0, got {lr}")
+    require_counts(steps=steps)
+    require.shapes(steps=(steps, "T"))
+    require.number(lr=lr, above=0)
     return filtered(
         features,
         y,
@@ -535,11 +526,11 @@ def early_stopped_path(
 def filtered(
     features: Tensor, y: Tensor, gain: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1,
-    r); gain 0 where s is 0."""
-    a, b = single(features), single(y)
-    # (..., n, r), (..., r), (..., r, K)
-    u, s, vt = torch.linalg.svd(a, full_matrices=False)
+    """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1, r); gain 0 where s is 0."""
+    a, b = require.widen(features), require.widen(y)
+    u, s, vt = torch.linalg.svd(
+        a, full_matrices=False
+    )  # (..., n, r), (..., r), (..., r, K)
     kept = s > max(a.shape[-2:]) * torch.finfo(s.dtype).eps * s[..., :1]
     # (..., G, r)
     gains = gain(torch.where(kept, s, 1).unsqueeze(-2)) * kept.unsqueeze(-2)
@@ -566,15 +557,14 @@ def fast_ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
         The weights (..., S, K, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, or a strength is not
-            positive.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is not positive.
 
-    Source: Saunders, Gammerman & Vovk 1998 for n < K; otherwise definition.
+    Source: Saunders, Gammerman & Vovk 1998 for n < K.
     """
     require_problem(features, y)
     require_strengths(strengths, positive=True)
-    a, b = single(features), single(y)
+    a, b = require.widen(features), require.widen(y)
     tall = a.shape[-2] >= a.shape[-1]
     e, q = torch.linalg.eigh(a.mT @ a if tall else a @ a.mT)
     basis = q if tall else a.mT @ q  # (..., K, r)
@@ -608,13 +598,13 @@ def hat_matrix(features: Tensor, strength: float | Tensor) -> Tensor:
         H (..., n, n).
 
     Raises:
-        TypeError: `features` is not floating.
-        ValueError: the shape does not fit, a value is not finite, or a strength is
-            not positive.
+        TypeError: `features` is not floating, or another argument is of a wrong kind.
+        ValueError: the shape does not fit, a value is not finite, or a strength is not positive.
 
     Source: Hoaglin & Welsch 1978, "The Hat Matrix in Regression and ANOVA".
     """
-    require_floating(features=features)
+    require.floating(features=features)
+    require.shapes(features=(features, "... n K"))
     y = torch.eye(features.shape[-2], dtype=features.dtype, device=features.device)
     return features @ ridge(
         features, y.expand(*features.shape[:-2], -1, -1), strength
@@ -636,23 +626,19 @@ def effective_parameters(features: Tensor, strengths: Tensor) -> Tensor:
         The numbers (..., S).
 
     Raises:
-        TypeError: `features` is not floating.
-        ValueError: the shape does not fit, a value is not finite, or a strength is
-            negative.
+        TypeError: `features` is not floating, or another argument is of a wrong kind.
+        ValueError: the shape does not fit, a value is not finite, or a strength is negative.
 
     Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical
         Learning, section 3.4.1.
     """
     require_problem(features, features)
     require_strengths(strengths)
-    s = torch.linalg.svdvals(single(features)).unsqueeze(-2)  # (..., 1, r)
+    s = torch.linalg.svdvals(require.widen(features)).unsqueeze(-2)  # (..., 1, r)
     kept = s > max(features.shape[-2:]) * torch.finfo(s.dtype).eps * s[..., :1]
-    squares = torch.where(kept, s**2, 1)
-    return (
-        (kept * squares / (squares + strengths.to(s).unsqueeze(-1)))
-        .sum(-1)
-        .to(features.dtype)
-    )
+    s = torch.where(kept, s, 1)
+    shares = kept / (1 + strengths.to(s).unsqueeze(-1) / s / s)
+    return shares.sum(-1).to(features.dtype)
 
 
 def leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
@@ -669,9 +655,8 @@ def leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
         The errors (..., S, n, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, a strength is not
-            positive, or n < 2.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, a strength is not positive, or n < 2.
 
     Source: Stone 1974, "Cross-Validatory Choice and Assessment of Statistical
         Predictions".
@@ -707,16 +692,15 @@ def fast_leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor
         The errors (..., S, n, m).
 
     Raises:
-        TypeError: an argument is not floating, or the dtypes differ.
-        ValueError: shapes do not fit, a value is not finite, a strength is not
-            positive, or n < 2.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, a strength is not positive, or n < 2.
 
     Source: Allen 1974, "The Relationship between Variable Selection and Data
         Augmentation and a Method for Prediction"; Golub, Heath & Wahba 1979.
     """
     require_problem(features, y, least=2)
     require_strengths(strengths, positive=True)
-    a, b = single(features), single(y)
+    a, b = require.widen(features), require.widen(y)
     e, z = scaled_directions(a)
     # (..., S, r)
     shrunk = (e.unsqueeze(-2) + strengths.to(e).unsqueeze(-1)).reciprocal()
@@ -782,26 +766,20 @@ def bias_variance(predictions: Tensor, truth: Tensor) -> BiasVariance:
         Squared bias and variance, each (..., n).
 
     Raises:
-        TypeError: `predictions` is not floating.
+        TypeError: a tensor is not floating, or dtypes differ.
         ValueError: R < 2, or the shapes do not fit.
 
     Source: Geman, Bienenstock & Doursat 1992, "Neural Networks and the
         Bias/Variance Dilemma".
     """
-    require_floating(predictions=predictions)
-    if (
-        predictions.dim() < 2
-        or len(predictions) < 2
-        or predictions.shape[-1:] != truth.shape[-1:]
-    ):
-        raise ValueError(
-            "need predictions (R, ..., n) with R >= 2 and truth (..., n), got "
-            f"{tuple(predictions.shape)} and "
-            f"{tuple(truth.shape)}"
-        )
-    mean = predictions.mean(0)
+    require.floating(predictions=predictions, truth=truth)
+    require.alike(predictions=predictions, truth=truth)
+    require.dim(predictions, 0, "predictions", least=2)
+    require.shapes(predictions=(predictions[0], "... n"), truth=(truth, "... n"))
+    fits = require.widen(predictions)
+    bias, scatter = fits.mean(0) - truth, fits - fits.mean(0)
     return BiasVariance(
-        (mean - truth).square(), (predictions - mean).square().mean(0)
+        bias.square().to(truth.dtype), scatter.square().mean(0).to(truth.dtype)
     )
 
 
@@ -821,7 +799,7 @@ def isotropic_risk(
     falls again.
 
     Args:
-        used: p, whole numbers >= 0, any shape (...) and dtype.
+        used: p, whole numbers >= 0, any shape (...), int64 or floating.
         n: number of examples, >= 1.
         explained: ||b_T||^2, a number or a tensor that broadcasts against `used`.
         unexplained: ||b outside T||^2 + variance of the noise, likewise.
@@ -830,16 +808,19 @@ def isotropic_risk(
         The risks (...), float64.
 
     Raises:
-        ValueError: `n` is below 1, or a `used` is negative.
+        TypeError: `used` is no tensor of numbers, `n` no whole number, or another argument is of a wrong kind.
+        ValueError: `n` is below 1, `used` is negative or not whole, or another argument is negative.
 
     Source: Belkin, Hsu & Xu 2020, "Two Models of Double Descent for Weak Features",
         arXiv:1903.07571.
     """
-    if n < 1 or bool((used < 0).any()):
-        raise ValueError(f"need n >= 1 and used >= 0, got {n} and {used}")
+    require_counts(used=used)
+    require.whole(n=n, least=1)
+    require.number_or_tensor(explained=explained, unexplained=unexplained, least=0)
     p = used.double()
-    below = unexplained * (1 + p / (n - p - 1))
-    above = explained * (1 - n / p) + unexplained * (1 + n / (p - n - 1))
+    few, many = p.clamp(max=n - 2), p.clamp(min=n + 2)  # nothing is divided by 0
+    below = unexplained * (1 + few / (n - few - 1))
+    above = explained * (1 - n / many) + unexplained * (1 + n / (many - n - 1))
     return torch.where(p <= n - 2, below, torch.where(p >= n + 2, above, math.inf))
 
 
@@ -864,13 +845,15 @@ def k_folds(
         int64.
 
     Raises:
+        TypeError: a number is not whole, or `generator` no generator.
         ValueError: not 2 <= k <= n.
 
     Source: Stone 1974, "Cross-Validatory Choice and Assessment of Statistical
         Predictions".
     """
-    if not 2 <= k <= n:
-        raise ValueError(f"k must be from 2 to n = {n}, got {k}")
+    require.whole(n=n, least=2)
+    require.whole(k=k, least=2, most=n)
+    require_generator(generator)
     order = (
         torch.arange(n)
         if generator is None
@@ -893,27 +876,28 @@ def wilson_interval(
     point at 0 or n hits.
 
     Args:
-        hits: numbers of hits, 0 <= hits <= n, any shape (...) and dtype.
-        n: number of tries >= 1, a number or a tensor (...).
+        hits: numbers of hits, 0 <= hits <= n, any shape (...), int64 or floating.
+        n: number of tries >= 1, a number or a tensor (...) like `hits`.
         confidence: in (0, 1).
 
     Returns:
         The lower and the upper ends, each (...), float64.
 
     Raises:
-        ValueError: `confidence` is outside (0, 1), or not 0 <= hits <= n with
-            n >= 1.
+        TypeError: `hits` is no tensor of numbers, `n` no whole number or such a tensor, or `confidence` no number.
+        ValueError: `confidence` is outside (0, 1), a count is not whole, or not 0 <= hits <= n with n >= 1.
 
     Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical
         Inference".
     """
+    require_counts(hits=hits)
+    if isinstance(n, Tensor):
+        require_counts(n=n)
+    else:
+        require.whole(n=n, least=1)
+    require.number(confidence=confidence, above=0, below=1)
     n = torch.as_tensor(n, dtype=torch.float64, device=hits.device)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be in (0, 1), got {confidence}")
-    if bool((n < 1).any()) or bool((hits < 0).any()) or bool((hits > n).any()):
-        raise ValueError(
-            f"need 0 <= hits <= n and n >= 1, got hits {hits} and n {n}"
-        )
+    require.values((n >= 1) & (hits <= n), "hits must be at most n, and n >= 1")
     z = torch.special.ndtri(
         torch.tensor((1 + confidence) / 2, dtype=torch.float64, device=hits.device)
     )
@@ -928,11 +912,12 @@ def wilson_interval(
 def should_stop(losses: list[float], patience: int) -> bool:
     """The rule of early stopping, asked after every epoch.
 
-        stop when the lowest validation loss so far is `patience` epochs old
+        stop when the lowest validation loss so far is `patience` epochs old, or when a loss is NaN
+
+    A loss that is NaN ends a training at once: its weights, as a rule, will not recover.
 
     Args:
-        losses: one validation loss an epoch so far, shape (t,); NaN counts as
-            infinite.
+        losses: one validation loss an epoch so far, shape (t,).
         patience: epochs to wait for a new lowest loss, >= 1.
 
     Returns:
@@ -940,59 +925,52 @@ def should_stop(losses: list[float], patience: int) -> bool:
         loss. A scalar bool.
 
     Raises:
+        TypeError: `losses` is no list of numbers, or `patience` no whole number.
         ValueError: `patience` is below 1.
 
     Source: Goodfellow, Bengio & Courville 2016, Deep Learning, algorithm 7.1.
     """
-    require_patience(patience)
-    known = [math.inf if math.isnan(loss) else loss for loss in losses]
-    return len(known) > patience and min(known[-patience:]) >= min(
-        known[:-patience]
-    )
+    require.instance(list, losses=losses)
+    require.whole(patience=patience, least=1)
+    if any(math.isnan(loss) for loss in losses):
+        return True
+    early, late = losses[:-patience], losses[-patience:]
+    return bool(early) and min(late) >= min(early)
 
 
 def stopping_time(losses: Tensor, patience: int) -> tuple[Tensor, Tensor]:
     """Where `should_stop` ends whole curves of validation losses, many at once.
 
-        stop = the first epoch at which the lowest loss so far is `patience` epochs
-            old, or the last epoch
-        best = the epoch of that lowest loss, the one whose weights are kept
+        stop = the first epoch at which the lowest loss so far is `patience` epochs old, or the loss is NaN, or the
+        last epoch
+        best = the epoch of that lowest loss, the one whose weights are kept; 0 where the first loss is NaN
 
     Args:
-        losses: (..., T), T >= 1, floating dtype; NaN counts as infinite.
+        losses: (..., T), T >= 1, floating dtype.
         patience: epochs to wait, >= 1.
 
     Returns:
         best (...) and stop (...), epochs counted from 0, int64.
 
     Raises:
-        TypeError: `losses` is not floating.
+        TypeError: `losses` is not floating, or `patience` no whole number.
         ValueError: `patience` is below 1, or there is no epoch.
 
     Source: Goodfellow, Bengio & Courville 2016, Deep Learning, algorithm 7.1.
     """
-    require_floating(losses=losses)
-    require_patience(patience)
-    if losses.dim() == 0 or losses.shape[-1] == 0:
-        raise ValueError(
-            f"losses must be (..., T) with T >= 1, got shape {tuple(losses.shape)}"
-        )
+    require.floating(losses=losses)
+    require.whole(patience=patience, least=1)
+    require.shapes(losses=(losses, "... T"))
     epochs = torch.arange(losses.shape[-1], device=losses.device)
     lowest = (
-        losses.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
-        .cummin(-1)
-        .values
+        losses.detach().nan_to_num(nan=math.inf, posinf=math.inf).cummin(-1).values
     )
-    falls = torch.cat(
-        [
-            torch.ones_like(lowest[..., :1], dtype=torch.bool),
-            lowest.diff(dim=-1) < 0,
-        ],
-        -1,
-    )
-    # the epoch of the lowest loss so far
-    best = torch.where(falls, epochs, 0).cummax(-1).values
-    over = (epochs - best >= patience) | (epochs == epochs[-1])
+    falls = torch.ones_like(lowest, dtype=torch.bool)
+    falls[..., 1:] = lowest[..., 1:] < lowest[..., :-1]
+    best = (
+        torch.where(falls, epochs, 0).cummax(-1).values
+    )  # of the lowest loss so far
+    over = (epochs - best >= patience) | losses.isnan() | (epochs == epochs[-1])
     stop = over.int().argmax(-1, keepdim=True)
     return best.gather(-1, stop).squeeze(-1), stop.squeeze(-1)
 
@@ -1006,7 +984,7 @@ def shift(images: Tensor, down: int, right: int) -> Tensor:
         shifted[i, j] = images[i - down, j - right],  or 0 outside
 
     Args:
-        images: (..., H, W), any dtype.
+        images: (..., H, W), H, W >= 1, any dtype.
         down: pixels to move down; negative moves up.
         right: pixels to move to the right; negative moves left.
 
@@ -1014,15 +992,15 @@ def shift(images: Tensor, down: int, right: int) -> Tensor:
         The moved images (..., H, W).
 
     Raises:
-        ValueError: `images` has fewer than two dimensions.
+        TypeError: `images` is no tensor, or a move is not a whole number.
+        ValueError: `images` has fewer than two dimensions, or no pixel.
 
     Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document
         Recognition" (distorted digits).
     """
-    if images.dim() < 2:
-        raise ValueError(
-            f"images must be (..., H, W), got shape {tuple(images.shape)}"
-        )
+    require.tensor(images=images)
+    require.shapes(images=(images, "... H W"))
+    require.whole(down=down, right=right)
     H, W = images.shape[-2:]
     down, right = max(-H, min(down, H)), max(-W, min(right, W))
     return nn.functional.pad(images, (right, -right, down, -down))
@@ -1045,8 +1023,12 @@ def fill_(model: nn.Module, value: float) -> nn.Module:
     Returns:
         The same model.
 
-    Source: definition.
+    Raises:
+        TypeError: `model` is no module, or `value` no number.
+        ValueError: `value` is not finite.
     """
+    require.instance(nn.Module, model=model)
+    require.number(value=value)
     for weights in model.parameters():
         weights.fill_(value)
     return model
@@ -1068,10 +1050,9 @@ def row_spread(rows: Tensor) -> Tensor:
     Raises:
         TypeError: `rows` is not floating.
         ValueError: there is no row, or no column.
-
-    Source: definition.
     """
-    require_rows(rows)
+    require.floating(rows=rows)
+    require.shapes(rows=(rows, "... h d"))
     return (rows - rows.mean(-2, keepdim=True)).abs().amax((-2, -1))
 
 
@@ -1082,6 +1063,8 @@ def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
         a row counts if it differs from every counted row before it by more than
             `tolerance` in some element
 
+    No `torch.func`: the number is counted by looking at the values.
+
     Args:
         rows: (h, d), floating dtype, h >= 1: the weights of h units.
         tolerance: >= 0.
@@ -1090,18 +1073,13 @@ def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
         The number of rows, from 1 to h.
 
     Raises:
-        TypeError: `rows` is not floating.
-        ValueError: there is no row or no column, more than one matrix, or
-            `tolerance` is negative.
-
-    Source: definition.
+        TypeError: `rows` is not floating, or `tolerance` no number.
+        ValueError: there is no row or no column, more than one matrix, a value is not finite, or `tolerance` is negative.
     """
-    require_rows(rows)
-    if rows.dim() != 2 or not tolerance >= 0:
-        raise ValueError(
-            f"need rows (h, d) and tolerance >= 0, got shape {tuple(rows.shape)} "
-            f"and {tolerance}"
-        )
+    require.floating(rows=rows)
+    require.shapes(rows=(rows, "h d"))
+    require.finite(rows=rows)
+    require.number(tolerance=tolerance, least=0)
     counted = rows[:1]
     for row in rows[1:]:
         if bool(((counted - row).abs().amax(-1) > tolerance).all()):
@@ -1112,41 +1090,12 @@ def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
 # --- Refusals ---------------------------------------------------------------------
 
 
-def single(x: Tensor) -> Tensor:
-    """At least float32: factorisations know no half precision."""
-    return x.float() if x.dtype.itemsize < 4 else x
-
-
-def require_floating(**tensors: Tensor) -> None:
-    for name, x in tensors.items():
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(
-                f"{name} must be a floating tensor, got "
-                f"{getattr(x, 'dtype', type(x).__name__)}"
-            )
-
-
-def require_basis(x: Tensor, count: int) -> None:
-    require_floating(x=x)
-    if count < 1:
-        raise ValueError(f"count must be >= 1, got {count}")
-
-
-def require_centres(x: Tensor, centres: Tensor, width: float | Tensor) -> None:
-    require_floating(x=x)
-    if (
-        x.dim() < 2
-        or centres.dim() < 2
-        or x.shape[-1] != centres.shape[-1]
-        or centres.shape[-2] == 0
-    ):
-        raise ValueError(
-            "need points (..., n, d) and K >= 1 centres (..., K, d), got "
-            f"{tuple(x.shape)} and "
-            f"{tuple(centres.shape)}"
-        )
-    if not isinstance(width, Tensor) and not width > 0:
-        raise ValueError(f"width must be > 0, got {width}")
+def require_centres(x: Tensor, **centres: Tensor) -> None:
+    """Points and the centres of bumps, of one kind and one number of coordinates."""
+    require.floating(x=x, **centres)
+    require.alike(x=x, **centres)
+    (name, c), *_ = centres.items()
+    require.shapes(x=(x, "... n d"), **{name: (c, "... K d")})
 
 
 def require_problem(
@@ -1157,63 +1106,42 @@ def require_problem(
     positive: bool = False,
     least: int = 1,
 ) -> Tensor:
-    """Checks a regression problem; gives the strength as a tensor (..., 1, 1) of
-    the dtype of the solution."""
-    require_floating(features=features, y=y)
-    if features.dtype != y.dtype:
-        raise TypeError(
-            f"features and y must have one dtype, got {features.dtype} and "
-            f"{y.dtype}"
-        )
-    if features.dim() < 2 or features.shape[:-1] != y.shape[:-1]:
-        raise ValueError(
-            "need features (..., n, K) and y (..., n, m), got "
-            f"{tuple(features.shape)} and {tuple(y.shape)}"
-        )
-    if features.shape[-2] < least or features.shape[-1] < 1:
-        raise ValueError(
-            f"features need n >= {least} and K >= 1, got shape "
-            f"{tuple(features.shape)}"
-        )
-    for name, x in (("features", features), ("y", y)):
-        if not bool(x.isfinite().all()):
-            raise ValueError(f"{name} must be finite, got nan or inf")
-    strengths = torch.as_tensor(strength, device=features.device).to(
-        single(features).dtype
-    )
-    require_strengths(strengths, "strength", positive=positive, dim=None)
-    return strengths[..., None, None]
+    """Checks a regression problem; gives the strength as a tensor (..., 1, 1) of the dtype of the solution."""
+    require.floating(features=features, y=y)
+    require.alike(features=features, y=y)
+    require.shapes(features=(features, "... n K"), y=(y, "... n m"))
+    require.same_shape(features=features[..., 0], y=y[..., 0])
+    require.dim(features, -2, "features", least=least)
+    require.finite(features=features, y=y)
+    bound = {"above": 0} if positive else {"least": 0}
+    require.number_or_tensor(strength=strength, **bound)  # type: ignore[arg-type]
+    dtype = require.widen(features).dtype
+    return torch.as_tensor(strength, dtype=dtype, device=features.device)[
+        ..., None, None
+    ]
 
 
-def require_strengths(
-    strengths: Tensor,
-    name: str = "strengths",
-    *,
-    positive: bool = False,
-    dim: int | None = 1,
-) -> None:
-    if dim is not None and (strengths.dim() != dim or len(strengths) == 0):
-        raise ValueError(
-            f"{name} must be one row of one or more numbers, got shape "
-            f"{tuple(strengths.shape)}"
-        )
-    allowed = (strengths > 0) if positive else (strengths >= 0)
-    if not bool((allowed & strengths.isfinite()).all()):
-        raise ValueError(
-            f"{name} must be finite and {'>' if positive else '>='} 0, got "
-            f"{strengths.tolist()}"
-        )
+def require_strengths(strengths: Tensor, *, positive: bool = False) -> None:
+    """One row of strengths of a penalty."""
+    require.floating(strengths=strengths)
+    require.shapes(strengths=(strengths, "S"))
+    require.finite(strengths=strengths)
+    bound = {"above": 0} if positive else {"least": 0}
+    require.within(strengths=strengths, **bound)  # type: ignore[arg-type]
 
 
-def require_patience(patience: int) -> None:
-    if patience < 1:
-        raise ValueError(f"patience must be >= 1, got {patience}")
+def require_counts(**counts: Tensor) -> None:
+    """Whole numbers >= 0, int64 or floating."""
+    for name, x in counts.items():
+        require.tensor(**{name: x})
+        if x.dtype != torch.int64:
+            require.floating(**{name: x})
+        require.finite(**{name: x})
+        require.within(least=0, **{name: x})  # type: ignore[arg-type]
+        require.values(x == x.round(), f"{name} must hold whole numbers")
 
 
-def require_rows(rows: Tensor) -> None:
-    require_floating(rows=rows)
-    if rows.dim() < 2 or 0 in rows.shape[-2:]:
-        raise ValueError(
-            "rows must be (..., h, d) with h, d >= 1, got shape "
-            f"{tuple(rows.shape)}"
-        )
+def require_generator(generator: Generator | None) -> None:
+    """A source of randomness, or none."""
+    if generator is not None:
+        require.instance(Generator, generator=generator)

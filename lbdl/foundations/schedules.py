@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lbdl import require
+
 __all__ = [
     "constant",
     "linear_warmup",
@@ -35,22 +37,25 @@ Schedule = Callable[[Step], Any]
 
 
 def elementwise(schedule: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Lets a schedule written for a float64 tensor of steps take a number as well;
-    not a negative one."""
+    """Lets a schedule written for a float64 tensor of steps >= 0 take a number as well."""
 
     @wraps(schedule)
     def on_any_step(step: Step, *args: Any, **options: Any) -> Any:
-        if isinstance(step, Tensor):
-            return schedule(step.double(), *args, **options)
-        if not step >= 0:
-            raise ValueError(f"step must be >= 0, got {step}")
-        return float(
-            schedule(
-                torch.tensor(float(step), dtype=torch.float64), *args, **options
-            )
-        )
+        steps = step if isinstance(step, Tensor) else single(step)
+        if steps.is_complex() or steps.dtype == torch.bool:
+            raise TypeError(f"step must hold numbers, got {steps.dtype}")
+        require.finite(step=steps)
+        require.within(step=steps, least=0)
+        rates = schedule(steps.double(), *args, **options)
+        return rates if isinstance(step, Tensor) else float(rates)
 
     return on_any_step
+
+
+def single(step: float) -> Tensor:
+    """One step as a tensor."""
+    require.number(step=step, least=0)
+    return torch.tensor(float(step), dtype=torch.float64)
 
 
 @elementwise
@@ -61,16 +66,16 @@ def constant(step: Tensor, lr: float = 1.0) -> Tensor:
 
     Args:
         step: t >= 0, a number or a tensor of any shape.
-        lr: the rate.
+        lr: the rate, >= 0.
 
     Returns:
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        ValueError: `step` is a negative number.
-
-    Source: definition.
+        TypeError: `step` is neither a number nor a tensor of numbers, or `lr` is no number.
+        ValueError: `step` is negative or not finite, or `lr` is negative.
     """
+    require.number(lr=lr, least=0)
     return torch.full_like(step, lr)
 
 
@@ -86,17 +91,19 @@ def linear_warmup(
         step: t >= 0, a number or a tensor of any shape.
         lr: the peak.
         warmup: number of steps to the peak, >= 1.
-        start: the factor at step 0.
+        start: the factor at step 0, >= 0.
 
     Returns:
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        ValueError: `warmup` is below 1, or `step` is a negative number.
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting is of a wrong kind.
+        ValueError: `warmup` is below 1, `step` is negative or not finite, or another number is out of its range.
 
     Source: Goyal et al. 2017, section 2.2, arXiv:1706.02677.
     """
-    require_length(warmup=warmup)
+    require.whole(warmup=warmup, least=1)
+    require.number(lr=lr, start=start, least=0)
     return lr * (start + (1 - start) * (step / warmup).clamp(max=1))
 
 
@@ -128,11 +135,13 @@ def cosine_restarts(
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        ValueError: `cycle` or `growth` is below 1, or `step` is a negative number.
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting is of a wrong kind.
+        ValueError: `cycle` or `growth` is below 1, `step` is negative or not finite, or another number is out of its range.
 
     Source: Loshchilov & Hutter 2017, equation (5), arXiv:1608.03983.
     """
-    require_length(cycle=cycle, growth=growth)
+    require.whole(cycle=cycle, growth=growth, least=1)
+    require.number(lr=lr, lr_min=lr_min, least=0)
     position, length = cycle_position(step, cycle, growth)
     return lr_min + (lr - lr_min) * (1 + torch.cos(math.pi * position / length)) / 2
 
@@ -170,17 +179,19 @@ def triangular(
         lr: the first peak.
         half_cycle: h, steps from the bottom to the peak, >= 1.
         lr_min: the bottom, where each cycle begins.
-        shrink: 1 for Smith's "triangular", 1/2 for "triangular2".
+        shrink: >= 0; 1 for Smith's "triangular", 1/2 for "triangular2".
 
     Returns:
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        ValueError: `half_cycle` is below 1, or `step` is a negative number.
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting is of a wrong kind.
+        ValueError: `half_cycle` is below 1, `step` is negative or not finite, or another number is out of its range.
 
     Source: Smith 2017, section 3.1, arXiv:1506.01186.
     """
-    require_length(half_cycle=half_cycle)
+    require.whole(half_cycle=half_cycle, least=1)
+    require.number(lr=lr, lr_min=lr_min, shrink=shrink, least=0)
     k = (step / (2 * half_cycle)).floor()
     height = (1 - (step / half_cycle - 2 * k - 1).abs()).clamp(min=0)
     return lr_min + (lr - lr_min) * shrink**k * height
@@ -204,11 +215,13 @@ def inverse_sqrt(step: Tensor, lr: float = 1.0, *, warmup: int = 1) -> Tensor:
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        ValueError: `warmup` is below 1, or `step` is a negative number.
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting is of a wrong kind.
+        ValueError: `warmup` is below 1, `step` is negative or not finite, or another number is out of its range.
 
     Source: Vaswani et al. 2017, equation (3), arXiv:1706.03762.
     """
-    require_length(warmup=warmup)
+    require.whole(warmup=warmup, least=1)
+    require.number(lr=lr, least=0)
     count = step + 1
     return lr * torch.minimum(count / warmup, (warmup / count).sqrt())
 
@@ -229,11 +242,14 @@ def with_warmup(schedule: Schedule, warmup: int, *, start: float = 0.0) -> Sched
         A function of the step, a number or a tensor of any shape.
 
     Raises:
-        ValueError: `warmup` is below 1.
+        TypeError: `schedule` is no function, `warmup` no whole number, or `start` no number.
+        ValueError: `warmup` is below 1, or `start` is negative.
 
     Source: Goyal et al. 2017, section 2.2, arXiv:1706.02677.
     """
-    require_length(warmup=warmup)
+    require.function(schedule=schedule)
+    require.whole(warmup=warmup, least=1)
+    require.number(start=start, least=0)
 
     def warmed(step: Step) -> Any:
         after = (
@@ -260,11 +276,13 @@ def snapshot_steps(steps: int, cycle: int) -> Tensor:
         The steps (steps // cycle,), int64.
 
     Raises:
-        ValueError: `cycle` is below 1.
+        TypeError: an argument is no whole number.
+        ValueError: `steps` is negative, or `cycle` is below 1.
 
     Source: Huang et al. 2017, section 3, arXiv:1704.00109.
     """
-    require_length(cycle=cycle)
+    require.whole(steps=steps, least=0)
+    require.whole(cycle=cycle, least=1)
     return torch.arange(1, steps // cycle + 1) * cycle - 1
 
 
@@ -286,23 +304,17 @@ def ensemble_probabilities(
         Probabilities, the shape of `logits` without the dimension of the models.
 
     Raises:
-        ValueError: there is no model, or the two dimensions are one.
+        TypeError: `logits` is not floating, or a dimension is no whole number.
+        ValueError: there is no model or no class, or the two dimensions are one.
 
     Source: Huang et al. 2017, section 3, arXiv:1704.00109.
     """
-    if (
-        logits.dim() < 2
-        or logits.shape[models] == 0
-        or models % logits.dim() == classes % logits.dim()
-    ):
+    require.floating(logits=logits)
+    require.dim(logits, models, "logits", argument="models")
+    require.dim(logits, classes, "logits", argument="classes")
+    if models % logits.dim() == classes % logits.dim():
         raise ValueError(
-            "logits must be (M, ..., K) with M >= 1 on its own dimension, got "
-            f"shape {tuple(logits.shape)}"
+            f"models and classes must be two dimensions, got {models} and {classes}"
         )
-    return logits.softmax(classes).mean(models)
-
-
-def require_length(**lengths: int) -> None:
-    for name, length in lengths.items():
-        if not length >= 1:
-            raise ValueError(f"{name} must be >= 1, got {length}")
+    members = require.widen(logits).softmax(classes)
+    return members.mean(models).to(logits.dtype)

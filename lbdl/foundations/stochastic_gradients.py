@@ -15,6 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lbdl import require
+
 __all__ = [
     "per_example_gradients",
     "fast_per_example_gradients",
@@ -51,6 +53,11 @@ def per_example_gradients(
 
         g_n = grad_w loss(w, x_n, y_n)
 
+    >>> w, x, y = torch.zeros(2), torch.eye(2), torch.tensor([1.0, -1.0])
+    >>> per_example_gradients(lambda w, x, y: (x @ w - y) ** 2, w, x, y)
+    tensor([[-2., -0.],
+            [0., 2.]])
+
     Args:
         loss: (w, one x, one y) -> scalar, differentiable in w.
         w: weights, any shape, floating dtype.
@@ -61,11 +68,12 @@ def per_example_gradients(
         The gradients (N, *w.shape); their mean over N is the full gradient.
 
     Raises:
+        TypeError: `loss` is no function, `w` is not floating, or `x` or `y` is no tensor.
         ValueError: `x` and `y` differ in length, or are empty.
 
-    Source: definition; Goodfellow 2015, arXiv:1510.01799, for why one wants them.
+    Source: Goodfellow 2015, arXiv:1510.01799, for why one wants them.
     """
-    require_examples(x, y)
+    require_examples(loss, w, x=x, y=y)
     return torch.stack(
         [torch.func.grad(loss)(w, a, b) for a, b in zip(x, y, strict=True)]
     )
@@ -89,11 +97,10 @@ def fast_per_example_gradients(
         The gradients (N, *w.shape).
 
     Raises:
+        TypeError: `loss` is no function, `w` is not floating, or `x` or `y` is no tensor.
         ValueError: `x` and `y` differ in length, or are empty.
-
-    Source: `torch.func.vmap` over `torch.func.grad`.
     """
-    require_examples(x, y)
+    require_examples(loss, w, x=x, y=y)
     return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(w, x, y)
 
 
@@ -114,12 +121,14 @@ def draw_batch(
         Indices (batch_size,), int64, all different.
 
     Raises:
-        ValueError: `batch_size` is outside [1, size].
+        TypeError: a size is no whole number, or `generator` no generator.
+        ValueError: `size` is below 1, or `batch_size` is outside [1, size].
 
-    Source: simple random sampling; Cochran 1977, Sampling Techniques, chapter 2.
+    Source: Cochran 1977, Sampling Techniques, chapter 2.
     """
-    if not 1 <= batch_size <= size:
-        raise ValueError(f"batch_size must be in [1, {size}], got {batch_size}")
+    require.whole(size=size, least=1)
+    require.whole(batch_size=batch_size, least=1, most=size)
+    require_generator(generator)
     device = generator.device if generator is not None else "cpu"
     return torch.randperm(size, generator=generator, device=device)[:batch_size]
 
@@ -137,17 +146,19 @@ def gradient_variance(gradients: Tensor) -> Tensor:
         s^2, shape ().
 
     Raises:
+        TypeError: `gradients` is not floating.
         ValueError: there is no example.
 
     Source: Cochran 1977, Sampling Techniques, chapter 2 (with the divisor N).
     """
-    if gradients.dim() == 0 or len(gradients) == 0:
-        raise ValueError(
-            "gradients must be (N, ...) with N >= 1, got shape "
-            f"{tuple(gradients.shape)}"
-        )
-    scatter = gradients - gradients.mean(0)
-    return scatter.reshape(len(gradients), -1).square().sum(-1).mean()
+    require.floating(gradients=gradients)
+    require.dim(gradients, 0, "gradients")
+    g = (
+        require.widen(gradients).flatten(1)
+        if gradients.dim() > 1
+        else gradients[:, None]
+    )
+    return (g - g.mean(0)).square().sum(-1).mean().to(gradients.dtype)
 
 
 def minibatch_variance(
@@ -159,23 +170,22 @@ def minibatch_variance(
         s^2 / B                       drawn with replacement, or N infinite
 
     Args:
-        variance: s^2 of single examples (divisor N), a number or a tensor of any
-            shape.
-        batch_size: B, a number or a tensor that broadcasts against `variance`.
+        variance: s^2 >= 0 of single examples (divisor N), a number or a floating tensor of any shape.
+        batch_size: B, a number or a floating tensor that broadcasts against `variance`.
         size: N >= 2, or infinity.
 
     Returns:
         The variance, shape of the arguments broadcast.
 
     Raises:
-        ValueError: `size` is below 2, or `batch_size` is a number outside [1, N].
+        TypeError: an argument is neither a number nor a floating tensor.
+        ValueError: `variance` is negative, `size` is below 2, or `batch_size` is outside [1, N].
 
     Source: Cochran 1977, Sampling Techniques, theorem 2.2.
     """
-    if not size >= 2:
-        raise ValueError(f"size must be >= 2, got {size}")
-    if not isinstance(batch_size, Tensor) and not 1 <= batch_size <= size:
-        raise ValueError(f"batch_size must be in [1, {size}], got {batch_size}")
+    require.number_or_tensor(variance=variance, least=0)
+    require.number(size=size, least=2, infinite=True)
+    require.number_or_tensor(batch_size=batch_size, least=1, most=size)
     left_out = 1.0 if math.isinf(size) else (size - batch_size) / (size - 1)
     return variance / batch_size * left_out
 
@@ -205,26 +215,31 @@ def noisy_quadratic(
         lr: learning rate, a number or a tensor that broadcasts against `w0`.
         batch_size: B >= 1, likewise.
         curvature: h > 0, likewise.
-        noise: s, the standard deviation of a single example's gradient.
+        noise: s >= 0, the standard deviation of a single example's gradient.
         generator: source of randomness, on the device of `w0`.
 
     Returns:
         The paths (steps + 1, *w0.shape).
 
     Raises:
-        ValueError: `steps` is negative.
+        TypeError: `w0` is not floating, `steps` is no whole number, another argument is of a wrong kind.
+        ValueError: a number is out of its range, or rates broadcast `w0` to a larger shape.
 
-    Source: the noisy quadratic model; Zhang et al. 2019, arXiv:1907.04164.
+    Source: Zhang et al. 2019, arXiv:1907.04164.
     """
-    if steps < 0:
-        raise ValueError(f"steps must be >= 0, got {steps}")
-    path = [w0]
-    spread = noise / batch_size**0.5
+    require.floating(w0=w0)
+    require.whole(steps=steps, least=0)
+    require.number_or_tensor(lr=lr, noise=noise, least=0)
+    require.number_or_tensor(batch_size=batch_size, least=1)
+    require.number_or_tensor(curvature=curvature, above=0)
+    require_generator(generator)
+    path, spread = [w0], noise / batch_size**0.5
     for _ in range(steps):
         xi = torch.randn(
             w0.shape, generator=generator, dtype=w0.dtype, device=w0.device
         )
         path.append(path[-1] - lr * (curvature * path[-1] + spread * xi))
+    require.same_shape(rates=path[-1], w0=w0)
     return torch.stack(path)
 
 
@@ -237,23 +252,27 @@ def stationary_variance(
         Var[w] = lr s^2 / (B h (2 - lr h))    for lr h < 2, else infinite
 
     Args:
-        lr: learning rate, a number or a tensor; all arguments broadcast.
+        lr: learning rate >= 0, a number or a floating tensor; all arguments broadcast.
         curvature: h > 0.
-        variance: s^2, the variance of a single example's gradient.
+        variance: s^2 >= 0, the variance of a single example's gradient.
         batch_size: B >= 1.
 
     Returns:
-        The variance, shape of the arguments broadcast.
+        The variance, shape of the arguments broadcast: the fixed point of V <- (1 - lr h)^2 V + lr^2 s^2 / B.
 
-    Source: the fixed point of V <- (1 - lr h)^2 V + lr^2 s^2 / B; Mandt et al.
-        2017, arXiv:1704.04289.
+    Raises:
+        TypeError: an argument is neither a number nor a floating tensor.
+        ValueError: an argument is out of its range.
+
+    Source: Mandt et al. 2017, arXiv:1704.04289.
     """
-    pull = 2 - lr * curvature
-    if isinstance(pull, Tensor):
-        return torch.where(
-            pull > 0, lr * variance / (batch_size * curvature * pull), math.inf
-        )
-    return lr * variance / (batch_size * curvature * pull) if pull > 0 else math.inf
+    require.number_or_tensor(lr=lr, variance=variance, least=0)
+    require.number_or_tensor(curvature=curvature, above=0)
+    require.number_or_tensor(batch_size=batch_size, least=1)
+    kick, pull = lr * variance / (batch_size * curvature), 2 - lr * curvature
+    if not isinstance(kick, Tensor):
+        return kick / pull if pull > 0 else math.inf
+    return torch.where(torch.as_tensor(pull <= 0), math.inf, kick / pull)
 
 
 def scaled_rate(
@@ -267,7 +286,7 @@ def scaled_rate(
                                    the rule for Adam
 
     Args:
-        lr: learning rate that works at `batch_size`, shape ().
+        lr: learning rate >= 0 that works at `batch_size`, shape ().
         batch_size: B > 0.
         new_batch_size: B' > 0.
         rule: "linear" or "sqrt".
@@ -276,20 +295,17 @@ def scaled_rate(
         The new learning rate.
 
     Raises:
-        ValueError: a batch size is not positive, or the rule is unknown.
+        TypeError: `lr` or a batch size is no number.
+        ValueError: `lr` is negative, a batch size is not positive, or the rule is unknown.
 
-    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt:
-        Krizhevsky 2014, page 5, arXiv:1404.5997, and for Adam Malladi et al. 2022,
-        arXiv:2205.10287.
+    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt: Krizhevsky 2014, page 5,
+        arXiv:1404.5997, and for Adam Malladi et al. 2022, arXiv:2205.10287, who move beta1, beta2 and eps with it.
     """
-    if not (batch_size > 0 and new_batch_size > 0):
-        raise ValueError(
-            f"batch sizes must be > 0, got {batch_size} and {new_batch_size}"
-        )
-    powers = {"linear": 1.0, "sqrt": 0.5}
-    if rule not in powers:
-        raise ValueError(f"rule must be one of {sorted(powers)}, got {rule!r}")
-    return lr * (new_batch_size / batch_size) ** powers[rule]
+    require.number(lr=lr, least=0)
+    require.number(batch_size=batch_size, new_batch_size=new_batch_size, above=0)
+    require.choice(("linear", "sqrt"), rule=rule)
+    power = 1.0 if rule == "linear" else 0.5
+    return lr * (new_batch_size / batch_size) ** power
 
 
 # --- The critical batch size ------------------------------------------------------
@@ -305,14 +321,25 @@ def simple_noise_scale(gradients: Tensor) -> Tensor:
         gradients: per-example gradients (N, ...), floating dtype, N >= 1.
 
     Returns:
-        B_simple, shape (); infinite where the mean gradient is 0.
+        B_simple, shape (); infinite where the mean gradient is 0, NaN where all are.
 
     Raises:
+        TypeError: `gradients` is not floating.
         ValueError: there is no example.
 
     Source: McCandlish et al. 2018, equation (2.9), arXiv:1812.06162.
     """
-    return gradient_variance(gradients) / gradients.mean(0).square().sum()
+    require.floating(gradients=gradients)
+    require.dim(gradients, 0, "gradients")
+    g = of_size_one(require.widen(gradients))  # its squares stay in range
+    ratio = gradient_variance(g) / g.mean(0).square().sum()
+    return ratio.to(gradients.dtype)
+
+
+def of_size_one(x: Tensor) -> Tensor:
+    """A tensor divided by its largest absolute value, where that is not 0."""
+    peak = x.detach().abs().amax() if x.numel() else x.new_ones(())
+    return x / torch.where(peak == 0, 1, peak)
 
 
 def noise_scale_from_norms(
@@ -336,19 +363,19 @@ def noise_scale_from_norms(
         Estimates of ||g||^2 and of tr(Sigma), both (...).
 
     Raises:
-        ValueError: not 1 <= b < B.
+        TypeError: a norm is not floating, dtypes differ, or a batch size is no whole number.
+        ValueError: shapes differ, or not 1 <= b < B.
 
     Source: McCandlish et al. 2018, appendix A.1, equation (A.2), arXiv:1812.06162.
     """
-    if not 1 <= small_batch < large_batch:
-        raise ValueError(
-            f"need 1 <= small_batch < large_batch, got {small_batch} and "
-            f"{large_batch}"
-        )
-    signal = (large_batch * large_norm - small_batch * small_norm) / (
-        large_batch - small_batch
-    )
-    return signal, (small_norm - large_norm) / (1 / small_batch - 1 / large_batch)
+    require.floating(small_norm=small_norm, large_norm=large_norm)
+    require.alike(small_norm=small_norm, large_norm=large_norm)
+    require.same_shape(small_norm=small_norm, large_norm=large_norm)
+    require.whole(small_batch=small_batch, least=1)
+    require.whole(large_batch=large_batch, least=small_batch + 1)
+    share = large_batch / (large_batch - small_batch)
+    signal = share * large_norm + (1 - share) * small_norm
+    return signal, small_batch * share * (small_norm - large_norm)
 
 
 def best_noisy_step(
@@ -376,11 +403,13 @@ def best_noisy_step(
         The best learning rate and the expected decrease of the loss, both (...).
 
     Raises:
-        ValueError: shapes do not fit.
+        TypeError: a tensor is not floating, dtypes differ, or `batch_size` is neither a number nor a floating tensor.
+        ValueError: shapes do not fit, or `batch_size` is not positive.
 
     Source: McCandlish et al. 2018, equations (2.5)-(2.8), arXiv:1812.06162.
     """
-    require_matrices(gradient, hessian, covariance)
+    require_curved(gradient, hessian, covariance)
+    require_batch_size(batch_size)
     squared = gradient.square().sum(-1)
     bend = torch.einsum("...i,...ij,...j->...", gradient, hessian, gradient)
     noise = torch.einsum("...ij,...ji->...", hessian, covariance) / bend  # B_noise
@@ -405,17 +434,26 @@ def project_ball(w: Tensor, radius: float, center: Tensor | float = 0.0) -> Tens
         The projections (..., d).
 
     Raises:
-        ValueError: `radius` is negative.
+        TypeError: `w` is not floating, dtypes differ, `radius` is no number, or `center` neither number nor tensor.
+        ValueError: shapes do not fit, or `radius` is negative.
 
     Source: Boyd & Vandenberghe 2004, Convex Optimization, section 8.1.
     """
-    if not radius >= 0:
-        raise ValueError(f"radius must be >= 0, got {radius}")
+    require.floating(w=w)
+    require.number(radius=radius, least=0, infinite=True)
+    require_center(w, center)
     offset = w - center
-    length = torch.linalg.vector_norm(offset, dim=-1, keepdim=True).clamp(
-        min=torch.finfo(w.dtype).tiny
-    )
-    return torch.where(length > radius, center + offset * (radius / length), w)
+    peak = offset.detach().abs().amax(-1, keepdim=True).clamp(min=tiny(w))
+    scaled = offset / peak  # its squares stay in range
+    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    inside = length <= radius / peak
+    rim = scaled * (radius / length.clamp(min=tiny(w)))
+    return torch.where(inside, w, center + rim)
+
+
+def tiny(x: Tensor) -> float:
+    """The smallest normal number of a dtype."""
+    return torch.finfo(x.dtype).tiny
 
 
 def projected_sgd(
@@ -448,11 +486,14 @@ def projected_sgd(
         and the losses paid, (T,), summed over a batch.
 
     Raises:
-        ValueError: lengths differ, or are 0.
+        TypeError: `loss` is no function, `w0` or `rates` is not floating, `x` or `y` is no tensor, `radius` no number.
+        ValueError: lengths differ, or are 0, or `radius` is negative.
 
     Source: Zinkevich 2003, Algorithm 1 ("greedy projection").
     """
-    require_examples(x, y, rates)
+    require_examples(loss, w0, x=x, y=y, rates=rates)
+    require.floating(rates=rates)
+    require.number(radius=radius, least=0, infinite=True)
     w, path, losses = w0.detach(), [], []
     for a, b, lr in zip(x, y, rates, strict=True):
         gradient, value = torch.func.grad_and_value(loss)(w, a, b)
@@ -476,15 +517,14 @@ def average_regret(losses: Tensor, best_losses: Tensor) -> Tensor:
         The average regret after each step, (..., T).
 
     Raises:
-        ValueError: the shapes differ.
+        TypeError: a tensor is not floating, or dtypes differ.
+        ValueError: the shapes differ, or there is no step.
 
     Source: Zinkevich 2003, section 2, divided by the number of steps.
     """
-    if losses.shape != best_losses.shape:
-        raise ValueError(
-            f"losses must match best_losses, got {tuple(losses.shape)} and "
-            f"{tuple(best_losses.shape)}"
-        )
+    require.floating(losses=losses, best_losses=best_losses)
+    require.alike(losses=losses, best_losses=best_losses)
+    require.same_shape(losses=losses, best_losses=best_losses)
     return running_mean(losses - best_losses, dim=-1)
 
 
@@ -496,19 +536,23 @@ def regret_bound(rates: Tensor, diameter: float, gradient_bound: float) -> Tenso
 
     Args:
         rates: learning rates (T,), floating dtype, > 0, non-increasing.
-        diameter: D, of the set that w is projected into.
-        gradient_bound: G, on the norm of every gradient.
+        diameter: D > 0, of the set that w is projected into.
+        gradient_bound: G > 0, on the norm of every gradient.
 
     Returns:
         The bounds (T,).
 
     Raises:
-        ValueError: `rates` increase somewhere, or are not positive.
+        TypeError: `rates` is not floating, or `diameter` or `gradient_bound` is no number.
+        ValueError: `rates` increase somewhere, a number is not positive, or there is no step.
 
     Source: Zinkevich 2003, the proof of theorem 1.
     """
-    if not bool((rates > 0).all()) or bool((rates.diff() > 0).any()):
-        raise ValueError("rates must be positive and non-increasing")
+    require.floating(rates=rates)
+    require.shapes(rates=(rates, "T"))
+    require.within(rates=rates, above=0)
+    require.values(rates.diff() <= 0, "rates must be non-increasing")
+    require.number(diameter=diameter, gradient_bound=gradient_bound, above=0)
     t = torch.arange(1, len(rates) + 1, dtype=rates.dtype, device=rates.device)
     return diameter**2 / (2 * t * rates) + gradient_bound**2 / (
         2 * t
@@ -531,8 +575,14 @@ def constant_rate_bound(
     Returns:
         The bound, shape of `steps`.
 
+    Raises:
+        TypeError: an argument is no number (`steps`: nor a floating tensor).
+        ValueError: an argument is out of its range.
+
     Source: Zinkevich 2003, theorem 1, with a constant rate.
     """
+    require.number_or_tensor(steps=steps, least=1)
+    require.number(diameter=diameter, gradient_bound=gradient_bound, above=0)
     return diameter * gradient_bound / steps**0.5
 
 
@@ -556,8 +606,16 @@ def decaying_rate_bound(
     Returns:
         The bound, shape of `steps`.
 
+    Raises:
+        TypeError: an argument is no number (`steps`: nor a floating tensor).
+        ValueError: an argument is out of its range.
+
     Source: Zinkevich 2003, theorem 1, with sum_{t <= T} 1/sqrt(t) <= 2 sqrt(T) - 1.
     """
+    require.number_or_tensor(steps=steps, least=1)
+    require.number(diameter=diameter, gradient_bound=gradient_bound, above=0)
+    if alpha is not None:
+        require.number(alpha=alpha, above=0)
     alpha = diameter / (math.sqrt(2) * gradient_bound) if alpha is None else alpha
     return (diameter**2 / (2 * alpha) + alpha * gradient_bound**2) / steps**0.5
 
@@ -575,36 +633,68 @@ def running_mean(x: Tensor, dim: int = 0) -> Tensor:
         Running means, shape of `x`.
 
     Raises:
-        IndexError: `dim` is out of range.
+        TypeError: `x` is not floating, or `dim` no whole number.
+        ValueError: `dim` is out of range, or there is no step.
 
     Source: Polyak & Juditsky 1992; for the averaged iterate's bound, Jensen's
         inequality on Zinkevich's.
     """
+    require.floating(x=x)
+    require.dim(x, dim)
+    total = require.widen(x).cumsum(dim)
     shape = [1] * x.dim()
     shape[dim] = x.shape[dim]
-    return x.cumsum(dim) / torch.arange(
-        1, x.shape[dim] + 1, dtype=x.dtype, device=x.device
-    ).view(shape)
+    count = torch.arange(1, x.shape[dim] + 1, device=x.device).view(shape)
+    return (total / count).to(x.dtype)
 
 
 # --- Checks -----------------------------------------------------------------------
 
 
-def require_examples(*tensors: Tensor) -> None:
-    lengths = [len(x) if x.dim() else None for x in tensors]
-    if len(set(lengths)) != 1 or not lengths[0]:
-        shapes = [tuple(x.shape) for x in tensors]
-        raise ValueError(
-            "examples must share a first dimension of at least 1, got shapes "
-            f"{shapes}"
-        )
+def require_examples(loss: ExampleLoss, w: Tensor, **examples: Tensor) -> None:
+    """A loss, floating weights, and examples that share a first dimension."""
+    require.function(loss=loss)
+    require.floating(w=w)
+    require.tensor(**examples)
+    for name, x in examples.items():
+        require.dim(x, 0, name)
+    if len({len(x) for x in examples.values()}) > 1:
+        told = ", ".join(f"{name} {len(x)}" for name, x in examples.items())
+        raise ValueError(f"examples must share their number, got {told}")
 
 
-def require_matrices(gradient: Tensor, *matrices: Tensor) -> None:
-    expected = (*gradient.shape, *gradient.shape[-1:])
-    wrong = [tuple(m.shape) for m in matrices if tuple(m.shape) != expected]
-    if wrong:
-        raise ValueError(
-            f"hessian and covariance must be (..., d, d) = {expected}, got "
-            f"{wrong[0]}"
-        )
+def require_curved(gradient: Tensor, hessian: Tensor, covariance: Tensor) -> None:
+    """A gradient with two matrices of its size."""
+    tensors = {"gradient": gradient, "hessian": hessian, "covariance": covariance}
+    require.floating(**tensors)
+    require.alike(**tensors)
+    require.shapes(
+        gradient=(gradient, "... d"),
+        hessian=(hessian, "... d d"),
+        covariance=(covariance, "... d d"),
+    )
+
+
+def require_batch_size(batch_size: Rate) -> None:
+    """A size of a batch, which may be infinite."""
+    if isinstance(batch_size, Tensor):
+        require.floating(batch_size=batch_size)
+        require.within(batch_size=batch_size, above=0)
+    else:
+        require.number(batch_size=batch_size, above=0, infinite=True)
+
+
+def require_center(w: Tensor, center: Tensor | float) -> None:
+    """The centre of a ball: a number, or a point like `w`."""
+    require.shapes(w=(w, "... d"))
+    if isinstance(center, Tensor):
+        require.alike(w=w, center=center)
+        require.shapes(w=(w, "... d"), center=(center, "... d"))
+    else:
+        require.number(center=center)
+
+
+def require_generator(generator: torch.Generator | None) -> None:
+    """A source of randomness, or none."""
+    if generator is not None:
+        require.instance(torch.Generator, generator=generator)

@@ -194,25 +194,43 @@ def test_steps_may_be_tensors_of_any_shape_and_device(device: str) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: S.constant(-1), "step must be >= 0, got -1"),
-        (lambda: S.constant(math.nan), "step must be >= 0, got nan"),
-        (lambda: S.cosine_restarts(1, cycle=0), "cycle must be >= 1, got 0"),
+        (lambda: S.constant(-1), "step must be finite and >= 0, got -1"),
+        (lambda: S.constant(math.nan), "step must be finite and >= 0, got nan"),
+        (
+            lambda: S.cosine_restarts(1, cycle=0),
+            "cycle must be a whole number >= 1, got 0",
+        ),
         (
             lambda: S.cosine_restarts(1, cycle=1, growth=0),
-            "growth must be >= 1, got 0",
+            "growth must be a whole number >= 1, got 0",
         ),
-        (lambda: S.linear_warmup(1, warmup=0), "warmup must be >= 1, got 0"),
-        (lambda: S.with_warmup(S.constant, 0), "warmup must be >= 1, got 0"),
-        (lambda: S.inverse_sqrt(1, warmup=0), "warmup must be >= 1, got 0"),
-        (lambda: S.triangular(1, half_cycle=0), "half_cycle must be >= 1, got 0"),
-        (lambda: S.snapshot_steps(10, 0), "cycle must be >= 1, got 0"),
+        (
+            lambda: S.linear_warmup(1, warmup=0),
+            "warmup must be a whole number >= 1, got 0",
+        ),
+        (
+            lambda: S.with_warmup(S.constant, 0),
+            "warmup must be a whole number >= 1, got 0",
+        ),
+        (
+            lambda: S.inverse_sqrt(1, warmup=0),
+            "warmup must be a whole number >= 1, got 0",
+        ),
+        (
+            lambda: S.triangular(1, half_cycle=0),
+            "half_cycle must be a whole number >= 1, got 0",
+        ),
+        (
+            lambda: S.snapshot_steps(10, 0),
+            "cycle must be a whole number >= 1, got 0",
+        ),
         (
             lambda: S.ensemble_probabilities(torch.zeros(0, 3)),
-            r"logits must be .* got shape \(0, 3\)",
+            r"logits must have at least 1 along models 0, got shape \(0, 3\)",
         ),
         (
             lambda: S.ensemble_probabilities(torch.zeros(3)),
-            r"logits must be .* got shape \(3,\)",
+            "models and classes must be two dimensions",
         ),
     ],
 )
