@@ -76,6 +76,9 @@ def gradient_descent(
 
         w <- w - lr g   =   argmin_u  f(w) + <g, u - w> + ||u - w||^2 / (2 lr)
 
+    >>> gradient_descent(torch.tensor([1.0]), torch.tensor([2.0]), lr=0.1)
+    (tensor([0.8000]), None)
+
     Args:
         w: weights, any shape, floating dtype.
         gradient: the gradient at `w`, same shape.
@@ -119,8 +122,10 @@ def heavy_ball(
         The new weights and the new velocity, both with the shape of `w`.
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
-        ValueError: shapes differ, `lr` is negative or not finite, or a setting is out of its range.
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no
+            number.
+        ValueError: shapes differ, `lr` is negative or not finite, or a setting is
+            out of its range.
 
     Source: Polyak 1964, USSR Comput. Math. Math. Phys. 4(5).
     """
@@ -137,8 +142,9 @@ def nesterov(
 
         v <- beta v + g,    w <- w - lr (g + beta v)
 
-    As long as `lr` and `beta` are constant it is `nesterov_lookahead` seen from the look-ahead point: this w is that
-    w - lr beta v. When they change, that one looks ahead by the new values, and this one has gone by the old.
+    As long as `lr` and `beta` are constant it is `nesterov_lookahead` seen from the
+    look-ahead point: this w is that w - lr beta v. When they change, that one looks
+    ahead by the new values, and this one has gone by the old.
 
     Args:
         w: weights, any shape, floating dtype.
@@ -151,8 +157,10 @@ def nesterov(
         The new weights and the new velocity, both with the shape of `w`.
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
-        ValueError: shapes differ, `lr` is negative or not finite, or a setting is out of its range.
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no
+            number.
+        ValueError: shapes differ, `lr` is negative or not finite, or a setting is
+            out of its range.
 
     Source: Sutskever et al. 2013, equations (3)-(4), and Bengio et al. 2012,
         arXiv:1212.0901, section 3.5.
@@ -187,8 +195,10 @@ def nesterov_lookahead(
         The new weights and the new velocity, both with the shape of `w`.
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
-        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is outside [0, 1).
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no
+            number.
+        ValueError: shapes differ, `lr` is negative or not finite, or `beta` is
+            outside [0, 1).
 
     Source: Nesterov 1983, Soviet Math. Dokl. 27(2); in this notation Sutskever et
         al. 2013, equations (3)-(4).
@@ -221,8 +231,8 @@ def rmsprop(
     Args:
         w: weights, any shape, floating dtype.
         gradient: the gradient at `w`, same shape.
-        state: the running mean v of squared gradients, shape of `w`, or `None` at the start; float32 for half
-            precision, where a square soon is 0.
+        state: the running mean v of squared gradients, shape of `w`, or `None` at
+            the start; float32 for half precision, where a square soon is 0.
         lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
         beta: memory of v, in [0, 1).
         eps: added to the root, >= 0; with 0 a gradient that was always 0 gives NaN.
@@ -231,8 +241,10 @@ def rmsprop(
         The new weights and the new v, both with the shape of `w`.
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
-        ValueError: shapes differ, `lr` is negative or not finite, or a setting is out of its range.
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no
+            number.
+        ValueError: shapes differ, `lr` is negative or not finite, or a setting is
+            out of its range.
 
     Source: Tieleman & Hinton 2012, Neural Networks for Machine Learning, lecture
         6.5.
@@ -260,14 +272,18 @@ def adam(
         m <- beta1 m + (1 - beta1) g            v <- beta2 v + (1 - beta2) g^2
         w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
+    >>> w, state = adam(torch.zeros(2), torch.tensor([1e-3, -1e3]), lr=0.1)
+    >>> w
+    tensor([-0.1000,  0.1000])
+
     v is the uncentred second moment, not a variance. Where |g| is far above eps,
     the first step is lr sign(g).
 
     Args:
         w: weights, any shape, floating dtype.
         gradient: the gradient at `w`, same shape.
-        state: (m, v, t), two tensors of the shape of `w`, float32 for half precision, and the number of steps done;
-            `None` at the start.
+        state: (m, v, t), two tensors of the shape of `w`, float32 for half
+            precision, and the number of steps done; `None` at the start.
         lr: learning rate, a number >= 0 or a tensor that broadcasts against `w`.
         betas: memories of m and v, each in [0, 1).
         eps: added to the root, >= 0; with 0 a gradient that was always 0 gives NaN.
@@ -276,8 +292,10 @@ def adam(
         The new weights, shape of `w`, and the new (m, v, t).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
-        ValueError: shapes differ, `lr` is negative or not finite, or a setting is out of its range.
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no
+            number.
+        ValueError: shapes differ, `lr` is negative or not finite, or a setting is
+            out of its range.
 
     Source: Kingma & Ba 2015, Algorithm 1, arXiv:1412.6980.
     """
@@ -308,8 +326,9 @@ def adamw(
         w <- (1 - lr decay) w,
         then the step of `adam` with the gradient of the loss alone
 
-    This is PyTorch's form. The paper's Algorithm 2 multiplies the decay by the schedule alone, not by the rate: there
-    the rate and the decay can be tuned one by one.
+    This is PyTorch's form. The paper's Algorithm 2 multiplies the decay by the
+    schedule alone, not by the rate: there the rate and the decay can be tuned one
+    by one.
 
     Args:
         w: weights, any shape, floating dtype.
@@ -353,7 +372,8 @@ def with_l2(rule: Rule, decay: float) -> Rule:
         decay: strength of the penalty, >= 0.
 
     Returns:
-        A rule with the same call and the same shapes; it can be pickled where `rule` can.
+        A rule with the same call and the same shapes; it can be pickled where
+        `rule` can.
 
     Raises:
         TypeError: `rule` is no function, or `decay` no number.
@@ -404,8 +424,9 @@ def adam_(
     Args:
         weights: tensors of any shapes, floating dtype, changed in place.
         gradients: one for each weight, same shape.
-        state: (ms, vs, t), two lists of tensors with the shapes of the weights, float32 for half precision, changed in
-            place, and the number of steps done; `None` at the start.
+        state: (ms, vs, t), two lists of tensors with the shapes of the weights,
+            float32 for half precision, changed in place, and the number of steps
+            done; `None` at the start.
         lr: learning rate >= 0.
         betas: memories of m and v, each in [0, 1).
         eps: added to the root, >= 0; with 0 a gradient that was always 0 gives NaN.
@@ -415,7 +436,8 @@ def adam_(
         The new (ms, vs, t), t a number.
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or a setting is no number.
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no
+            number.
         ValueError: lengths or shapes differ, or a setting is out of its range.
 
     Source: Kingma & Ba 2015, the rearrangement in section 2, arXiv:1412.6980.
@@ -499,7 +521,8 @@ def damped_newton(
         The new points (..., d).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or `damping` is no number.
+        TypeError: a tensor is not floating, dtypes differ, or `damping` is no
+            number.
         ValueError: shapes do not fit, or `damping` is negative.
         RuntimeError: H + damping I is singular (`torch.linalg.LinAlgError`).
 
@@ -531,7 +554,8 @@ def saddle_free_newton(
         The new points (..., d).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or `damping` is no number.
+        TypeError: a tensor is not floating, dtypes differ, or `damping` is no
+            number.
         ValueError: shapes do not fit, or `damping` is negative.
 
     Source: Dauphin et al. 2014, Algorithm 1, arXiv:1406.2572.
@@ -544,7 +568,8 @@ def saddle_free_newton(
 
 
 def along_axes(gradient: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Curvatures (..., d), their directions (..., d, d), and the gradient along these (..., d)."""
+    """Curvatures (..., d), their directions (..., d, d), and the gradient along
+    these (..., d)."""
     curvature, directions = torch.linalg.eigh(require.widen(hessian))
     slope = directions.mT @ require.widen(gradient).unsqueeze(-1)
     return curvature, directions, slope.squeeze(-1)
@@ -573,7 +598,8 @@ def trust_region_newton(
         The new points (..., d).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or `radius` is no number.
+        TypeError: a tensor is not floating, dtypes differ, or `radius` is no
+            number.
         ValueError: shapes do not fit, or `radius` is not positive or not finite.
 
     Source: Moré & Sorensen 1983; Nocedal & Wright 2006, Numerical Optimization,
@@ -659,8 +685,10 @@ def trajectory(
         The path (steps + 1, ..., d), starting with `w0`, detached.
 
     Raises:
-        TypeError: `w0` is not floating, `steps` is no whole number, or `rule` or `f` no function.
-        ValueError: `steps` is negative, a rate broadcasts `w0` to a larger shape, or the rule refuses.
+        TypeError: `w0` is not floating, `steps` is no whole number, or `rule` or
+            `f` no function.
+        ValueError: `steps` is negative, a rate broadcasts `w0` to a larger shape,
+            or the rule refuses.
     """
     require_start(rule, f, w0, steps=steps)
     path, state = [w0.detach()], None
@@ -699,7 +727,8 @@ def newton_trajectory(
         The path (steps + 1, ..., d), starting with `w0`.
 
     Raises:
-        TypeError: `w0` is not floating, `steps` is no whole number, or `rule` or `f` no function.
+        TypeError: `w0` is not floating, `steps` is no whole number, or `rule` or
+            `f` no function.
         ValueError: `steps` is negative, or the rule refuses.
     """
     require_start(rule, f, w0, steps=steps)
@@ -737,7 +766,8 @@ def minimize(
         (steps + 1,).
 
     Raises:
-        TypeError: `w0` is not floating, `max_steps` is no whole number, or `rule` or `f` no function.
+        TypeError: `w0` is not floating, `max_steps` is no whole number, or `rule`
+            or `f` no function.
         ValueError: `max_steps` or `tolerance` is negative, or the rule refuses.
     """
     require_start(rule, f, w0, max_steps=max_steps)
@@ -788,7 +818,8 @@ def gradient_and_hessian(f: Objective, w: Tensor) -> tuple[Tensor, Tensor]:
         w: points (..., d), floating dtype.
 
     Returns:
-        Gradients (..., d) and Hessians (..., d, d): the Jacobian of the gradient, `jacrev` over `grad`.
+        Gradients (..., d) and Hessians (..., d, d): the Jacobian of the gradient,
+        `jacrev` over `grad`.
 
     Raises:
         TypeError: `w` is not floating, or `f` no function.
@@ -929,7 +960,8 @@ def iteration_matrix(
         The matrices (..., 2, 2).
 
     Raises:
-        TypeError: `curvature` is not a floating tensor, or `lr` or `beta` is neither a number nor one.
+        TypeError: `curvature` is not a floating tensor, or `lr` or `beta` is
+            neither a number nor one.
         ValueError: `lr` or `beta` is not finite.
 
     Source: Polyak 1987, Introduction to Optimization, section 3.2; Lessard et al.
@@ -1055,13 +1087,15 @@ def fgsm(x: Tensor, gradient: Tensor, eps: Rate) -> Tensor:
     Args:
         x: inputs, any shape, floating dtype.
         gradient: the gradient of the loss with respect to `x`, same shape.
-        eps: half the width of the box, >= 0, a number or a tensor that broadcasts against `x`.
+        eps: half the width of the box, >= 0, a number or a tensor that broadcasts
+            against `x`.
 
     Returns:
         The attacked inputs, shape and dtype of `x`.
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or `eps` is neither a number nor a floating tensor.
+        TypeError: a tensor is not floating, dtypes differ, or `eps` is neither a
+            number nor a floating tensor.
         ValueError: shapes differ, or `eps` is negative.
 
     Source: Goodfellow et al. 2015, section 4, arXiv:1412.6572.
@@ -1093,7 +1127,8 @@ def worst_logistic_loss(
         The worst losses (...).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or `eps` or `p` is no number.
+        TypeError: a tensor is not floating, dtypes differ, or `eps` or `p` is no
+            number.
         ValueError: shapes do not fit, `eps` is negative, or `p` < 1.
 
     Source: Goodfellow et al. 2015, section 5, arXiv:1412.6572 (p = infinity);

@@ -21,19 +21,24 @@ class Optimizer(torch.optim.Optimizer):
 
         for every parameter:  w, state <- rule(w, gradient, state, **options)
 
-    Schedulers, closures, hooks, parameter groups with options of their own, `add_param_group`, `state_dict`, copies
-    and pickles work as for torch's own optimizers. What an option is, the signature of the rule says.
+    Schedulers, closures, hooks, parameter groups with options of their own,
+    `add_param_group`, `state_dict`, copies and pickles work as for torch's own
+    optimizers. What an option is, the signature of the rule says.
 
     Args:
-        params: parameters of any shape, floating dtype, or groups of them (dictionaries with their own options).
+        params: parameters of any shape, floating dtype, or groups of them
+            (dictionaries with their own options).
         rule: a first-order rule, such as `heavy_ball` or `adam`.
         lr: learning rate >= 0.
-        options: further options of the rule, such as `beta`, for all groups that do not name their own.
+        options: further options of the rule, such as `beta`, for all groups that do
+            not name their own.
 
     Raises:
-        TypeError: `rule` is no function, `lr` no number, or a parameter is not floating; at the first step, what the
-            rule refuses, an option that it does not know, or a sparse gradient.
-        ValueError: `lr` is negative or not finite; at the first step, what the rule refuses.
+        TypeError: `rule` is no function, `lr` no number, or a parameter is not
+            floating; at the first step, what the rule refuses, an option that it
+            does not know, or a sparse gradient.
+        ValueError: `lr` is negative or not finite; at the first step, what the rule
+            refuses.
     """
 
     def __init__(
@@ -79,15 +84,19 @@ class Optimizer(torch.optim.Optimizer):
 
     def move(self, w: Tensor, options: dict[str, Any]) -> None:
         """One step of one parameter, in place."""
-        if w.grad.layout != torch.strided:  # type: ignore[union-attr]
-            raise TypeError(f"gradient must be dense, got {w.grad.layout}")  # type: ignore[union-attr]
-        moved, state = self.rule(w, w.grad, self.state[w].get("memory"), **options)
+        gradient: Any = w.grad
+        if gradient.layout != torch.strided:
+            raise TypeError(f"gradient must be dense, got {gradient.layout}")
+        moved, state = self.rule(
+            w, gradient, self.state[w].get("memory"), **options
+        )
         w.copy_(moved)
         self.state[w]["memory"] = state
 
 
 def options_of(rule: Rule) -> dict[str, Any]:
-    """The options that a rule takes by name and need not be given, as its signature tells."""
+    """The options that a rule takes by name and need not be given, as its signature
+    tells."""
     return {
         name: option.default
         for name, option in inspect.signature(rule).parameters.items()

@@ -9,9 +9,10 @@ Geman, Bienenstock & Doursat 1992; double descent follows Belkin et al. 2019,
 arXiv:1812.11118, and Belkin, Hsu & Xu 2020, arXiv:1903.07571; leave-one-out errors
 without refitting follow Allen 1974.
 
-Targets are columns, y (..., n, m): m problems that share their features. Half precision is solved in float32
-and rounded at the end. The solvers refuse values that are not finite, where values can be looked at: not inside
-`torch.compile` or a transform of `torch.func`.
+Targets are columns, y (..., n, m): m problems that share their features. Half
+precision is solved in float32 and rounded at the end. The solvers refuse values
+that are not finite, where values can be looked at: not inside `torch.compile` or a
+transform of `torch.func`.
 """
 
 import math
@@ -124,7 +125,8 @@ def gaussian_basis(x: Tensor, centres: Tensor, width: float | Tensor) -> Tensor:
         The features (..., n, K), from 0 to 1.
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or `width` is neither a number nor a floating tensor.
+        TypeError: a tensor is not floating, dtypes differ, or `width` is neither a
+            number nor a floating tensor.
         ValueError: shapes do not fit, or `width` is not positive.
 
     Source: Fleuret 2024, The Little Book of Deep Learning, section 1.2.
@@ -189,7 +191,8 @@ def random_relu_units(
         Directions (d, K) and thresholds (K,).
 
     Raises:
-        TypeError: a number is not whole, `generator` no generator, or `dtype` not floating.
+        TypeError: a number is not whole, `generator` no generator, or `dtype` not
+            floating.
         ValueError: a number is below 1.
 
     Source: Rahimi & Recht 2008, "Weighted Sums of Random Kitchen Sinks", with
@@ -264,7 +267,8 @@ def empirical_risk(
 
     Raises:
         TypeError: `loss` or `model` is no function, or an argument no tensor.
-        ValueError: there is no example, `x` and `y` differ in length, or `loss` gives no value an example.
+        ValueError: there is no example, `x` and `y` differ in length, or `loss`
+            gives no value an example.
 
     Source: Vapnik 1992, "Principles of Risk Minimization for Learning Theory".
     """
@@ -295,11 +299,13 @@ def error_rate(scores: Tensor, classes: Tensor) -> Tensor:
         classes: int64 (..., n), from 0 to K - 1; leading dimensions broadcast.
 
     Returns:
-        The error rates (...), float32. A tie goes to the first of the largest; a NaN score makes a NaN rate.
+        The error rates (...), float32. A tie goes to the first of the largest; a
+        NaN score makes a NaN rate.
 
     Raises:
         TypeError: `scores` is not floating, or `classes` not int64.
-        ValueError: shapes do not fit, there is no example, or a class is out of range.
+        ValueError: shapes do not fit, there is no example, or a class is out of
+            range.
     """
     require.floating(scores=scores)
     require.integer(classes=classes)
@@ -332,7 +338,8 @@ def least_squares(features: Tensor, y: Tensor) -> Tensor:
         The weights w (..., K, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
         ValueError: shapes do not fit, or a value is not finite.
 
     Source: Penrose 1956, "On best approximate solutions of linear matrix
@@ -363,9 +370,12 @@ def ridge_normal(features: Tensor, y: Tensor, strength: float | Tensor) -> Tenso
         The weights w (..., K, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
-        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
-        RuntimeError: F^T F + strength I is singular to working precision (`torch.linalg.LinAlgError`).
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is
+            negative.
+        RuntimeError: F^T F + strength I is singular to working precision
+            (`torch.linalg.LinAlgError`).
 
     Source: Hoerl & Kennard 1970, "Ridge Regression: Biased Estimation for
         Nonorthogonal Problems".
@@ -397,9 +407,10 @@ def ridge(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
         The weights w (..., K, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
-        ValueError: shapes do not fit, a value is not finite, or a strength is not positive; with strength 0
-            it is `least_squares`.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is not
+            positive; with strength 0 it is `least_squares`.
 
     Source: Hoerl & Kennard 1970; the stacked form, Björck 1996, Numerical Methods
         for Least Squares Problems.
@@ -436,9 +447,12 @@ def ridge_dual(features: Tensor, y: Tensor, strength: float | Tensor) -> Tensor:
         The weights w (..., K, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
-        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
-        RuntimeError: F F^T + strength I is singular to working precision (`torch.linalg.LinAlgError`).
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is
+            negative.
+        RuntimeError: F F^T + strength I is singular to working precision
+            (`torch.linalg.LinAlgError`).
 
     Source: Saunders, Gammerman & Vovk 1998, "Ridge Regression Learning Algorithm in
         Dual Variables".
@@ -470,8 +484,10 @@ def ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
         The weights (..., S, K, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
-        ValueError: shapes do not fit, a value is not finite, or a strength is negative.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is
+            negative.
 
     Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical
         Learning, section 3.4.1.
@@ -506,8 +522,10 @@ def early_stopped_path(
         The weights (..., T, K, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
-        ValueError: shapes do not fit, a value is not finite, `lr` is not positive, or a step is negative or not whole.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, `lr` is not positive,
+            or a step is negative or not whole.
 
     Source: Ali, Kolter & Tibshirani 2019, "A Continuous-Time View of Early Stopping
         for Least Squares", arXiv:1810.10082.
@@ -526,7 +544,8 @@ def early_stopped_path(
 def filtered(
     features: Tensor, y: Tensor, gain: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1, r); gain 0 where s is 0."""
+    """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1,
+    r); gain 0 where s is 0."""
     a, b = require.widen(features), require.widen(y)
     u, s, vt = torch.linalg.svd(
         a, full_matrices=False
@@ -557,8 +576,10 @@ def fast_ridge_path(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
         The weights (..., S, K, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
-        ValueError: shapes do not fit, a value is not finite, or a strength is not positive.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, or a strength is not
+            positive.
 
     Source: Saunders, Gammerman & Vovk 1998 for n < K.
     """
@@ -598,8 +619,10 @@ def hat_matrix(features: Tensor, strength: float | Tensor) -> Tensor:
         H (..., n, n).
 
     Raises:
-        TypeError: `features` is not floating, or another argument is of a wrong kind.
-        ValueError: the shape does not fit, a value is not finite, or a strength is not positive.
+        TypeError: `features` is not floating, or another argument is of a wrong
+            kind.
+        ValueError: the shape does not fit, a value is not finite, or a strength is
+            not positive.
 
     Source: Hoaglin & Welsch 1978, "The Hat Matrix in Regression and ANOVA".
     """
@@ -626,8 +649,10 @@ def effective_parameters(features: Tensor, strengths: Tensor) -> Tensor:
         The numbers (..., S).
 
     Raises:
-        TypeError: `features` is not floating, or another argument is of a wrong kind.
-        ValueError: the shape does not fit, a value is not finite, or a strength is negative.
+        TypeError: `features` is not floating, or another argument is of a wrong
+            kind.
+        ValueError: the shape does not fit, a value is not finite, or a strength is
+            negative.
 
     Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical
         Learning, section 3.4.1.
@@ -655,8 +680,10 @@ def leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor:
         The errors (..., S, n, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
-        ValueError: shapes do not fit, a value is not finite, a strength is not positive, or n < 2.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, a strength is not
+            positive, or n < 2.
 
     Source: Stone 1974, "Cross-Validatory Choice and Assessment of Statistical
         Predictions".
@@ -692,8 +719,10 @@ def fast_leave_one_out(features: Tensor, y: Tensor, strengths: Tensor) -> Tensor
         The errors (..., S, n, m).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or another argument is of a wrong kind.
-        ValueError: shapes do not fit, a value is not finite, a strength is not positive, or n < 2.
+        TypeError: a tensor is not floating, dtypes differ, or another argument is
+            of a wrong kind.
+        ValueError: shapes do not fit, a value is not finite, a strength is not
+            positive, or n < 2.
 
     Source: Allen 1974, "The Relationship between Variable Selection and Data
         Augmentation and a Method for Prediction"; Golub, Heath & Wahba 1979.
@@ -808,8 +837,10 @@ def isotropic_risk(
         The risks (...), float64.
 
     Raises:
-        TypeError: `used` is no tensor of numbers, `n` no whole number, or another argument is of a wrong kind.
-        ValueError: `n` is below 1, `used` is negative or not whole, or another argument is negative.
+        TypeError: `used` is no tensor of numbers, `n` no whole number, or another
+            argument is of a wrong kind.
+        ValueError: `n` is below 1, `used` is negative or not whole, or another
+            argument is negative.
 
     Source: Belkin, Hsu & Xu 2020, "Two Models of Double Descent for Weak Features",
         arXiv:1903.07571.
@@ -884,8 +915,10 @@ def wilson_interval(
         The lower and the upper ends, each (...), float64.
 
     Raises:
-        TypeError: `hits` is no tensor of numbers, `n` no whole number or such a tensor, or `confidence` no number.
-        ValueError: `confidence` is outside (0, 1), a count is not whole, or not 0 <= hits <= n with n >= 1.
+        TypeError: `hits` is no tensor of numbers, `n` no whole number or such a
+            tensor, or `confidence` no number.
+        ValueError: `confidence` is outside (0, 1), a count is not whole, or not 0
+            <= hits <= n with n >= 1.
 
     Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical
         Inference".
@@ -912,9 +945,11 @@ def wilson_interval(
 def should_stop(losses: list[float], patience: int) -> bool:
     """The rule of early stopping, asked after every epoch.
 
-        stop when the lowest validation loss so far is `patience` epochs old, or when a loss is NaN
+        stop when the lowest validation loss so far is `patience` epochs old, or
+        when a loss is NaN
 
-    A loss that is NaN ends a training at once: its weights, as a rule, will not recover.
+    A loss that is NaN ends a training at once: its weights, as a rule, will not
+    recover.
 
     Args:
         losses: one validation loss an epoch so far, shape (t,).
@@ -941,16 +976,17 @@ def should_stop(losses: list[float], patience: int) -> bool:
 def stopping_time(losses: Tensor, patience: int) -> tuple[Tensor, Tensor]:
     """Where `should_stop` ends whole curves of validation losses, many at once.
 
-        stop = the first epoch at which the lowest loss so far is `patience` epochs old, or the loss is NaN, or the
-        last epoch
-        best = the epoch of that lowest loss, the one whose weights are kept; 0 where the first loss is NaN
+        stop = the first epoch at which the lowest loss so far is `patience`
+               epochs old, or the loss is NaN, or the last epoch
+        best = the epoch of that lowest loss, the one whose weights are kept
 
     Args:
         losses: (..., T), T >= 1, floating dtype.
         patience: epochs to wait, >= 1.
 
     Returns:
-        best (...) and stop (...), epochs counted from 0, int64.
+        best (...) and stop (...), epochs counted from 0, int64; both 0 where the
+        first loss is NaN.
 
     Raises:
         TypeError: `losses` is not floating, or `patience` no whole number.
@@ -1074,7 +1110,8 @@ def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
 
     Raises:
         TypeError: `rows` is not floating, or `tolerance` no number.
-        ValueError: there is no row or no column, more than one matrix, a value is not finite, or `tolerance` is negative.
+        ValueError: there is no row or no column, more than one matrix, a value is
+            not finite, or `tolerance` is negative.
     """
     require.floating(rows=rows)
     require.shapes(rows=(rows, "h d"))
@@ -1091,11 +1128,12 @@ def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
 
 
 def require_centres(x: Tensor, **centres: Tensor) -> None:
-    """Points and the centres of bumps, of one kind and one number of coordinates."""
+    """Points and the centres of bumps, of one kind and one number of
+    coordinates."""
     require.floating(x=x, **centres)
     require.alike(x=x, **centres)
     (name, c), *_ = centres.items()
-    require.shapes(x=(x, "... n d"), **{name: (c, "... K d")})
+    require.shapes(x=(x, "... n d"), **{name: (c, "... K d")})  # type: ignore[arg-type]
 
 
 def require_problem(
@@ -1106,7 +1144,8 @@ def require_problem(
     positive: bool = False,
     least: int = 1,
 ) -> Tensor:
-    """Checks a regression problem; gives the strength as a tensor (..., 1, 1) of the dtype of the solution."""
+    """Checks a regression problem; gives the strength as a tensor (..., 1, 1) of
+    the dtype of the solution."""
     require.floating(features=features, y=y)
     require.alike(features=features, y=y)
     require.shapes(features=(features, "... n K"), y=(y, "... n m"))
@@ -1114,7 +1153,7 @@ def require_problem(
     require.dim(features, -2, "features", least=least)
     require.finite(features=features, y=y)
     bound = {"above": 0} if positive else {"least": 0}
-    require.number_or_tensor(strength=strength, **bound)  # type: ignore[arg-type]
+    require.number_or_tensor(strength=strength, **bound)
     dtype = require.widen(features).dtype
     return torch.as_tensor(strength, dtype=dtype, device=features.device)[
         ..., None, None

@@ -37,7 +37,8 @@ Schedule = Callable[[Step], Any]
 
 
 def elementwise(schedule: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Lets a schedule written for a float64 tensor of steps >= 0 take a number as well."""
+    """Lets a schedule written for a float64 tensor of steps >= 0 take a number as
+    well."""
 
     @wraps(schedule)
     def on_any_step(step: Step, *args: Any, **options: Any) -> Any:
@@ -72,7 +73,8 @@ def constant(step: Tensor, lr: float = 1.0) -> Tensor:
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        TypeError: `step` is neither a number nor a tensor of numbers, or `lr` is no number.
+        TypeError: `step` is neither a number nor a tensor of numbers, or `lr` is no
+            number.
         ValueError: `step` is negative or not finite, or `lr` is negative.
     """
     require.number(lr=lr, least=0)
@@ -97,8 +99,10 @@ def linear_warmup(
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        TypeError: `step` is neither a number nor a tensor of numbers, or a setting is of a wrong kind.
-        ValueError: `warmup` is below 1, `step` is negative or not finite, or another number is out of its range.
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting
+            is of a wrong kind.
+        ValueError: `warmup` is below 1, `step` is negative or not finite, or
+            another number is out of its range.
 
     Source: Goyal et al. 2017, section 2.2, arXiv:1706.02677.
     """
@@ -124,6 +128,9 @@ def cosine_restarts(
 
     The bottom itself is never reached: the last step of a cycle has p = c - 1.
 
+    >>> [round(cosine_restarts(t, cycle=4), 3) for t in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 1.0, 0.854]
+
     Args:
         step: t >= 0, a number or a tensor of any shape.
         lr: the peak, at the first step of every cycle.
@@ -135,8 +142,10 @@ def cosine_restarts(
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        TypeError: `step` is neither a number nor a tensor of numbers, or a setting is of a wrong kind.
-        ValueError: `cycle` or `growth` is below 1, `step` is negative or not finite, or another number is out of its range.
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting
+            is of a wrong kind.
+        ValueError: `cycle` or `growth` is below 1, `step` is negative or not
+            finite, or another number is out of its range.
 
     Source: Loshchilov & Hutter 2017, equation (5), arXiv:1608.03983.
     """
@@ -185,8 +194,10 @@ def triangular(
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        TypeError: `step` is neither a number nor a tensor of numbers, or a setting is of a wrong kind.
-        ValueError: `half_cycle` is below 1, `step` is negative or not finite, or another number is out of its range.
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting
+            is of a wrong kind.
+        ValueError: `half_cycle` is below 1, `step` is negative or not finite, or
+            another number is out of its range.
 
     Source: Smith 2017, section 3.1, arXiv:1506.01186.
     """
@@ -215,8 +226,10 @@ def inverse_sqrt(step: Tensor, lr: float = 1.0, *, warmup: int = 1) -> Tensor:
         A float for a number, float64 of the shape of `step` for a tensor.
 
     Raises:
-        TypeError: `step` is neither a number nor a tensor of numbers, or a setting is of a wrong kind.
-        ValueError: `warmup` is below 1, `step` is negative or not finite, or another number is out of its range.
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting
+            is of a wrong kind.
+        ValueError: `warmup` is below 1, `step` is negative or not finite, or
+            another number is out of its range.
 
     Source: Vaswani et al. 2017, equation (3), arXiv:1706.03762.
     """
@@ -242,7 +255,8 @@ def with_warmup(schedule: Schedule, warmup: int, *, start: float = 0.0) -> Sched
         A function of the step, a number or a tensor of any shape.
 
     Raises:
-        TypeError: `schedule` is no function, `warmup` no whole number, or `start` no number.
+        TypeError: `schedule` is no function, `warmup` no whole number, or `start`
+            no number.
         ValueError: `warmup` is below 1, or `start` is negative.
 
     Source: Goyal et al. 2017, section 2.2, arXiv:1706.02677.

@@ -56,7 +56,7 @@ def per_example_gradients(
     >>> w, x, y = torch.zeros(2), torch.eye(2), torch.tensor([1.0, -1.0])
     >>> per_example_gradients(lambda w, x, y: (x @ w - y) ** 2, w, x, y)
     tensor([[-2., -0.],
-            [0., 2.]])
+            [ 0.,  2.]])
 
     Args:
         loss: (w, one x, one y) -> scalar, differentiable in w.
@@ -68,7 +68,8 @@ def per_example_gradients(
         The gradients (N, *w.shape); their mean over N is the full gradient.
 
     Raises:
-        TypeError: `loss` is no function, `w` is not floating, or `x` or `y` is no tensor.
+        TypeError: `loss` is no function, `w` is not floating, or `x` or `y` is no
+            tensor.
         ValueError: `x` and `y` differ in length, or are empty.
 
     Source: Goodfellow 2015, arXiv:1510.01799, for why one wants them.
@@ -97,7 +98,8 @@ def fast_per_example_gradients(
         The gradients (N, *w.shape).
 
     Raises:
-        TypeError: `loss` is no function, `w` is not floating, or `x` or `y` is no tensor.
+        TypeError: `loss` is no function, `w` is not floating, or `x` or `y` is no
+            tensor.
         ValueError: `x` and `y` differ in length, or are empty.
     """
     require_examples(loss, w, x=x, y=y)
@@ -170,8 +172,10 @@ def minibatch_variance(
         s^2 / B                       drawn with replacement, or N infinite
 
     Args:
-        variance: s^2 >= 0 of single examples (divisor N), a number or a floating tensor of any shape.
-        batch_size: B, a number or a floating tensor that broadcasts against `variance`.
+        variance: s^2 >= 0 of single examples (divisor N), a number or a floating
+            tensor of any shape.
+        batch_size: B, a number or a floating tensor that broadcasts against
+            `variance`.
         size: N >= 2, or infinity.
 
     Returns:
@@ -179,7 +183,8 @@ def minibatch_variance(
 
     Raises:
         TypeError: an argument is neither a number nor a floating tensor.
-        ValueError: `variance` is negative, `size` is below 2, or `batch_size` is outside [1, N].
+        ValueError: `variance` is negative, `size` is below 2, or `batch_size` is
+            outside [1, N].
 
     Source: Cochran 1977, Sampling Techniques, theorem 2.2.
     """
@@ -222,8 +227,10 @@ def noisy_quadratic(
         The paths (steps + 1, *w0.shape).
 
     Raises:
-        TypeError: `w0` is not floating, `steps` is no whole number, another argument is of a wrong kind.
-        ValueError: a number is out of its range, or rates broadcast `w0` to a larger shape.
+        TypeError: `w0` is not floating, `steps` is no whole number, another
+            argument is of a wrong kind.
+        ValueError: a number is out of its range, or rates broadcast `w0` to a
+            larger shape.
 
     Source: Zhang et al. 2019, arXiv:1907.04164.
     """
@@ -252,13 +259,15 @@ def stationary_variance(
         Var[w] = lr s^2 / (B h (2 - lr h))    for lr h < 2, else infinite
 
     Args:
-        lr: learning rate >= 0, a number or a floating tensor; all arguments broadcast.
+        lr: learning rate >= 0, a number or a floating tensor; all arguments
+            broadcast.
         curvature: h > 0.
         variance: s^2 >= 0, the variance of a single example's gradient.
         batch_size: B >= 1.
 
     Returns:
-        The variance, shape of the arguments broadcast: the fixed point of V <- (1 - lr h)^2 V + lr^2 s^2 / B.
+        The variance, shape of the arguments broadcast: the fixed point of V <- (1 -
+        lr h)^2 V + lr^2 s^2 / B.
 
     Raises:
         TypeError: an argument is neither a number nor a floating tensor.
@@ -296,10 +305,12 @@ def scaled_rate(
 
     Raises:
         TypeError: `lr` or a batch size is no number.
-        ValueError: `lr` is negative, a batch size is not positive, or the rule is unknown.
+        ValueError: `lr` is negative, a batch size is not positive, or the rule is
+            unknown.
 
-    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt: Krizhevsky 2014, page 5,
-        arXiv:1404.5997, and for Adam Malladi et al. 2022, arXiv:2205.10287, who move beta1, beta2 and eps with it.
+    Source: linear: Goyal et al. 2017, section 2.1, arXiv:1706.02677; sqrt:
+        Krizhevsky 2014, page 5, arXiv:1404.5997, and for Adam Malladi et al. 2022,
+        arXiv:2205.10287, who move beta1, beta2 and eps with it.
     """
     require.number(lr=lr, least=0)
     require.number(batch_size=batch_size, new_batch_size=new_batch_size, above=0)
@@ -321,7 +332,8 @@ def simple_noise_scale(gradients: Tensor) -> Tensor:
         gradients: per-example gradients (N, ...), floating dtype, N >= 1.
 
     Returns:
-        B_simple, shape (); infinite where the mean gradient is 0, NaN where all are.
+        B_simple, shape (); infinite where the mean gradient is 0, NaN where all
+        are.
 
     Raises:
         TypeError: `gradients` is not floating.
@@ -363,7 +375,8 @@ def noise_scale_from_norms(
         Estimates of ||g||^2 and of tr(Sigma), both (...).
 
     Raises:
-        TypeError: a norm is not floating, dtypes differ, or a batch size is no whole number.
+        TypeError: a norm is not floating, dtypes differ, or a batch size is no
+            whole number.
         ValueError: shapes differ, or not 1 <= b < B.
 
     Source: McCandlish et al. 2018, appendix A.1, equation (A.2), arXiv:1812.06162.
@@ -403,7 +416,8 @@ def best_noisy_step(
         The best learning rate and the expected decrease of the loss, both (...).
 
     Raises:
-        TypeError: a tensor is not floating, dtypes differ, or `batch_size` is neither a number nor a floating tensor.
+        TypeError: a tensor is not floating, dtypes differ, or `batch_size` is
+            neither a number nor a floating tensor.
         ValueError: shapes do not fit, or `batch_size` is not positive.
 
     Source: McCandlish et al. 2018, equations (2.5)-(2.8), arXiv:1812.06162.
@@ -434,7 +448,8 @@ def project_ball(w: Tensor, radius: float, center: Tensor | float = 0.0) -> Tens
         The projections (..., d).
 
     Raises:
-        TypeError: `w` is not floating, dtypes differ, `radius` is no number, or `center` neither number nor tensor.
+        TypeError: `w` is not floating, dtypes differ, `radius` is no number, or
+            `center` neither number nor tensor.
         ValueError: shapes do not fit, or `radius` is negative.
 
     Source: Boyd & Vandenberghe 2004, Convex Optimization, section 8.1.
@@ -486,7 +501,8 @@ def projected_sgd(
         and the losses paid, (T,), summed over a batch.
 
     Raises:
-        TypeError: `loss` is no function, `w0` or `rates` is not floating, `x` or `y` is no tensor, `radius` no number.
+        TypeError: `loss` is no function, `w0` or `rates` is not floating, `x` or
+            `y` is no tensor, `radius` no number.
         ValueError: lengths differ, or are 0, or `radius` is negative.
 
     Source: Zinkevich 2003, Algorithm 1 ("greedy projection").
@@ -543,8 +559,10 @@ def regret_bound(rates: Tensor, diameter: float, gradient_bound: float) -> Tenso
         The bounds (T,).
 
     Raises:
-        TypeError: `rates` is not floating, or `diameter` or `gradient_bound` is no number.
-        ValueError: `rates` increase somewhere, a number is not positive, or there is no step.
+        TypeError: `rates` is not floating, or `diameter` or `gradient_bound` is no
+            number.
+        ValueError: `rates` increase somewhere, a number is not positive, or there
+            is no step.
 
     Source: Zinkevich 2003, the proof of theorem 1.
     """

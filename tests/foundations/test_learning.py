@@ -1,4 +1,5 @@
-"""Solvers against scikit-learn, NumPy and SciPy; formulas against brute force, simulation and quadrature."""
+"""Solvers against scikit-learn, NumPy and SciPy; formulas against brute force,
+simulation and quadrature."""
 
 import math
 from collections.abc import Callable
@@ -726,20 +727,20 @@ X, Y = torch.ones(4, 3), torch.ones(4, 1)
 BAD = [
     (lambda: L.monomial_basis(torch.arange(3), 2), TypeError, "x must be a floating tensor, got torch.int64"),
     (lambda: L.chebyshev_basis(torch.ones(3), 0), ValueError, "count must be a whole number >= 1, got 0"),
-    (lambda: L.gaussian_basis(X, torch.ones(2, 2), 1.0), ValueError, r"centres must be .* with K = 2, d = 3, got shape \(2, 2\)"),
+    (lambda: L.gaussian_basis(X, torch.ones(2, 2), 1.0), ValueError, r"centres must .* got shape \(2, 2\)"),
     (lambda: L.gaussian_basis(X, torch.ones(0, 3), 1.0), ValueError, r"centres must be .* got shape \(0, 3\)"),
     (lambda: L.gaussian_basis(X, X, 0.0), ValueError, "width must be finite and > 0, got 0"),
     (lambda: L.relu_basis(X, torch.ones(2, 5), torch.ones(5)), ValueError, r"directions must be \(d, K\)"),
     (lambda: L.random_relu_units(0, 3), ValueError, "d must be a whole number >= 1, got 0"),
     (lambda: L.kernel_log_density(X, X, -1.0), ValueError, "width must be finite and > 0, got -1"),
     (lambda: L.empirical_risk(F.mse_loss, nn.Identity(), X, X), ValueError, "one value an example"),
-    (lambda: L.empirical_risk(F.mse_loss, nn.Identity(), X[:0], X[:0]), ValueError, r"x must have at least 1 along dim 0, got shape \(0, 3\)"),
+    (lambda: L.empirical_risk(F.mse_loss, nn.Identity(), X[:0], X[:0]), ValueError, "x must have at least 1 along"),
     (lambda: L.error_rate(X, torch.zeros(3).long()), ValueError, r"classes must be .* n = 4, got shape \(3,\)"),
     (lambda: L.error_rate(X[:0], torch.zeros(0).long()), ValueError, "n >= 1"),
     (lambda: L.ridge(X, Y[:, 0], 1.0), ValueError, r"y must be \(\.\.\., n, m\) .* got shape \(4,\)"),
     (lambda: L.ridge(X, Y[:3], 1.0), ValueError, r"y must be .* n = 4, got shape \(3, 1\)"),
     (lambda: L.ridge(X[:0], Y[:0], 1.0), ValueError, "K >= 1, n >= 1"),
-    (lambda: L.ridge(X, Y.double(), 1.0), TypeError, "y must have the dtype of features, torch.float32, got torch.float64"),
+    (lambda: L.ridge(X, Y.double(), 1.0), TypeError, "y must have the dtype of features, torch.float32"),
     (lambda: L.ridge(X, Y, 0.0), ValueError, "strength must be finite and > 0, got 0"),
     (lambda: L.ridge(X * math.nan, Y, 1.0), ValueError, "features must be finite"),
     (lambda: L.ridge_normal(X, Y / 0, 1.0), ValueError, "y must be finite"),
@@ -749,14 +750,14 @@ BAD = [
     (lambda: L.fast_ridge_path(X, Y, torch.zeros(1)), ValueError, "strengths must be > 0 everywhere, got 0"),
     (lambda: L.early_stopped_path(X, Y, 0.0, torch.ones(1)), ValueError, "lr must be finite and > 0, got 0"),
     (lambda: L.early_stopped_path(X, Y, 0.1, -torch.ones(1)), ValueError, "steps must be >= 0 everywhere, got -1"),
-    (lambda: L.fast_leave_one_out(X[:1], Y[:1], torch.ones(1)), ValueError, "features must have at least 2 along dim -2"),
+    (lambda: L.fast_leave_one_out(X[:1], Y[:1], torch.ones(1)), ValueError, "features must have at least 2"),
     (lambda: L.hat_matrix(X.long(), 1.0), TypeError, "features must be a floating tensor"),
     (lambda: L.bias_variance(X[:1], X[0]), ValueError, "predictions must have at least 2 along dim 0"),
     (lambda: L.isotropic_risk(torch.tensor([-1]), 4, 1.0, 1.0), ValueError, "used must be >= 0 everywhere, got -1"),
     (lambda: L.k_folds(5, 6), ValueError, "k must be a whole number >= 2 and <= 5, got 6"),
     (lambda: L.k_folds(5, 1), ValueError, "k must be a whole number >= 2 and <= 5, got 1"),
     (lambda: L.wilson_interval(torch.tensor(5), 4), ValueError, "hits must be at most n"),
-    (lambda: L.wilson_interval(torch.tensor(2), 4, 1.0), ValueError, "confidence must be finite and > 0 and < 1, got 1"),
+    (lambda: L.wilson_interval(torch.tensor(2), 4, 1.0), ValueError, "confidence must be finite and > 0 and < 1"),
     (lambda: L.should_stop([1.0], 0), ValueError, "patience must be a whole number >= 1, got 0"),
     (lambda: L.stopping_time(torch.ones(2, 0), 1), ValueError, "T >= 1"),
     (lambda: L.shift(torch.ones(3), 1, 1), ValueError, r"images must be \(..., H, W\)"),
