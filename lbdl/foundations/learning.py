@@ -324,6 +324,9 @@ def least_squares(features: Tensor, y: Tensor) -> Tensor:
         argmin ||w||  among the minimisers of ||features w - y||^2
             =    pinv(features) y
 
+    >>> least_squares(torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0]])).round(decimals=4).T
+    tensor([[1., 1.]])
+
     With fewer weights than examples there is usually one minimiser. With more, past
     the interpolation threshold, there are infinitely many with training error zero;
     this is the limit of ridge as the strength goes to 0, and where gradient descent
