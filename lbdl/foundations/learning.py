@@ -17,7 +17,7 @@ transform of `torch.func`.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -324,7 +324,8 @@ def least_squares(features: Tensor, y: Tensor) -> Tensor:
         argmin ||w||  among the minimisers of ||features w - y||^2
             =    pinv(features) y
 
-    >>> least_squares(torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0]])).round(decimals=4).T
+    >>> w = least_squares(torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0]]))
+    >>> w.round(decimals=4).T
     tensor([[1., 1.]])
 
     With fewer weights than examples there is usually one minimiser. With more, past
@@ -1135,8 +1136,8 @@ def require_centres(x: Tensor, **centres: Tensor) -> None:
     coordinates."""
     require.floating(x=x, **centres)
     require.alike(x=x, **centres)
-    (name, c), *_ = centres.items()
-    require.shapes(x=(x, "... n d"), **{name: (c, "... K d")})  # type: ignore[arg-type]
+    patterns: dict[str, Any] = {name: (c, "... K d") for name, c in centres.items()}
+    require.shapes(x=(x, "... n d"), **patterns)
 
 
 def require_problem(
