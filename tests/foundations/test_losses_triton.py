@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from lbdl.foundations.losses import cross_entropy
+from lbdl import kernels as launch
+from lbdl.foundations.losses import cross_entropy, fast_cross_entropy
 
 pytest.importorskip("triton")
 from lbdl.foundations.losses import triton as kernels
@@ -90,6 +91,35 @@ def test_a_row_without_an_answer_is_nan_and_no_other_row_is(kernel_device: str):
         torch.tensor(rows, device=kernel_device), target
     )
     assert losses.isnan().tolist() == [True, True, True, False]
+
+
+def test_a_class_that_is_not_there_is_nan_and_reads_no_other_memory(
+    kernel_device: str,
+):
+    x, _, _ = batch(20, torch.float32, kernel_device)
+    target = torch.tensor([-1, 20, 10**12, 0, 19], device=kernel_device)
+    losses, _ = kernels.cross_entropy_forward(x, target)
+    assert losses.isnan().tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_fast_loss_takes_the_kernel(
+    reduction: str, kernel_device: str, monkeypatch
+):
+    monkeypatch.setattr(launch, "serve", lambda *tensors: True)
+    x, target, _ = batch(20, torch.float64, kernel_device)
+    x, target = x[:4].view(2, 2, 20).requires_grad_(), target[:4].view(2, 2)
+    called = []
+    forward = kernels.cross_entropy_forward
+    monkeypatch.setattr(
+        kernels, "cross_entropy_forward", lambda *a: called.append(1) or forward(*a)
+    )
+    found = fast_cross_entropy(x, target, smoothing=0.1, reduction=reduction)
+    assert called == [1]
+    expected = cross_entropy(x, target, smoothing=0.1, reduction=reduction)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.sum(), x)[0] for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_strided_rows_and_no_rows(kernel_device: str):

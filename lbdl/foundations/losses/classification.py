@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
-from lbdl import require
+from lbdl import kernels, require
 from lbdl.foundations.losses.reduction import REDUCTIONS, reduced
 
 # --- Two classes ------------------------------------------------------------------
@@ -307,7 +307,9 @@ def fast_cross_entropy(
         l = -(1 - eps) log p_t - (eps / K) sum_k log p_k,
         dl/dx = p - (1 - eps) onehot(t) - eps / K
 
-    Differentiable once.
+    Differentiable once. On CUDA a kernel does it, where Triton is installed; it does
+    not look back: a row with NaN, +inf, no finite logit, or a class that is not there
+    has the loss NaN.
 
     Args:
         logits: x (..., K), floating dtype.
@@ -324,8 +326,12 @@ def fast_cross_entropy(
 
     Source: Szegedy et al. 2016, section 7, arXiv:1512.00567.
     """
-    require_classification(logits, target, -1, reduction)
     require.number(smoothing=smoothing, least=0, most=1)
+    if kernels.serve(logits, target):
+        require_table(logits, target, -1, reduction)
+        losses = KernelCrossEntropy.apply(logits, target, smoothing)
+        return reduced(losses, reduction, logits.dtype)
+    require_classification(logits, target, -1, reduction)
     if not require.visible(logits):
         return cross_entropy(
             logits, target, smoothing=smoothing, reduction=reduction
@@ -358,6 +364,35 @@ class PredictionMinusTarget(torch.autograd.Function):
             p -= eps / p.shape[-1]
         p.scatter_add_(-1, index, p.new_full((1,), eps - 1).expand(index.shape))
         return p.mul_(grad.unsqueeze(-1)), None, None
+
+
+class KernelCrossEntropy(torch.autograd.Function):
+    """Cross-entropy losses (...) of logits (..., K); saves the logits and one number a
+    row."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, smoothing: float
+    ) -> Tensor:
+        from lbdl.foundations.losses.triton import cross_entropy_forward
+
+        rows = logits.reshape(-1, logits.shape[-1])
+        losses, lse = cross_entropy_forward(rows, target.flatten(), smoothing)
+        ctx.save_for_backward(logits, target, lse)
+        ctx.smoothing = smoothing
+        return losses.view(target.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        from lbdl.foundations.losses.triton import cross_entropy_backward
+
+        logits, target, lse = ctx.saved_tensors
+        rows = logits.reshape(-1, logits.shape[-1])
+        gradient = cross_entropy_backward(
+            rows, target.flatten(), lse, grad.flatten(), ctx.smoothing
+        )
+        return gradient.view(logits.shape), None, None
 
 
 def smoothed_optimum(classes: int, smoothing: float) -> tuple[float, float, float]:
@@ -558,19 +593,26 @@ def require_classification(
     logits: Tensor, target: Tensor, dim: int, reduction: str, *, least: int = 1
 ) -> None:
     """What every loss of many classes asks for."""
+    require_table(logits, target, dim, reduction, least=least)
+    require.classes(logits.shape[dim], name="target", targets=target)
+
+
+def require_table(
+    logits: Tensor, target: Tensor, dim: int, reduction: str, *, least: int = 1
+) -> None:
+    """The same without a look at the targets' values."""
     require.choice(REDUCTIONS, reduction=reduction)
     require.floating(logits=logits)
     require.dim(logits, dim, "logits", least=least)
     require.nonempty(logits=logits)
     require.integer(target=target)
     shape = list(logits.shape)
-    classes = shape.pop(dim)
+    shape.pop(dim)
     if list(target.shape) != shape:
         raise ValueError(
             f"target must have shape {tuple(shape)}, that of logits without dim "
             f"{dim}, got {tuple(target.shape)}"
         )
-    require.classes(classes, name="target", targets=target)
 
 
 def require_weight(weight: Tensor, log_p: Tensor) -> None:

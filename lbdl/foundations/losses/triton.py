@@ -123,7 +123,11 @@ def forward(
             total += tl.sum(tl.where(columns < K, x, 0.0), 0)
         m = higher
     lse = tl.where(m == -float("inf"), 0.0, m) + tl.log(s)
-    x_t = tl.load(x_ptr + row * stride + tl.load(t_ptr + row)).to(DTYPE)
+    t = tl.load(t_ptr + row)
+    x_t = tl.load(
+        x_ptr + row * stride + t, mask=(t >= 0) & (t < K), other=float("nan")
+    )
+    x_t = x_t.to(DTYPE)
     loss = lse - x_t
     if EPS > 0:
         loss = lse - (1 - EPS) * x_t - EPS / K * total

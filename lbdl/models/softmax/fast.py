@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lbdl import require
+from lbdl import kernels, require
 from lbdl.models.softmax.maps import SolvedEntmax, entmax, jacobian_product
 from lbdl.models.softmax.scores import require_peak, require_scores
 from lbdl.require import widen
@@ -99,6 +99,10 @@ def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
     depends on the values, so `torch.compile` leaves this function as one eager call
     in the compiled graph (`fullgraph=True` refuses it).
 
+    On CUDA, where Triton is installed, a kernel does it for any alpha above 1 and rows
+    of up to 65536 scores. It does not look back: a row with NaN, +inf or no finite
+    score becomes NaN instead of an error.
+
     Args:
         x: scores (..., n, ...), any floating dtype; -inf marks an element that must
             get 0.
@@ -120,7 +124,7 @@ def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
         method in place of their Algorithm 1."""
     require.number(alpha=alpha, least=1)
     require_scores(x, dim)
-    if alpha > 2:
+    if alpha > 2 and not kernel_serves(x, x.shape[dim]):
         return entmax(x, alpha, dim)
     if alpha == 1:
         require_peak(x.detach().amax(dim))
@@ -146,9 +150,19 @@ class FastEntmax(SolvedEntmax):
         return moved.view(p.shape), None, None
 
 
+def kernel_serves(x: Tensor, n: int) -> bool:
+    """Whether a kernel takes rows of n scores: on CUDA, and a row fits a program."""
+    return n <= kernels.LONGEST_ROW and kernels.serve(x)
+
+
 def solve(x: Tensor, alpha: float) -> Tensor:
     """Probabilities (..., n) of scores (..., n)."""
-    return entmax_rows(x.reshape(-1, x.shape[-1]), alpha).view(x.shape)
+    rows = x.reshape(-1, x.shape[-1])
+    if kernel_serves(x, x.shape[-1]):
+        from lbdl.models.softmax.triton import entmax_forward
+
+        return entmax_forward(rows, alpha).view(x.shape)
+    return entmax_rows(rows, alpha).view(x.shape)
 
 
 def entmax_rows(x: Tensor, alpha: float) -> Tensor:
@@ -240,7 +254,11 @@ def whole_powers(t: Tensor, m: int) -> tuple[Tensor, Tensor]:
 
 
 def jacobian_product_rows(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
-    """`jacobian_product` of each row, chunk by chunk."""
+    """`jacobian_product` of each row, chunk by chunk, or by a kernel."""
+    if kernel_serves(p, p.shape[-1]):
+        from lbdl.models.softmax.triton import entmax_backward
+
+        return entmax_backward(p, grad, alpha)
     result = torch.empty_like(p, memory_format=torch.contiguous_format)
     for some_p, some_grad, out in chunks(p, grad, result):
         out.copy_(

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from lbdl.models.softmax import entmax
+from lbdl import kernels as launch
+from lbdl.models.softmax import entmax, fast_entmax
 
 pytest.importorskip("triton")
 from lbdl.models.softmax import triton as kernels
@@ -94,6 +95,29 @@ def test_a_row_without_an_answer_becomes_nan_and_no_other_row_does(
     ]
     p = kernels.entmax_forward(torch.tensor(rows, device=kernel_device), alpha)
     assert p.isnan().all(-1).tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("alpha", [1.5, 3.0])
+def test_the_fast_map_takes_the_kernel(
+    alpha: float, kernel_device: str, monkeypatch
+):
+    monkeypatch.setattr(launch, "serve", lambda *tensors: True)
+    called = []
+    forward, backward = kernels.entmax_forward, kernels.entmax_backward
+    monkeypatch.setattr(
+        kernels, "entmax_forward", lambda *a: called.append(1) or forward(*a)
+    )
+    monkeypatch.setattr(
+        kernels, "entmax_backward", lambda *a: called.append(2) or backward(*a)
+    )
+    x = scores(4, 30, torch.float64, kernel_device).view(2, 2, 30).requires_grad_()
+    grad = torch.randn(2, 30, 2, dtype=torch.float64, device=kernel_device)
+    answers = []
+    for way in (fast_entmax, entmax):
+        p = way(x.mT, alpha, dim=1)
+        answers.append((p, *torch.autograd.grad((p * grad).sum(), x)))
+    assert called == [1, 2]
+    torch.testing.assert_close(*answers, rtol=1e-9, atol=1e-9)
 
 
 def test_rows_may_be_strided_and_may_be_none(kernel_device: str):
