@@ -307,9 +307,9 @@ def fast_cross_entropy(
         l = -(1 - eps) log p_t - (eps / K) sum_k log p_k,
         dl/dx = p - (1 - eps) onehot(t) - eps / K
 
-    Differentiable once. On CUDA a kernel does it, where Triton is installed; it does
-    not look back: a row with NaN, +inf, no finite logit, or a class that is not there
-    has the loss NaN.
+    Differentiable once. On CUDA a kernel does it, where Triton is installed; it
+    does not look back: a row with NaN, +inf, no finite logit, or a class that is not
+    there has the loss NaN.
 
     Args:
         logits: x (..., K), floating dtype.
@@ -367,8 +367,8 @@ class PredictionMinusTarget(torch.autograd.Function):
 
 
 class KernelCrossEntropy(torch.autograd.Function):
-    """Cross-entropy losses (...) of logits (..., K); saves the logits and one number a
-    row."""
+    """Cross-entropy losses (...) of logits (..., K); saves the logits and one number
+    a row."""
 
     @staticmethod
     def forward(

@@ -99,9 +99,9 @@ def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
     depends on the values, so `torch.compile` leaves this function as one eager call
     in the compiled graph (`fullgraph=True` refuses it).
 
-    On CUDA, where Triton is installed, a kernel does it for any alpha above 1 and rows
-    of up to 65536 scores. It does not look back: a row with NaN, +inf or no finite
-    score becomes NaN instead of an error.
+    On CUDA, where Triton is installed, a kernel does it for any alpha above 1 and
+    rows of up to 65536 scores. It does not look back: a row with NaN, +inf or no
+    finite score becomes NaN instead of an error.
 
     Args:
         x: scores (..., n, ...), any floating dtype; -inf marks an element that must
@@ -151,7 +151,7 @@ class FastEntmax(SolvedEntmax):
 
 
 def kernel_serves(x: Tensor, n: int) -> bool:
-    """Whether a kernel takes rows of n scores: on CUDA, and a row fits a program."""
+    """Whether a kernel takes rows of n scores: on CUDA, if they fit a program."""
     return n <= kernels.LONGEST_ROW and kernels.serve(x)
 
 
