@@ -105,6 +105,19 @@ def widen(x: Tensor) -> Tensor:
     return x.float() if x.dtype.itemsize < 4 else x
 
 
+def power_of_two(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """The power of two in the largest element along `dim`, which stays with size 1.
+
+    Dividing by it is exact, and then squares neither overflow nor vanish: so a
+    quantity that is free of scale is computed. 1 for zero, nan for nan or inf.
+    Blue 1978, ACM Transactions on Mathematical Software 4(1), in its simplest form.
+    """
+    x = x.detach()
+    largest = torch.maximum(x.amax(dim, keepdim=True), -x.amin(dim, keepdim=True))
+    power = largest / (2 * torch.frexp(largest).mantissa)
+    return torch.where(largest == 0, 1, power)
+
+
 # --- Tensors: shape ---------------------------------------------------------------
 
 

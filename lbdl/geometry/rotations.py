@@ -568,7 +568,9 @@ def newton_schulz(
     a, b, c = require_coefficients(coefficients)
     wide = m.shape[-2] <= m.shape[-1]
     x = (m if wide else m.mT).to(working_dtype(dtype, m))
-    x = (x / size(x, (-2, -1))).reshape(math.prod(m.shape[:-2]), *x.shape[-2:])
+    x = (x / require.power_of_two(x, (-2, -1))).reshape(
+        math.prod(m.shape[:-2]), *x.shape[-2:]
+    )
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=0.5)  # it is 0, or >= 1
     for _ in range(steps):
         gram = x @ x.mT  # the smaller of the two Gram matrices
@@ -588,21 +590,8 @@ def mirrored(x: Tensor, n: Tensor) -> Tensor:
 def scaled(x: Tensor) -> Tensor:
     """`unit`, of vectors that were looked at; nan for zero."""
     x = require.widen(x)
-    x = x / size(x, -1)
+    x = x / require.power_of_two(x, -1)
     return x / x.norm(dim=-1, keepdim=True)
-
-
-def size(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """The power of two in the largest element: dividing by it is exact, and then
-    squares neither overflow nor vanish.
-
-    1 for zero; dimensions stay. Blue 1978, ACM Transactions on Mathematical
-    Software 4(1), in its simplest form.
-    """
-    x = x.detach()
-    largest = torch.maximum(x.amax(dim, keepdim=True), -x.amin(dim, keepdim=True))
-    power = largest / (2 * torch.frexp(largest).mantissa)
-    return torch.where(largest == 0, 1, power)
 
 
 def balanced(x: Tensor) -> Tensor:
@@ -611,7 +600,7 @@ def balanced(x: Tensor) -> Tensor:
     if x.dtype == torch.float64:
         return x
     x = require.widen(x)
-    return x / size(x, (-2, -1))
+    return x / require.power_of_two(x, (-2, -1))
 
 
 def inner(x: Tensor, y: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
+from sklearn.metrics.pairwise import polynomial_kernel
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 from torch.distributions.kl import kl_divergence as torch_kl
@@ -966,7 +967,6 @@ ZERO, EYE = torch.zeros(2), torch.eye(2)
         ({"mean": torch.zeros(1), "variance": torch.ones(2)}, "variance must be"),
         ({"mean": ZERO, "cholesky": torch.ones(2)}, "cholesky must be"),
         ({"mean": torch.zeros(3, 2), "variance": torch.ones(4, 2)}, "broadcast"),
-        ({"mean": ZERO, "covariance": EYE.double()}, "dtype"),
         (
             {"mean": ZERO, "covariance": torch.tensor([[1.0, 0.5], [0.0, 1.0]])},
             "symmetric",
@@ -995,6 +995,10 @@ def test_types_are_checked() -> None:
         Gaussian(torch.zeros(2, dtype=torch.int64), EYE)
     with pytest.raises(TypeError, match="covariance must be a floating tensor"):
         Gaussian(ZERO, [[1.0, 0.0], [0.0, 1.0]])
+    with pytest.raises(TypeError, match="covariance must have the dtype of mean"):
+        Gaussian(ZERO, EYE.double())
+    with pytest.raises(TypeError, match="x must have the dtype of p"):
+        g.log_density(Gaussian(ZERO, EYE), ZERO.double())
     with pytest.raises(TypeError, match="q must be a Gaussian"):
         g.kl_divergence(Gaussian(ZERO, EYE), EYE)
 
@@ -1004,7 +1008,7 @@ def test_pairs_that_do_not_fit_are_refused(distance: Callable) -> None:
     p = Gaussian(ZERO, EYE)
     with pytest.raises(ValueError, match="one dimension d, got 2 and 1"):
         distance(p, Gaussian(torch.zeros(1), torch.eye(1)))
-    with pytest.raises(ValueError, match="one dtype"):
+    with pytest.raises(TypeError, match="q must have the dtype of p"):
         distance(p, Gaussian(ZERO.double(), EYE.double()))
     with pytest.raises(ValueError, match="broadcast"):
         distance(Gaussian(torch.zeros(3, 2), EYE), Gaussian(torch.zeros(4, 2), EYE))
@@ -1043,7 +1047,6 @@ def test_singular_and_indefinite_covariances_are_named() -> None:
     ("call", "message"),
     [
         (lambda p: g.log_density(p, torch.zeros(3)), "x must be"),
-        (lambda p: g.log_density(p, torch.zeros(2).double()), "x must be"),
         (lambda p: g.sample(p, 0), "n must be"),
         (lambda p: g.bayes_error_bounds(p, p, 1.0), "prior must be"),
         (lambda p: g.geodesic(p, p, 1.5), "t must be"),
@@ -1067,7 +1070,7 @@ def test_singular_and_indefinite_covariances_are_named() -> None:
         ),
         (
             lambda p: g.frechet_distance(torch.zeros(5, 2), torch.zeros(5, 3)),
-            "one dimension",
+            "y must be",
         ),
         (lambda p: g.matrix_sqrt(torch.zeros(2, 3)), "a must be"),
         (
@@ -1083,3 +1086,213 @@ def test_singular_and_indefinite_covariances_are_named() -> None:
 def test_bad_arguments_are_named(call: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(Gaussian(ZERO, EYE))
+
+
+# --- Never a good number out of a bad one, at every scale, inside transforms ----------------------------------------
+
+
+def test_a_nan_has_no_good_root() -> None:
+    """A18: `safe_root(nan)` was 0, and W2 of a mean that is nan was 0 when compiled."""
+    roots = g.safe_root(torch.tensor([math.nan, 4.0, 0.0, -1.0, math.inf]))
+    assert roots[0].isnan() and roots[1:].tolist() == [2, 0, 0, math.inf]
+    bad = torch.tensor([1.0, math.nan])
+
+    def distance(mean: Tensor) -> Tensor:
+        return g.wasserstein(Gaussian(mean, EYE), Gaussian(ZERO, EYE))
+
+    assert torch.compile(distance, backend="eager")(bad).isnan()
+    assert torch.func.vmap(distance)(torch.stack([bad, ZERO])).isnan().tolist() == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("size", [1e-15, 1e-12, 1e12, 1e15, 1e18])
+@pytest.mark.parametrize("spread", SPREADS)
+def test_wasserstein_does_not_know_the_unit_of_length(
+    size: float, spread: str
+) -> None:
+    """A19: below 1e-30 and above 1e19 float32 gave 0, inf or nan."""
+    p, q = (draw(seed, 4, spread=spread, dtype=torch.float32) for seed in (60, 61))
+    power = 1 if spread == "cholesky" else 2
+    big_p, big_q = (
+        Gaussian(x.mean * size, **{spread: getattr(x, spread) * size**power})
+        for x in (p, q)
+    )
+    close = {"rtol": 1e-4, "atol": 0}
+    torch.testing.assert_close(
+        g.wasserstein(big_p, big_q) / size, g.wasserstein(p, q), **close
+    )
+    torch.testing.assert_close(
+        g.optimal_map(big_p, big_q), g.optimal_map(p, q), rtol=1e-4, atol=1e-4
+    )
+    for distance in WASSERSTEINS:
+        torch.testing.assert_close(
+            distance(big_p, big_q) / size / size, distance(p, q), rtol=1e-3, atol=0
+        )
+
+
+@pytest.mark.parametrize("distance", WASSERSTEINS)
+def test_a_negative_eigenvalue_does_not_hide_behind_a_zero(
+    distance: Callable,
+) -> None:
+    """A23: A^T Sigma A did not show it, and W2 was 0."""
+    flat = Gaussian(ZERO, torch.diag(torch.tensor([1.0, 0.0])))
+    indefinite = Gaussian(ZERO, torch.diag(torch.tensor([1.0, -5.0])))
+    for pair in ((flat, indefinite), (indefinite, flat)):
+        with pytest.raises(ValueError, match="positive semi-definite"):
+            distance(*pair)
+    assert distance(flat, Gaussian(ZERO, EYE)) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_root_of_a_negative_matrix_is_refused() -> None:
+    """A23: `matrix_sqrt(-I)` was 0."""
+    with pytest.raises(ValueError, match="a must be positive semi-definite"):
+        g.matrix_sqrt(-EYE)
+    with pytest.raises(ValueError, match="a must be symmetric"):
+        g.matrix_sqrt(torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
+    with pytest.raises(ValueError, match="a must be finite"):
+        g.matrix_sqrt(EYE * math.nan)
+
+
+@pytest.mark.parametrize("weights", [[0.5, 0.49], [0.5, 0.6], [1.5, -0.5]])
+def test_weights_of_a_barycentre_sum_to_one(weights: list[float]) -> None:
+    """A23: a sum of .99 was taken."""
+    several = Gaussian(torch.zeros(2, 2), EYE)
+    with pytest.raises(ValueError, match="sum to 1"):
+        g.barycenter(several, torch.tensor(weights))
+
+
+@pytest.mark.parametrize("distance", [*DISTANCES, g.kl_divergence_by_formula])
+def test_distances_inside_the_transforms_of_torch(distance: Callable) -> None:
+    p, q = draw(62, 4), draw(63, 4)
+
+    def of_tensors(mean: Tensor, covariance: Tensor) -> Tensor:
+        return distance(Gaussian(mean, covariance), part(q, 0))
+
+    expected = torch.stack([distance(part(p, k), part(q, 0)) for k in range(4)])
+    torch.testing.assert_close(
+        torch.func.vmap(of_tensors)(p.mean, p.covariance), expected
+    )
+    slopes = torch.func.vmap(torch.func.grad(of_tensors, (0, 1)))
+    assert all(x.isfinite().all() for x in slopes(p.mean, p.covariance))
+    curvature = torch.func.vmap(torch.func.hessian(of_tensors))
+    if distance is not g.wasserstein_squared_by_alignment:
+        assert curvature(p.mean, p.covariance).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_single_gaussians_in_half_precision(dtype: torch.dtype) -> None:
+    """A24: LAPACK knows no half precision."""
+    p = draw(64, dtype=dtype)
+    exact = Gaussian(p.mean.double(), p.covariance.double())
+    for function in (g.cholesky_of, g.log_det, g.entropy, g.trace):
+        found = function(p)
+        assert found.dtype == dtype
+        torch.testing.assert_close(
+            found.double(), function(exact), rtol=0.02, atol=0.02
+        )
+    assert g.matrix_sqrt(p.covariance).dtype == dtype
+    assert g.geodesic(p, p, 0.5).covariance.dtype == dtype
+    mode = g.laplace_approximation(lambda x: -x.square().sum(), p.mean)
+    assert mode.covariance.dtype == dtype
+
+
+# --- The kernel distance --------------------------------------------------------------------------------------------
+
+
+def test_kernel_distance_is_its_double_sum_with_sklearns_kernel() -> None:
+    stream = torch.Generator().manual_seed(70)
+    x = torch.randn(2, 7, 3, generator=stream, dtype=F64)
+    y = torch.randn(2, 5, 3, generator=stream, dtype=F64) + 0.5
+    for k in range(2):
+        xx, yy, xy = (
+            polynomial_kernel(a.numpy(), b.numpy(), degree=3)
+            for a, b in ((x[k], x[k]), (y[k], y[k]), (x[k], y[k]))
+        )
+        expected = (
+            np.mean([xx[i, j] for i in range(7) for j in range(7) if i != j])
+            + np.mean([yy[i, j] for i in range(5) for j in range(5) if i != j])
+            - 2 * xy.mean()
+        )
+        assert float(g.kernel_distance(x, y)[k]) == pytest.approx(expected)
+
+
+def test_kernel_distance_has_no_bias_where_frechet_has() -> None:
+    stream = torch.Generator().manual_seed(71)
+    x, y = torch.randn(2, 4000, 8, 4, generator=stream, dtype=F64)
+    kernel, frechet = g.kernel_distance(x, y), g.frechet_distance(x, y)
+    error = float(kernel.std()) / math.sqrt(len(kernel))
+    assert abs(float(kernel.mean())) < 4 * error
+    assert float(frechet.mean()) > 40 * float(frechet.std()) / math.sqrt(4000)
+
+
+# --- The geometry of the parameters ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+def test_score_is_the_gradient_of_the_log_density(spread: str) -> None:
+    p = draw(72, spread=spread)
+    x = torch.randn(5, 3, dtype=F64)
+    covariance = g.covariance_of(p).clone().requires_grad_()
+    mean = p.mean.clone().requires_grad_()
+    for k in range(5):
+        value = g.log_density(Gaussian(mean, covariance), x[k])
+        by_mean, by_covariance = torch.autograd.grad(value, (mean, covariance))
+        found = g.score(p, x[k])
+        torch.testing.assert_close(found[0], by_mean)
+        # autograd knows one triangle only: what counts is the symmetric part
+        torch.testing.assert_close(found[1], (by_covariance + by_covariance.mT) / 2)
+
+
+def test_fisher_is_the_mean_square_of_the_score_and_bends_the_divergence() -> None:
+    p, (x, cell) = draw(73, d=2), plane_grid()
+    change = draw(74, d=2)
+    m, c = change.mean, change.covariance - EYE.double()
+    expected = g.fisher_squared(p, m, c)
+    by_mean, by_covariance = g.score(p, x)
+    along = (by_mean * m).sum(-1) + (by_covariance * c).sum((-2, -1))
+    weight = g.log_density(p, x).exp()
+    assert abs(integral(weight * along, cell)) < 1e-10
+    assert integral(weight * along.square(), cell) == pytest.approx(float(expected))
+    t = 1e-4
+    moved = Gaussian(p.mean + t * m, p.covariance + t * c)
+    for divergence in (g.kl_divergence(p, moved), g.kl_divergence(moved, p)):
+        assert float(2 * divergence / t**2) == pytest.approx(
+            float(expected), rel=2e-3
+        )
+
+
+def test_natural_gradient_is_the_steepest_for_its_fisher_length() -> None:
+    """<g, step> / |step|_F is largest along it; and it is the inverse of F."""
+    p, gradient = draw(75, d=3), draw(76, d=3)
+    by_mean, by_covariance = g.natural_gradient(
+        p, gradient.mean, gradient.covariance
+    )
+
+    def gain(m: Tensor, c: Tensor) -> Tensor:
+        inner = (gradient.mean * m).sum(-1) + (gradient.covariance * c).sum(
+            (-2, -1)
+        )
+        return inner / g.fisher_squared(p, m, c).sqrt()
+
+    best = gain(by_mean, by_covariance)
+    stream = torch.Generator().manual_seed(77)
+    m = torch.randn(2000, 3, generator=stream, dtype=F64)
+    c = torch.randn(2000, 3, 3, generator=stream, dtype=F64)
+    near = by_mean + 0.1 * m, by_covariance + 0.1 * (c + c.mT)
+    assert bool((gain(m, c + c.mT) <= best).all())
+    assert bool((gain(*near) <= best).all())
+    assert float(best) ** 2 == pytest.approx(
+        float(g.fisher_squared(p, by_mean, by_covariance))
+    )
+
+
+@given(st.integers(0, 10**6))
+def test_kl_to_standard_normal_is_the_general_one(seed: int) -> None:
+    p = draw(seed, 5, spread="variance")
+    standard = Gaussian(torch.zeros(3, dtype=F64), torch.eye(3, dtype=F64))
+    torch.testing.assert_close(
+        g.kl_to_standard_normal(p.mean, p.variance.log()),
+        g.kl_divergence(p, standard),
+    )
