@@ -287,6 +287,19 @@ def _all_finite(x: Tensor) -> bool:
     return math.isfinite(x.sum()) or bool(x.isfinite().all())
 
 
+def peaks(**peaks: Tensor) -> None:
+    """ValueError where the largest score of a row is no number that can be subtracted.
+
+    It is NaN where the row holds a NaN, inf where it holds an inf, and -inf where every
+    element is masked: the maxima, which the caller has anyway, tell all three.
+    """
+    for name, peak in peaks.items():
+        if visible(peak) and not bool(peak.detach().isfinite().all()):
+            values(~peak.isnan(), f"{name} must hold no NaN")
+            values(~peak.isposinf(), f"{name} must be below +inf")
+            unmasked(**{name: peak})
+
+
 def unmasked(**peaks: Tensor) -> None:
     """ValueError where a row's largest score is -inf: then all of them are, and no
     distribution is left."""

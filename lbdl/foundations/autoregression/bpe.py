@@ -19,6 +19,7 @@ import math
 import os
 import re
 import unicodedata
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
@@ -28,6 +29,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from torch import Tensor
+
+from lbdl import require
 
 __all__ = [
     "plain_merges",
@@ -70,6 +73,7 @@ def plain_merges(
         The pairs in the order learned, each with its count at that time.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: `merges` or a count is negative.
 
     Source: Sennrich, Haddow & Birch 2016, algorithm 1, arXiv:1508.07909.
@@ -121,6 +125,7 @@ def fast_merges(
         The pairs in the order learned, each with its count at that time.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: `merges` or a count is negative.
 
     Source: Sennrich, Haddow & Birch 2016, section 3.2 (the indexed counts),
@@ -244,8 +249,13 @@ def end_of_word(
     Returns:
         The same counts, with words as tuples of symbols.
 
+    Raises:
+        TypeError: an argument is of the wrong kind.
+
     Source: Sennrich, Haddow & Birch 2016, section 3.2, arXiv:1508.07909.
     """
+    require.instance(Mapping, words=words)
+    require.instance(str, end=end)
     return {(*word, end): n for word, n in words.items()}
 
 
@@ -269,8 +279,13 @@ def plain_merge_word(
         The symbols of the word after all merges. Time O(n m), for m different
         merges in the word.
 
+    Raises:
+        TypeError: an argument is of the wrong kind.
+
     Source: Sennrich, Haddow & Birch 2016, section 3.2, arXiv:1508.07909.
     """
+    require.instance(Sequence, word=word)
+    require.instance(Mapping, ranks=ranks)
     symbols = list(word)
     while len(symbols) > 1:
         best = min(pairwise(symbols), key=lambda pair: ranks.get(pair, math.inf))
@@ -290,9 +305,10 @@ def fast_merge_word(
         word = word.replace(parts[new], new)
 
     Tokens are numbered in the order learned: so the smallest character is the
-    earliest merge. Long words take a heap of the pairs that can be merged, by rank
-    and place: merging at one place changes two pairs only, the one before and the
-    one after, and the time is O(n log n).
+    earliest merge. In a short word, or where a merge takes a quarter of the word,
+    `str.replace` is quick. Other long words take a linked list and, for each merge,
+    the places where it may be made: merging at one place changes two pairs only,
+    the one before and the one after. The time is O(n log n).
 
     Args:
         word: n characters; character number i stands for token i.
@@ -303,43 +319,56 @@ def fast_merge_word(
     Returns:
         The word after all merges, spelled the same way.
 
+    Raises:
+        TypeError: an argument is of the wrong kind.
+
     Source: Sennrich, Haddow & Birch 2016, section 3.2, arXiv:1508.07909.
     """
-    if len(word) > SHORT:
-        return merge_long_word(word, joins)
-    while new := min(
-        filter(None, map(joins.get, map(add, word, word[1:]))), default=""
-    ):
-        word = word.replace(parts[new], new)
+    require.instance(str, word=word)
+    require.instance(Mapping, joins=joins, parts=parts)
+    while new := earliest(word, joins):
+        shorter = word.replace(parts[new], new)
+        if len(shorter) > max(SHORT, 3 * len(word) // 4):
+            return merge_long_word(word, joins, parts)
+        word = shorter
     return word
 
 
-def merge_long_word(word: str, joins: Mapping[str, str]) -> str:
-    """`fast_merge_word` with a heap and a linked list."""
-    size = len(word)
+def earliest(word: str, joins: Mapping[str, str]) -> str:
+    """The earliest merge that a word has a pair for, "" if it has none."""
+    pairs = map(add, word, word[1:])
+    return min(filter(None, map(joins.get, pairs)), default="")
+
+
+def merge_long_word(
+    word: str, joins: Mapping[str, str], parts: Mapping[str, str]
+) -> str:
+    """`fast_merge_word` with a linked list, and for each merge the places where it
+    may
+    be made: merging there opens new places for later merges only."""
     symbols = [*word, ""]  # "": merged into the symbol before, or the end
-    before, after = [*range(-1, size)], [*range(1, size + 2)]
-    heap = [
-        (joins[pair], i)
-        for i, pair in enumerate(map(add, word, word[1:]))
-        if pair in joins
-    ]
-    heapify(heap)
-    while heap:
-        new, i = heappop(heap)
-        j = after[i]
-        if (
-            not symbols[i]
-            or not symbols[j]
-            or joins.get(symbols[i] + symbols[j]) != new
-        ):
-            continue  # the pair is gone
-        symbols[i], symbols[j] = new, ""
-        after[i], before[after[j]] = after[j], i
-        for left in {max(before[i], 0), i}:
-            pair = symbols[left] + symbols[after[left]]
-            if pair in joins:
-                heappush(heap, (joins[pair], left))
+    before, after = [*range(-1, len(word))], [*range(1, len(word) + 1), 0]
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for i, new in enumerate(map(joins.get, map(add, word, word[1:]))):
+        if new:
+            places[new].append(i)
+    merges = list(places)
+    heapify(merges)
+    while merges:
+        new = heappop(merges)
+        pair = parts[new]
+        for i in sorted(places.pop(new)):
+            j = after[i]
+            if symbols[i] + symbols[j] != pair:
+                continue  # the pair is gone
+            symbols[i], symbols[j] = new, ""
+            after[i], before[after[j]] = after[j], i
+            for left in (before[i], i):
+                come = joins.get(symbols[left] + symbols[after[left]])
+                if come and come not in places:
+                    heappush(merges, come)
+                if come:
+                    places[come].append(left)
     return "".join(symbols)
 
 
@@ -372,6 +401,12 @@ def word_counts(
     characters only: numbers beyond U+FFFF that are no decimal digits (Aegean
     numerals, say) count as letters, and U+001C to U+001F as white space.
 
+    Which characters are letters or numbers is asked of the tables of the Python
+    that runs. They grow with Unicode: a character that was assigned later than the
+    table (`unicodedata.unidata_version`) is cut as a sign. So texts in young
+    scripts may be cut otherwise by another Python; `BPE.load` warns where the
+    tables differ.
+
     Args:
         text: the text, or pieces of it that are cut one by one; bytes may be
             anything.
@@ -384,13 +419,16 @@ def word_counts(
         occurrence.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: the pattern has groups, is no regular expression, or leaves out
             a part of the text.
 
     Source: Radford et al. 2019, section 2.2, and the code published with it.
     """
     cut = require_pattern(pattern)
+    require_special(special)
     pieces = [text] if isinstance(text, str | bytes) else text
+    require.instance(Iterable, text=pieces)
     parts = (
         part
         for piece in pieces
@@ -428,11 +466,10 @@ def split_special(text: str, special: Sequence[str]) -> Iterator[tuple[str, str]
 def as_text(piece: str | bytes) -> str:
     """Bytes as text: what is no UTF-8 becomes lone surrogates, one a byte, which
     `as_bytes` turns back."""
-    return (
-        piece.decode("utf-8", "surrogateescape")
-        if isinstance(piece, bytes)
-        else piece
-    )
+    require_text(piece)
+    if isinstance(piece, bytes):
+        return piece.decode("utf-8", "surrogateescape")
+    return piece
 
 
 def as_bytes(text: str) -> bytes:
@@ -470,6 +507,7 @@ def train_bpe(
         The tokenizer.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: `merges` is negative, or the pattern or a special token is no
             good.
 
@@ -497,6 +535,7 @@ class BPE:
         special: texts that become one token each, where `encode` is asked for it.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: a merge joins what is not there yet, or makes again what is; the
             pattern is no good; a special token is empty or given twice.
 
@@ -511,6 +550,7 @@ class BPE:
     ) -> None:
         self.cut = require_pattern(pattern)
         self.ids = {byte: i for i, byte in enumerate(BYTES)}
+        require.instance(Sequence, merges=merges)
         for left, right in merges:
             require_merge(left, right, self.ids)
             self.ids[left + right] = len(self.ids)
@@ -540,6 +580,7 @@ class BPE:
             Numbers from 0 to `len(self) - 1`.
 
         Raises:
+            TypeError: an argument is of the wrong kind.
             ValueError: the text holds a lone surrogate that stands for no byte, or
                 the pattern leaves out a part.
         """
@@ -577,10 +618,12 @@ class BPE:
             Their bytes, one after another.
 
         Raises:
+            TypeError: an argument is of the wrong kind.
             ValueError: a number is no token.
         """
+        numbers = ids.tolist() if isinstance(ids, Tensor) else ids
+        require.instance(Iterable, ids=numbers)
         try:
-            numbers = ids.tolist() if isinstance(ids, Tensor) else ids
             return b"".join(map(self.tokens.__getitem__, numbers))
         except (KeyError, TypeError) as problem:
             raise ValueError(
@@ -602,6 +645,7 @@ class BPE:
             The text.
 
         Raises:
+            TypeError: an argument is of the wrong kind.
             ValueError: a number is no token; with `errors="strict"`, also bytes
                 that are no UTF-8.
         """
@@ -609,10 +653,7 @@ class BPE:
 
     def first(self, merges: int) -> "BPE":
         """The tokenizer that has only the first so many merges."""
-        if not 0 <= merges <= len(self.merges):
-            raise ValueError(
-                f"merges must be in 0 to {len(self.merges)}, got {merges}"
-            )
+        require.whole(merges=merges, least=0, most=len(self.merges))
         return BPE(self.merges[:merges], self.pattern, [*self.special])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -627,6 +668,7 @@ class BPE:
             "version": VERSION,
             "pattern": self.pattern,
             "special": [*self.special],
+            "unicode": unicodedata.unidata_version,
             "merges": [
                 [self.ids[left], self.ids[right]] for left, right in self.merges
             ],
@@ -638,6 +680,8 @@ class BPE:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Reads a tokenizer that `save` wrote.
+
+        Warns where it was written by a Python with other tables of Unicode.
 
         Args:
             path: the file.
@@ -652,6 +696,7 @@ class BPE:
         """
         try:
             content = require_content(json.loads(Path(path).read_bytes()))
+            warn_of_other_tables(content)
             tokens = list(BYTES)
             for left, right in content["merges"]:
                 tokens.append(tokens[left] + tokens[right])
@@ -750,14 +795,35 @@ def require_content(content: Any) -> dict[str, Any]:
     return content
 
 
+def warn_of_other_tables(content: Mapping[str, Any]) -> None:
+    """Says so where a file was written with other tables of Unicode."""
+    written, here = content.get("unicode"), unicodedata.unidata_version
+    if written not in (None, here):
+        warnings.warn(
+            f"the tokenizer was written with Unicode {written}, this Python has {here}:"
+            " words with characters assigned in between may be cut otherwise",
+            stacklevel=3,
+        )
+
+
 def require_words(words: Mapping[Any, int], merges: int) -> None:
-    if merges < 0:
-        raise ValueError(f"merges must be >= 0, got {merges}")
-    if words and min(words.values()) < 0:
-        raise ValueError(f"words must have counts >= 0, got {min(words.values())}")
+    """Refuse what is no table of counts of words."""
+    require.whole(merges=merges, least=0)
+    require.instance(Mapping, words=words)
+    for word, count in words.items():
+        require.instance(tuple, words=word)
+        require.whole(words=count, least=0)
+
+
+def require_text(text: Any) -> None:
+    """Refuse what is neither text nor bytes."""
+    if not isinstance(text, str | bytes):
+        raise TypeError(f"text must be str or bytes, got {require.kind(text)}")
 
 
 def require_pattern(pattern: str) -> re.Pattern[str]:
+    """The compiled pattern; refuses one that `re` does not know, or with groups."""
+    require.instance(str, pattern=pattern)
     try:
         cut = re.compile(pattern)
     except re.error as problem:
@@ -772,20 +838,27 @@ def require_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def require_merge(left: bytes, right: bytes, ids: Mapping[bytes, int]) -> None:
+    """Refuse a merge of what is not there, or into what is."""
+    for part in (left, right):
+        require.instance(bytes, merges=part)
     if left not in ids or right not in ids:
         raise ValueError(
-            f"merges must join tokens that are there already, got {left!r} and "
-            f"{right!r}"
+            "merges must join tokens that are there already, got "
+            f"{left!r} and {right!r}"
         )
     if left + right in ids:
         raise ValueError(f"merges must make new tokens, got {left + right!r} twice")
 
 
 def require_special(special: Sequence[str]) -> None:
-    good = not isinstance(special, str) and all(
-        isinstance(each, str) and each for each in special
-    )
-    if not good or len(set(special)) < len(special):
+    """Refuse what is no list of different texts."""
+    if isinstance(special, str) or not isinstance(special, Sequence):
+        raise TypeError(
+            f"special must be a list of texts, got {require.kind(special)}"
+        )
+    for each in special:
+        require.instance(str, special=each)
+    if "" in special or len(set(special)) < len(special):
         raise ValueError(
             f"special must be different texts, none of them empty, got {special!r}"
         )

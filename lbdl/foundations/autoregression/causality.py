@@ -15,6 +15,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lbdl import require
+from lbdl.foundations.autoregression.sampling import require_generator
+
 __all__ = ["dependence", "gradient_dependence", "leaks", "leaks_by_gradient"]
 
 Model = Callable[[Tensor], Tensor]
@@ -51,12 +54,13 @@ def dependence(
         D (T, T), floating; row s is the output, column t the input.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: an argument is out of range, or the model gives two answers to
             one question (dropout, say).
-
-    Source: the definition of a function that does not depend on an argument.
     """
+    require.function(model=model)
     require_trial(tokens, vocabulary, trials)
+    require_generator(generator)
     length = len(tokens)
     rows = tokens.repeat(length, 1)  # (T, T)
     places = torch.arange(length, device=tokens.device)
@@ -119,12 +123,14 @@ def leaks(
         Leaks (T, T), bool; none of them is true for a causal model.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: an argument is out of range, or the model gives two answers to
             one question.
 
     Source: van den Oord et al. 2016 (what the masks of a pixel model forbid),
         arXiv:1601.06759.
     """
+    require_limits(ahead, tolerance)
     moved = dependence(
         model, tokens, vocabulary, trials=trials, generator=generator
     )
@@ -156,16 +162,18 @@ def gradient_dependence(
         G (T, T), dtype of the vectors; row s is the output, column t the input.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: an argument is out of range.
 
     Source: Karpathy 2019, "A Recipe for Training Neural Networks" ("use backprop to
         chart dependencies").
     """
-    if vectors.dim() != 2 or not len(vectors) or trials < 1:
-        raise ValueError(
-            f"need vectors (T, d) and trials >= 1, got {tuple(vectors.shape)} and "
-            f"{trials}"
-        )
+    require.function(model=model)
+    require.floating(vectors=vectors)
+    require.shapes(vectors=(vectors, "T d"))
+    require.finite(vectors=vectors)
+    require.whole(trials=trials, least=1)
+    require_generator(generator)
     source = vectors.detach().unsqueeze(0).requires_grad_()
     outputs = model(source).squeeze(0).flatten(1)  # (T, m)
     slopes = vectors.new_zeros(trials, len(vectors), len(vectors))
@@ -218,12 +226,14 @@ def leaks_by_gradient(
         Leaks (T, T), bool; none of them is true for a causal model.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: an argument is out of range.
 
     Source: Karpathy 2019, "A Recipe for Training Neural Networks".
     """
+    require_limits(ahead, tolerance)
     slopes = gradient_dependence(model, vectors, trials=trials, generator=generator)
-    return (slopes > tolerance) & future(len(vectors), ahead, vectors.device)
+    return ~(slopes <= tolerance) & future(len(vectors), ahead, vectors.device)
 
 
 def future(length: int, ahead: int, device: torch.device) -> Tensor:
@@ -234,18 +244,22 @@ def future(length: int, ahead: int, device: torch.device) -> Tensor:
 
 
 def require_trial(tokens: Tensor, vocabulary: int, trials: int) -> None:
-    if tokens.dim() != 1 or not len(tokens) or tokens.dtype != torch.int64:
-        raise ValueError(
-            f"tokens must be int64 (T,), T >= 1, got {tokens.dtype} "
-            f"{tuple(tokens.shape)}"
-        )
-    if vocabulary < 2 or trials < 1:
-        raise ValueError(
-            f"need vocabulary >= 2 and trials >= 1, got {vocabulary} and {trials}"
-        )
+    """Refuse what is no text, or leaves nothing to try."""
+    require.integer(tokens=tokens)
+    require.shapes(tokens=(tokens, "T"))
+    require.whole(vocabulary=vocabulary, least=2)
+    require.within(tokens=tokens, least=0, most=vocabulary - 1)
+    require.whole(trials=trials, least=1)
+
+
+def require_limits(ahead: int, tolerance: float) -> None:
+    """Refuse bad arguments of the two leak tests."""
+    require.whole(ahead=ahead)
+    require.number(tolerance=tolerance, least=0)
 
 
 def require_deterministic(first: Tensor, second: Tensor) -> None:
+    """Refuse a model that gives two answers to one question."""
     if bool((difference(first, second) > 0).any()):
         raise ValueError(
             "model must give one answer to one question: switch dropout off with "

@@ -18,6 +18,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from lbdl import require
+from lbdl.foundations.autoregression.sampling import require_generator
 from lbdl.foundations.losses import fast_cross_entropy
 
 __all__ = [
@@ -53,9 +55,8 @@ def conditionals(table: Tensor) -> list[Tensor]:
         probability 0, so has the factor.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: `table` is no distribution.
-
-    Source: the definition of conditional probability, T - 1 times.
     """
     require_joint(table)
     marginals = [
@@ -84,16 +85,11 @@ def joint(factors: Sequence[Tensor]) -> Tensor:
         The joint distribution (K_1, ..., K_T).
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: there are no factors, or their shapes do not grow by one
             dimension each.
-
-    Source: the chain rule of probability.
     """
-    if not factors or any(b.shape[:-1] != a.shape for a, b in pairwise(factors)):
-        raise ValueError(
-            "factors must have shapes (K_1,), (K_1, K_2), ..., got "
-            f"{[*map(tuple_of, factors)]}"
-        )
+    require_factors(factors)
     product = factors[0]
     for factor in factors[1:]:
         product = product.unsqueeze(-1) * factor
@@ -116,13 +112,18 @@ def sample_ancestral(
         Sequences (n, T), int64.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: there are no factors, or their shapes do not grow by one
             dimension each.
 
-    Source: the chain rule of probability; "ancestral sampling" in Bishop 2006,
+    Source: Bishop 2006 ("ancestral sampling"),
         section 8.1.2.
     """
-    joint(factors)
+    require_factors(factors)
+    for factor in factors:
+        require.within(factors=factor, least=0)
+    require.whole(n=n, least=0)
+    require_generator(generator)
     drawn: list[Tensor] = []
     for factor in factors:
         rows = factor[tuple(drawn)] if drawn else factor.expand(n, -1)  # (n, K_t)
@@ -146,10 +147,12 @@ def next_token_pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
         Inputs (..., T) and targets (..., T).
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: there are fewer than two tokens.
 
     Source: Bengio et al. 2003, section 2.
     """
+    require.integer(tokens=tokens)
     if tokens.dim() == 0 or tokens.shape[-1] < 2:
         raise ValueError(
             "tokens must be (..., T + 1) with T >= 1, got shape "
@@ -186,7 +189,7 @@ def token_log_probs(
     Source: Bishop 2006, section 4.3.4.
     """
     targets = require_targets(logits, targets, mask)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = require.widen(logits)
     if mask is not None:
         logits = logits.masked_fill(~mask.unsqueeze(-1), 0.0)
     if not targets.numel():
@@ -240,12 +243,13 @@ def change_base(
         The same quantities in the other unit, shape of `x`.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: a base is not positive, or is 1.
 
     Source: Shannon 1948, introduction.
     """
-    require_base(to)
-    require_base(of)
+    require_base(to=to, of=of)
+    require_losses(x)
     return x * (math.log(of) / math.log(to))
 
 
@@ -266,10 +270,12 @@ def perplexity(x: Tensor | float, base: float = math.e) -> Tensor | float:
         Perplexities, shape of `x`; infinite where H is too large for a number.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: the base is not positive, or is 1.
 
     Source: Jelinek et al. 1977.
     """
+    require_base(base=base)
     nats = change_base(x, to=math.e, of=base)
     if isinstance(nats, Tensor):
         return nats.exp()
@@ -291,12 +297,13 @@ def bits_per_byte(x: Tensor | float, tokens: int, size: int) -> Tensor | float:
         Bits per byte, shape of `x`.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: a count is out of range.
 
     Source: Gao et al. 2020, "The Pile", arXiv:2101.00027.
     """
-    if tokens < 0 or size < 1:
-        raise ValueError(f"need tokens >= 0 and size >= 1, got {tokens} and {size}")
+    require.whole(tokens=tokens, least=0)
+    require.whole(size=size, least=1)
     return change_base(x, to=2.0) * (tokens / size)
 
 
@@ -326,11 +333,13 @@ def stream_log_probs(
         Log-probabilities (N - 1,) in nats, without a graph.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: a number is out of range.
 
     Source: Baevski & Auli 2019 (evaluation with a sliding context),
         arXiv:1809.10853.
     """
+    require.function(model=model)
     require_stream(tokens, window, stride, batch)
     x, y = next_token_pairs(tokens)
     head = min(window, len(x))
@@ -360,27 +369,34 @@ def stream_log_probs(
 # --- What is asked of arguments ---------------------------------------------------
 
 
-def tuple_of(x: Tensor) -> tuple[int, ...]:
-    return tuple(x.shape)
-
-
 def require_joint(table: Tensor) -> None:
-    if table.dim() == 0 or not table.is_floating_point() or bool((table < 0).any()):
+    """Refuse what is no distribution over sequences."""
+    require.floating(table=table)
+    if table.dim() == 0:
+        raise ValueError("table must be (K_1, ..., K_T), got a single number")
+    require.nonempty(table=table)
+    require.within(table=table, least=0)
+    total = require.widen(table.detach()).sum()
+    require.values((total - 1).abs() < 1e-4, "table must have sum 1")
+
+
+def require_factors(factors: Sequence[Tensor]) -> None:
+    """Refuse what is no list of tensors whose shapes grow by one dimension each."""
+    require.instance(Sequence, factors=factors)
+    for factor in factors:
+        require.floating(factors=factor)
+    shapes = [tuple(factor.shape) for factor in factors]
+    grow = all(b[:-1] == a for a, b in pairwise([(), *shapes]))
+    if not shapes or any(0 in shape for shape in shapes) or not grow:
         raise ValueError(
-            f"table must be a floating (K_1, ..., K_T) >= 0, got {table.dtype} "
-            f"{tuple_of(table)}"
+            f"factors must have shapes (K_1,), (K_1, K_2), ..., got {shapes}"
         )
-    if not abs(float(table.sum()) - 1) < 1e-4:
-        raise ValueError(f"table must have sum 1, got {float(table.sum())}")
 
 
 def require_targets(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
     """The targets, with 0 where the mask is false."""
-    if not logits.is_floating_point() or targets.dtype != torch.int64:
-        raise TypeError(
-            f"need floating logits and int64 targets, got {logits.dtype} and "
-            f"{targets.dtype}"
-        )
+    require.floating(logits=logits)
+    require.integer(targets=targets)
     if (
         logits.dim() < 1
         or logits.shape[:-1] != targets.shape
@@ -388,36 +404,38 @@ def require_targets(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Ten
     ):
         raise ValueError(
             "logits must be (..., T, K) with targets (..., T), got "
-            f"{tuple_of(logits)} and {tuple_of(targets)}"
+            f"{tuple(logits.shape)} and {tuple(targets.shape)}"
         )
     if mask is not None:
-        require_mask(mask, targets)
+        require.boolean(mask=mask)
+        require.same_shape(targets=targets, mask=mask)
         targets = targets.masked_fill(~mask, 0)
     return targets
 
 
-def require_mask(mask: Tensor, targets: Tensor) -> None:
-    if mask.dtype != torch.bool:
-        raise TypeError(f"mask must be bool, got {mask.dtype}")
-    if mask.shape != targets.shape:
-        raise ValueError(
-            f"mask must have the shape of targets, {tuple_of(targets)}, got "
-            f"{tuple_of(mask)}"
-        )
+def require_losses(x: Tensor | float) -> None:
+    """Refuse what is neither a number nor a floating tensor; a loss may be
+    infinite."""
+    if isinstance(x, Tensor):
+        require.floating(x=x)
+    else:
+        require.number(x=x, infinite=True)
 
 
-def require_base(base: float) -> None:
-    if not 0 < base < math.inf or base == 1:
-        raise ValueError(f"a base must be finite, > 0 and not 1, got {base}")
+def require_base(**bases: float) -> None:
+    """Refuse a base that no logarithm has."""
+    require.number(**bases, above=0)  # type: ignore[arg-type]
+    for name, base in bases.items():
+        if base == 1:
+            raise ValueError(f"{name} must not be 1: 1^x is 1 for every x")
 
 
 def require_stream(tokens: Tensor, window: int, stride: int, batch: int) -> None:
+    """Refuse what is no long text, or no window over it."""
+    require.integer(tokens=tokens)
     if tokens.dim() != 1 or len(tokens) < 2:
         raise ValueError(
-            f"tokens must be (N,) with N >= 2, got shape {tuple_of(tokens)}"
+            f"tokens must be (N,) with N >= 2, got shape {tuple(tokens.shape)}"
         )
-    if not 1 <= stride <= window or batch < 1:
-        raise ValueError(
-            f"need 1 <= stride <= window and batch >= 1, got stride {stride}, "
-            f"window {window}, batch {batch}"
-        )
+    require.whole(window=window, batch=batch, least=1)
+    require.whole(stride=stride, least=1, most=window)

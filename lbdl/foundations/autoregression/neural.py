@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lbdl import require
+from lbdl.foundations.autoregression.sampling import require_generator
+
 __all__ = ["FixedContext", "CausalConvolution", "random_windows"]
 
 
@@ -31,6 +34,10 @@ class FixedContext(nn.Module):
         width: length of the vectors.
         hidden: units of the hidden layer.
 
+    Raises:
+        TypeError: a size is no whole number.
+        ValueError: a size is below 1.
+
     Source: Bengio et al. 2003, section 2, without its direct connections.
     """
 
@@ -38,8 +45,12 @@ class FixedContext(nn.Module):
         self, vocabulary: int, context: int, width: int, hidden: int
     ) -> None:
         super().__init__()
-        require_sizes(
-            vocabulary=vocabulary, context=context, width=width, hidden=hidden
+        require.whole(
+            vocabulary=vocabulary,
+            context=context,
+            width=width,
+            hidden=hidden,
+            least=1,
         )
         self.context = context
         self.embedding = nn.Embedding(vocabulary, width)
@@ -73,6 +84,10 @@ class CausalConvolution(nn.Module):
         layers: number of layers >= 1.
         causal: false pads on both sides instead: a leak, to be caught.
 
+    Raises:
+        TypeError: a size is no whole number.
+        ValueError: a size is below 1.
+
     Source: van den Oord et al. 2016, section 2.1, arXiv:1609.03499, without gates.
     """
 
@@ -80,7 +95,7 @@ class CausalConvolution(nn.Module):
         self, vocabulary: int, width: int, layers: int, causal: bool = True
     ) -> None:
         super().__init__()
-        require_sizes(vocabulary=vocabulary, width=width, layers=layers)
+        require.whole(vocabulary=vocabulary, width=width, layers=layers, least=1)
         self.causal = causal
         self.embedding = nn.Embedding(vocabulary, width)
         size = 2 if causal else 3
@@ -124,11 +139,12 @@ def random_windows(
         Inputs and targets, both (B, T), on the device of the tokens.
 
     Raises:
+        TypeError: `tokens` are not int64, or another argument is of the wrong kind.
         ValueError: the text is too short, or a number is out of range.
-
-    Source: Radford et al. 2019; the same pieces in every open training code.
     """
-    require_sizes(batch=batch, length=length)
+    require.integer(tokens=tokens)
+    require.whole(batch=batch, length=length, least=1)
+    require_generator(generator)
     if tokens.dim() != 1 or len(tokens) <= length:
         raise ValueError(
             f"tokens must be (N,) with N > {length}, got shape "
@@ -140,9 +156,3 @@ def random_windows(
     )
     places = starts.to(tokens.device) + torch.arange(length, device=tokens.device)
     return tokens[places], tokens[places + 1]
-
-
-def require_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be >= 1, got {size}")

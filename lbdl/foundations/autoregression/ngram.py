@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lbdl import require
+
 __all__ = [
     "Counts",
     "count_ngrams",
@@ -77,7 +79,7 @@ def count_ngrams(tokens: Tensor, order: int, vocabulary: int) -> Counts:
         depends on the data.
 
     Raises:
-        TypeError: tokens are not int64.
+        TypeError: `tokens` is not int64, or a number is no whole number.
         ValueError: a number is out of range.
 
     Source: Chen & Goodman 1999.
@@ -124,7 +126,7 @@ def count_up_to(tokens: Tensor, order: int, vocabulary: int) -> list[Counts]:
         n counts; the last one has order n.
 
     Raises:
-        TypeError: tokens are not int64.
+        TypeError: `tokens` is not int64, or a number is no whole number.
         ValueError: a number is out of range.
 
     Source: Jelinek & Mercer 1980.
@@ -148,10 +150,12 @@ def continuation_counts(counts: Counts) -> Counts:
         each.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: n < 2.
 
     Source: Kneser & Ney 1995; Chen & Goodman 1999, on Kneser-Ney smoothing.
     """
+    require.instance(Counts, counts=counts)
     if counts.order < 2:
         raise ValueError(f"counts must have order >= 2, got {counts.order}")
     tails = counts.codes % counts.vocabulary ** (counts.order - 1)
@@ -172,7 +176,7 @@ def kneser_ney_counts(tokens: Tensor, order: int, vocabulary: int) -> list[Count
         n counts; the last one has order n.
 
     Raises:
-        TypeError: tokens are not int64.
+        TypeError: `tokens` is not int64, or a number is no whole number.
         ValueError: a number is out of range.
 
     Source: Chen & Goodman 1999, on Kneser-Ney smoothing.
@@ -198,10 +202,11 @@ def lookup(keys: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
         Values (...), dtype of `values`.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: `keys` and `values` do not match.
-
-    Source: binary search.
     """
+    require.integer(keys=keys, wanted=wanted)
+    require.tensor(values=values)
     if keys.dim() != 1 or keys.shape != values.shape:
         raise ValueError(
             f"keys and values must be (U,), got shapes {tuple(keys.shape)} and "
@@ -242,6 +247,7 @@ def relative_frequency(levels: Sequence[Counts], grams: Tensor) -> Tensor:
         occurred.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: order n was not counted.
 
     Source: Chen & Goodman 1999.
@@ -264,12 +270,12 @@ def add_k(levels: Sequence[Counts], grams: Tensor, k: float = 1.0) -> Tensor:
         Probabilities (...), float64; 1/K for each token where nothing is known.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: order n was not counted, or `k` is negative.
 
     Source: Chen & Goodman 1999, on additive smoothing.
     """
-    if not k >= 0:
-        raise ValueError(f"k must be >= 0, got {k}")
+    require.number(k=k, least=0)
     counts = require_level(levels, grams)
     count, total, _ = seen(counts, grams)
     whole = total + k * counts.vocabulary
@@ -296,12 +302,12 @@ def jelinek_mercer(
         Probabilities (...), float64, all > 0.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: order n was not counted, or `weight` is out of range.
 
     Source: Jelinek & Mercer 1980; Chen & Goodman 1999.
     """
-    if not 0 <= weight < 1:
-        raise ValueError(f"weight must be in [0, 1), got {weight}")
+    require.number(weight=weight, least=0, below=1)
     require_level(levels, grams)
     order, p = grams.shape[-1], uniform(levels, grams)
     for n in range(1, order + 1):
@@ -336,6 +342,7 @@ def kneser_ney(
         Probabilities (...), float64; all > 0 if all discounts are.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: order n was not counted, or a discount is out of range or
             missing.
 
@@ -377,11 +384,19 @@ class NGram:
         smoothing: `add_k`, `jelinek_mercer`, `kneser_ney`, or one of these with its
             parameters fixed.
 
+    Raises:
+        TypeError: `levels` are no counts, or `smoothing` is no function.
+        ValueError: `levels` are not of orders 1, 2, ...
+
     Source: Shannon 1948, section 3; Chen & Goodman 1999.
     """
 
     levels: Sequence[Counts]
     smoothing: Smoothing
+
+    def __post_init__(self) -> None:
+        require_levels(self.levels)
+        require.function(smoothing=self.smoothing)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Log-probabilities of all tokens at all places.
@@ -443,24 +458,17 @@ class NGram:
 
 
 def require_tokens(tokens: Tensor, vocabulary: int) -> None:
-    if tokens.dtype != torch.int64:
-        raise TypeError(f"tokens must be int64, got {tokens.dtype}")
+    """Refuse what is no text of so many different tokens."""
+    require.integer(tokens=tokens)
     if tokens.dim() == 0:
         raise ValueError("tokens must be (..., T), got shape ()")
-    if tokens.numel() and (
-        int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary
-    ):
-        raise ValueError(
-            f"tokens must be in 0 to {vocabulary - 1}, got {int(tokens.min())} to "
-            f"{int(tokens.max())}"
-        )
+    require.whole(vocabulary=vocabulary, least=1)
+    require.within(tokens=tokens, least=0, most=vocabulary - 1)
 
 
 def require_order(order: int, vocabulary: int) -> None:
-    if order < 1 or vocabulary < 1:
-        raise ValueError(
-            f"order and vocabulary must be >= 1, got {order} and {vocabulary}"
-        )
+    """Refuse n-grams whose codes are no int64."""
+    require.whole(order=order, vocabulary=vocabulary, least=1)
     if vocabulary**order >= 2**63:
         raise ValueError(
             f"vocabulary ** order must be below 2**63, got {vocabulary} ** {order}"
@@ -468,28 +476,38 @@ def require_order(order: int, vocabulary: int) -> None:
 
 
 def require_level(levels: Sequence[Counts], grams: Tensor) -> Counts:
+    """The counts of the order that is asked; refuses what was not counted."""
+    require_levels(levels)
+    require.integer(grams=grams)
     if grams.dim() == 0 or not 1 <= grams.shape[-1] <= len(levels):
         raise ValueError(
             f"grams must be (..., n) with n from 1 to {len(levels)}, got shape "
             f"{tuple(grams.shape)}"
         )
-    if [level.order for level in levels] != list(range(1, len(levels) + 1)):
-        raise ValueError(
-            "levels must have orders 1, 2, ..., got "
-            f"{[level.order for level in levels]}"
-        )
     return levels[grams.shape[-1] - 1]
+
+
+def require_levels(levels: Sequence[Counts]) -> None:
+    """Refuse what is no list of counts of orders 1, 2, ..."""
+    require.instance(Sequence, levels=levels)
+    for level in levels:
+        require.instance(Counts, levels=level)
+    orders = [level.order for level in levels]
+    if not orders or orders != [*range(1, len(orders) + 1)]:
+        raise ValueError(f"levels must have orders 1, 2, ..., got {orders}")
 
 
 def require_discounts(
     discount: float | Sequence[float], orders: int
 ) -> list[float]:
-    discounts = (
-        [discount] * orders if isinstance(discount, int | float) else list(discount)
-    )
-    if len(discounts) != orders or not all(0 <= d <= 1 for d in discounts):
+    """One discount in [0, 1] for each order."""
+    if not isinstance(discount, Sequence):
+        discount = [discount] * orders
+    for d in discount:
+        require.number(discount=d, least=0, most=1)
+    if len(discount) != orders:
         raise ValueError(
-            f"discount must be in [0, 1], one number or one for each of {orders} "
-            f"orders, got {discount}"
+            f"discount must be one number or one for each of {orders} orders, got "
+            f"{len(discount)}"
         )
-    return discounts
+    return list(discount)

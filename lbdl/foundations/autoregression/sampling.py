@@ -13,6 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lbdl import require
+
 __all__ = [
     "with_temperature",
     "keep_top_k",
@@ -40,19 +42,21 @@ def with_temperature(logits: Tensor, temperature: float, dim: int = -1) -> Tenso
         Logits, shape and dtype of `logits`, shifted so that the largest is 0.
 
     Raises:
-        TypeError: `logits` is not floating.
+        TypeError: `logits` is not floating, or another argument of the wrong kind.
         ValueError: the temperature is negative or not finite, or a row has NaN,
             +inf or no finite logit.
 
     Source: Ackley, Hinton & Sejnowski 1985.
     """
     require_logits(logits, dim)
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be finite and >= 0, got {temperature}")
-    shifted = logits - logits.amax(dim=dim, keepdim=True)
+    require.number(temperature=temperature, least=0)
+    wide = require.widen(logits)
+    shifted = wide - wide.amax(dim=dim, keepdim=True)
     if temperature == 0:
-        return torch.where(shifted == 0, shifted, -math.inf)
-    return shifted / temperature
+        return logits.masked_fill(shifted < 0, -math.inf) - logits.amax(
+            dim=dim, keepdim=True
+        )
+    return (shifted / temperature).to(logits.dtype)
 
 
 def keep_top_k(logits: Tensor, k: int, dim: int = -1) -> Tensor:
@@ -71,14 +75,13 @@ def keep_top_k(logits: Tensor, k: int, dim: int = -1) -> Tensor:
         Logits, shape and dtype of `logits`.
 
     Raises:
-        TypeError: `logits` is not floating.
+        TypeError: `logits` is not floating, or another argument of the wrong kind.
         ValueError: k < 1, or a row has NaN, +inf or no finite logit.
 
     Source: Fan, Lewis & Dauphin 2018, arXiv:1805.04833.
     """
     require_logits(logits, dim)
-    if k < 1:
-        raise ValueError(f"k must be >= 1, got {k}")
+    require.whole(k=k, least=1)
     order = logits.sort(dim=dim, descending=True, stable=True).indices
     kept = torch.zeros_like(logits, dtype=torch.bool)
     kept.scatter_(dim, order.narrow(dim, 0, min(k, logits.shape[dim])), True)
@@ -104,17 +107,16 @@ def keep_nucleus(logits: Tensor, p: float, dim: int = -1) -> Tensor:
         Logits, shape and dtype of `logits`.
 
     Raises:
-        TypeError: `logits` is not floating.
+        TypeError: `logits` is not floating, or another argument of the wrong kind.
         ValueError: p is outside (0, 1], or a row has NaN, +inf or no finite logit.
 
     Source: Holtzman et al. 2020, section 3.1, arXiv:1904.09751.
     """
     require_logits(logits, dim)
-    if not 0 < p <= 1:
-        raise ValueError(f"p must be in (0, 1], got {p}")
+    require.number(p=p, above=0, most=1)
     if p == 1:
         return logits.clone()
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    wide = require.widen(logits)
     likely, order = wide.softmax(dim=dim).sort(
         dim=dim, descending=True, stable=True
     )
@@ -148,12 +150,13 @@ def restrict(
         is drawn from.
 
     Raises:
-        TypeError: `logits` is not floating.
+        TypeError: `logits` is not floating, or another argument of the wrong kind.
         ValueError: an argument is out of range, or a row has NaN, +inf or no finite
             logit.
 
     Source: Holtzman et al. 2020, section 3, arXiv:1904.09751.
     """
+    require_restriction(temperature, top_k, top_p)
     logits = with_temperature(logits, temperature, dim)
     if top_k is not None:
         logits = keep_top_k(logits, top_k, dim)
@@ -179,12 +182,13 @@ def sample(
         Token numbers (..., ...), int64: the shape of `logits` without `dim`.
 
     Raises:
-        TypeError: `logits` is not floating.
+        TypeError: `logits` is not floating, or another argument of the wrong kind.
         ValueError: a row has NaN, +inf or no finite logit.
 
     Source: Gumbel 1954; Maddison, Tarlow & Minka 2014, arXiv:1411.0030.
     """
     require_logits(logits, dim)
+    require_generator(generator)
     wide = logits.double()
     waiting = torch.empty_like(wide).exponential_(generator=generator)  # -log u
     return (wide - waiting.log()).argmax(dim=dim)
@@ -220,18 +224,18 @@ def generate(
         Prompt and continuation (B, T + length), int64, without a graph.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: an argument is out of range.
 
     Source: Graves 2013, arXiv:1308.0850.
     """
-    if prompt.dim() != 2 or prompt.shape[1] < 1:
-        raise ValueError(
-            f"prompt must be (B, T) with T >= 1, got shape {tuple(prompt.shape)}"
-        )
-    if length < 0 or context < 1:
-        raise ValueError(
-            f"need length >= 0 and context >= 1, got {length} and {context}"
-        )
+    require.function(model=model)
+    require.integer(prompt=prompt)
+    require.shapes(prompt=(prompt, "B T"))
+    require.whole(length=length, least=0)
+    require.whole(context=context, least=1)
+    require_restriction(temperature, top_k, top_p)
+    require_generator(generator)
     tokens = prompt
     with torch.no_grad():
         for _ in range(length):
@@ -242,15 +246,23 @@ def generate(
 
 
 def require_logits(logits: Tensor, dim: int) -> None:
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating, got {logits.dtype}")
-    if not -logits.dim() <= dim < logits.dim() or not logits.shape[dim]:
-        raise ValueError(
-            f"dim must name a dimension of size >= 1, got {dim} for "
-            f"{tuple(logits.shape)}"
-        )
-    peaks = logits.amax(dim=dim)  # NaN where a row holds one
-    if not bool(peaks.isfinite().all()):
-        raise ValueError(
-            "logits must hold no NaN, no +inf, and a finite value in every row"
-        )
+    """Refuse what is no row of logits."""
+    require.floating(logits=logits)
+    require.dim(logits, dim, "logits")
+    require.peaks(logits=logits.detach().amax(dim=dim))
+
+
+def require_restriction(
+    temperature: float, top_k: int | None, top_p: float
+) -> None:
+    """Refuse bad arguments of `restrict`."""
+    require.number(temperature=temperature, least=0)
+    if top_k is not None:
+        require.whole(top_k=top_k, least=1)
+    require.number(top_p=top_p, above=0, most=1)
+
+
+def require_generator(generator: torch.Generator | None) -> None:
+    """Refuse what is neither a generator nor None."""
+    if generator is not None:
+        require.instance(torch.Generator, generator=generator)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lbdl import kernels, require
 from lbdl.models.softmax.maps import SolvedEntmax, entmax, jacobian_product
-from lbdl.models.softmax.scores import require_peak, require_scores
+from lbdl.models.softmax.scores import require_scores
 from lbdl.require import widen
 
 # scores treated at once on a CPU: 256 KiB in float32, a few of which fit the second
@@ -127,7 +127,7 @@ def fast_entmax(x: Tensor, alpha: float = 1.5, dim: int = -1) -> Tensor:
     if alpha > 2 and not kernel_serves(x, x.shape[dim]):
         return entmax(x, alpha, dim)
     if alpha == 1:
-        require_peak(x.detach().amax(dim))
+        require.peaks(x=x.detach().amax(dim))
         return torch.softmax(x, dim)
     return FastEntmax.apply(x.movedim(dim, -1), alpha, solve).movedim(-1, dim)
 
@@ -169,7 +169,7 @@ def entmax_rows(x: Tensor, alpha: float) -> Tensor:
     """Entmax of each row, chunk by chunk."""
     maxima = widen(group_maxima(x))
     highest = maxima.amax(-1, keepdim=True)
-    require_peak(highest)
+    require.peaks(x=highest)
     guess, *_ = newton_root(
         (maxima - highest).mul_(alpha - 1), torch.ones_like(highest), alpha, 1e-3
     )

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from lbdl import require
-from lbdl.models.softmax.scores import require_peak
 
 __all__ = [
     "OnlineSoftmax",
@@ -50,7 +49,7 @@ class OnlineSoftmax(NamedTuple):
     def mean(self) -> Tensor:
         """The mean of the values, a / l (..., T, d): ValueError in a row where nothing was
         seen, NaN where that cannot be looked at."""
-        require_peak(self.peak, "scores")
+        require.peaks(scores=self.peak)
         return self.weighted / self.total.unsqueeze(-1)
 
     def logsumexp(self) -> Tensor:

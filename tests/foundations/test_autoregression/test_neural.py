@@ -217,21 +217,36 @@ def test_infinite_outputs_are_no_leak() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: A.FixedContext(0, 1, 1, 1), "vocabulary must be >= 1, got 0"),
-        (lambda: A.CausalConvolution(2, 1, 0), "layers must be >= 1, got 0"),
+        (
+            lambda: A.FixedContext(0, 1, 1, 1),
+            "vocabulary must be a whole number >= 1, got 0",
+        ),
+        (
+            lambda: A.CausalConvolution(2, 1, 0),
+            "layers must be a whole number >= 1, got 0",
+        ),
         (lambda: A.random_windows(TOKENS, 1, T), "tokens must be"),
-        (lambda: A.random_windows(TOKENS, 0, 2), "batch must be >= 1"),
-        (lambda: A.leaks(cheat, TOKENS[None], K), "tokens must be int64"),
-        (lambda: A.leaks(cheat, TOKENS[:0], K), "tokens must be int64"),
-        (lambda: A.leaks(cheat, TOKENS, 1), "need vocabulary >= 2"),
+        (
+            lambda: A.random_windows(TOKENS, 0, 2),
+            "batch must be a whole number >= 1",
+        ),
+        (lambda: A.leaks(cheat, TOKENS[None], K), r"tokens must be \(T,\)"),
+        (lambda: A.leaks(cheat, TOKENS[:0], K), r"tokens must be \(T,\)"),
+        (
+            lambda: A.leaks(cheat, TOKENS, 1),
+            "vocabulary must be a whole number >= 2",
+        ),
         (
             lambda: A.leaks(lambda x: torch.rand(*x.shape, 2), TOKENS, K),
             "one answer to one question",
         ),
-        (lambda: A.gradient_dependence(cheat, torch.zeros(3)), "need vectors"),
+        (
+            lambda: A.gradient_dependence(cheat, torch.zeros(3)),
+            r"vectors must be \(T, d\)",
+        ),
         (
             lambda: A.gradient_dependence(cheat, torch.zeros(3, 2), trials=0),
-            "trials >= 1",
+            "trials must be a whole number >= 1",
         ),
     ],
 )

@@ -277,17 +277,17 @@ RAW = A.count_up_to(torch.tensor([0, 1, 2]), 2, K)
         (
             lambda: A.count_ngrams(torch.tensor([0.0]), 1, K),
             TypeError,
-            "tokens must be int64",
+            "tokens must be an int64 tensor",
         ),
         (
             lambda: A.count_ngrams(torch.tensor([0, 4]), 1, K),
             ValueError,
-            "tokens must be in 0 to 3, got 0 to 4",
+            "tokens must be >= 0 and <= 3 everywhere, got 4",
         ),
         (
             lambda: A.count_ngrams(torch.tensor([-1]), 1, K),
             ValueError,
-            "tokens must be in 0 to 3, got -1 to -1",
+            "tokens must be >= 0 and <= 3 everywhere, got -1",
         ),
         (
             lambda: A.count_ngrams(torch.tensor(1), 1, K),
@@ -297,7 +297,7 @@ RAW = A.count_up_to(torch.tensor([0, 1, 2]), 2, K)
         (
             lambda: A.count_ngrams(torch.tensor([0]), 0, K),
             ValueError,
-            "order and vocabulary must be >= 1",
+            "order must be a whole number >= 1, got 0",
         ),
         (
             lambda: A.count_ngrams(torch.tensor([0]), 8, 256),
@@ -323,22 +323,22 @@ RAW = A.count_up_to(torch.tensor([0, 1, 2]), 2, K)
         (
             lambda: A.add_k(RAW, torch.tensor([0]), -1),
             ValueError,
-            "k must be >= 0, got -1",
+            "k must be finite and >= 0, got -1",
         ),
         (
             lambda: A.jelinek_mercer(RAW, torch.tensor([0]), 1.0),
             ValueError,
-            "weight must be in",
+            "weight must be finite and >= 0 and < 1",
         ),
         (
             lambda: A.kneser_ney(RAW, torch.tensor([0]), 1.5),
             ValueError,
-            "discount must be in",
+            "discount must be finite and >= 0 and <= 1",
         ),
         (
             lambda: A.kneser_ney(RAW, torch.tensor([0]), [0.5]),
             ValueError,
-            "discount must be in",
+            "discount must be one number or one for each of 2",
         ),
     ],
 )
