@@ -98,9 +98,9 @@ def wrong_kinds(given: Any) -> dict[str, list[Any]]:
     if isinstance(given, Tensor):
         others["lists"] = [given.tolist()]
         others["integers"] = [given.long()] if given.dtype != torch.int64 else []
-        others["bools"] = [given > 0] if given.dtype != torch.bool else []
+        others["bools"] = [given != 0] if given.dtype != torch.bool else []
         others["floats"] = [given.float()] if not given.is_floating_point() else []
-        others["complex"] = [given + 0j]
+        others["complex"] = [given + 0j] if not given.is_complex() else []
     elif isinstance(given, bool | str):
         others["none"] = []
     elif isinstance(given, int):

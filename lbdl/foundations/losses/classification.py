@@ -308,8 +308,8 @@ def fast_cross_entropy(
         dl/dx = p - (1 - eps) onehot(t) - eps / K
 
     Differentiable once. On CUDA a kernel does it, where Triton is installed; it
-    does not look back: a row with NaN, +inf, no finite logit, or a class that is not
-    there has the loss NaN.
+    does not look back: a row with NaN, +inf, no finite logit, or a class that is
+    not there has the loss NaN.
 
     Args:
         logits: x (..., K), floating dtype.
