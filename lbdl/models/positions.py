@@ -551,7 +551,8 @@ def rope_2d(x: Tensor, places: Tensor, base: float = BASE) -> Tensor:
 def require_places(x: Tensor, positions: Tensor, name: str = "x") -> None:
     """Vectors (..., n, d) of even width, and their places (n,)."""
     require.floating(**{name: x}, positions=positions)
-    require.shapes(**{name: (x, "... n d")}, positions=(positions, "n"))
+    patterns = {name: (x, "... n d"), "positions": (positions, "n")}
+    require.shapes(**patterns)  # type: ignore[arg-type]
     require_even(x.shape[-1])
 
 

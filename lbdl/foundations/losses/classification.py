@@ -367,8 +367,8 @@ class PredictionMinusTarget(torch.autograd.Function):
 
 
 class KernelCrossEntropy(torch.autograd.Function):
-    """Cross-entropy losses (...) of logits (..., K); saves the logits and one number
-    a row."""
+    """Cross-entropy losses (...) of logits (..., K); saves the logits and one
+    number a row."""
 
     @staticmethod
     def forward(
