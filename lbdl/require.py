@@ -438,6 +438,26 @@ def function(**things: Any) -> None:
             raise TypeError(f"{name} must be a function, got {kind(x)}")
 
 
+def sequence(**things: Any) -> None:
+    """TypeError unless every argument has a length and an order: a list, a tuple, a
+    stack of layers."""
+    for name, x in things.items():
+        if isinstance(x, str) or not (
+            hasattr(x, "__len__") and hasattr(x, "__getitem__")
+        ):
+            raise TypeError(f"{name} must be a list, got {kind(x)}")
+
+
+def floatings(**lists: Sequence[Tensor]) -> None:
+    """TypeError unless every argument is a list of floating tensors, ValueError where
+    it is empty."""
+    for name, tensors in lists.items():
+        sequence(**{name: tensors})
+        if len(tensors) == 0:
+            raise ValueError(f"{name} must hold at least one tensor, got none")
+        floating(**{f"{name}[{i}]": x for i, x in enumerate(tensors)})
+
+
 def _is_number(x: Any) -> bool:
     """Whether x is one real number, of Python or of another library; a bool is
     none."""

@@ -61,6 +61,12 @@ KINDS = {
         torch.Generator(),
         [0, None, torch.ones(2)],
     ),
+    "sequence": (require.sequence, [3], [3, None, "abc", {1}]),
+    "floatings": (
+        require.floatings,
+        [torch.ones(2)],
+        [3, None, [1.0], [torch.ones(2).long()], torch.ones(2).long()],
+    ),
     "function": (require.function, math.sin, [0, None, torch.ones(2)]),
 }
 
@@ -71,7 +77,7 @@ def test_the_wrong_kind_of_thing_is_a_type_error_that_names_the_argument(
 ):
     ask(given=good)
     for thing in wrong:
-        with pytest.raises(TypeError, match=r"given must be .*, got"):
+        with pytest.raises(TypeError, match=r"given(\[0\])? must be .*, got"):
             ask(given=thing)
 
 
@@ -127,6 +133,7 @@ def test_numbers_of_other_libraries_are_numbers(number):
             [torch.tensor([0.0, 0.9])],
             [torch.tensor([0.5, math.inf]), torch.tensor([math.nan])],
         ),
+        (require.floatings, [[torch.ones(0)], torch.ones(2)], [[], torch.ones(0)]),
         (require.nonempty, [torch.ones(1)], [torch.ones(0), torch.ones(3, 0)]),
     ],
 )

@@ -15,6 +15,7 @@ trial that a function rightly fails is left out with its reason: `skips={"nan": 
 import copy
 import dataclasses
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,24 @@ class Call:
         }
 
     def __call__(self, **changed: Any) -> Any:
-        return self.function(**self.fresh(**changed))
+        return self.run(self.fresh(**changed))
+
+    def run(self, arguments: dict[str, Any]) -> Any:
+        """The function of arguments by name; a list of further ones goes where the function has its star."""
+        parameters = inspect.signature(self.function).parameters.values()
+        star = next(
+            (p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None
+        )
+        if star is None:
+            return self.function(**arguments)
+        before = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        named = {k: v for k, v in arguments.items() if k not in (*before, star)}
+        rest = (
+            arguments[star]
+            if isinstance(arguments[star], list)
+            else [arguments[star]]
+        )
+        return self.function(*[arguments[k] for k in before], *rest, **named)
 
     def accepts(self, argument: str, kind: str) -> bool:
         """Whether an argument rightly takes a kind of thing."""

@@ -254,7 +254,7 @@ def test_results_stand_still_when_arguments_change_afterwards_and_arguments_stan
     if "alias" in call.skips:
         return
     arguments = call.fresh()
-    answer = call.function(**arguments)
+    answer = call.run(arguments)
     for name, x in call.arguments.items():
         if not isinstance(x, torch.Generator | nn.Module):
             assert same(arguments[name], x), f"the call changed its argument {name}"
@@ -353,9 +353,7 @@ def as_function_of_tensors(
     )
 
     def function(*tensors: Tensor) -> tuple[Tensor, ...]:
-        answer = call.function(
-            **{**arguments, **dict(zip(given, tensors, strict=True))}
-        )
+        answer = call.run({**arguments, **dict(zip(given, tensors, strict=True))})
         return tuple(x for x in leaves(answer) if is_floating(x))
 
     return function, tuple(given.values())

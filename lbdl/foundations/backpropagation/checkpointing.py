@@ -21,6 +21,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from lbdl import require
+from lbdl.foundations.backpropagation.tape import version
+
 __all__ = [
     "Frame",
     "best_tapered_lengths",
@@ -45,24 +48,37 @@ def checkpoint(f: Callable[..., Any], *inputs: Any) -> Any:
     again when a gradient comes.
 
     The memory of f's inner states is exchanged for a second forward pass through f.
-    Checkpoints may be nested. Not for `torch.compile`.
+    Checkpoints may be nested. Inside `torch.compile` and inside a transform of
+    `torch.func` it is a plain call of f.
+
+    The second pass must be like the first. The random numbers of torch's own
+    generators, and of a `torch.Generator` among the inputs, are the same again;
+    those of another generator are not. What f adds up beside its result, as
+    `BatchNorm` does in training, is added up twice. Inputs and weights must stand
+    still until the gradient has come; in between, f may change in place what it
+    made itself.
 
     Args:
         f: a function or a module that does the same operations whenever it is
-            called; torch's random numbers are the same the second time.
+            called.
         inputs: its arguments, tensors of any shape and dtype among them.
 
     Returns:
         What f returns, same shapes and values.
 
     Raises:
+        TypeError: `f` is no function.
         RuntimeError: called under autocast, which would have ended when f is called
-            again.
+            again; f changed an input in place; in the backward pass, an input or a
+            weight was changed in place in between, or f did other operations.
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
+    require.function(f=f)
+    if not require.visible():
+        return f(*inputs)
     require_no_autocast("checkpoint")
-    return Frame(f, inputs).run(*inputs)
+    return untouched(Frame(f, inputs).run, *inputs)
 
 
 class Frame:
@@ -75,7 +91,10 @@ class Frame:
 
     Args:
         f: the function, as for `checkpoint`.
-        inputs: its arguments, tensors of any shape and dtype among them.
+        inputs: a list of its arguments, tensors of any shape and dtype among them.
+
+    Raises:
+        TypeError: `f` is no function, or `inputs` no list.
 
     Source: the hooks are those of `torch.autograd.graph.saved_tensors_hooks`; the
         idea, Chen et al. 2016, arXiv:1604.06174.
@@ -85,28 +104,37 @@ class Frame:
     under_way: "list[Frame]" = []  # noqa: RUF012
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any]) -> None:
+        require.function(f=f)
+        require.sequence(inputs=inputs)
         self.f = f
         self.outer = Frame.under_way[-1] if Frame.under_way else None
         self.inputs = [self.hold(x) for x in inputs]
         self.states = random_states(inputs)
         self.count, self.again = 0, False
-        self.kept: dict[int, Tensor] = {}
+        self.kept: dict[int, Held] = {}
+        self.weights: dict[int, Held] = {}
 
-    def hold(self, x: Any) -> Any:
+    def hold(self, x: Any) -> Callable[[], Any]:
         """How an input is remembered: inside another checkpoint, as one of the
         tensors that it drops."""
+        if isinstance(x, torch.Generator):
+            return x.clone_state().clone_state
         if self.outer is None or not isinstance(x, Tensor):
-            return lambda: x
+            return Held(x).get
         outer, number, needed = self.outer, self.outer.pack(x), x.requires_grad
         return lambda: outer.unpack(number).requires_grad_(needed)
 
     def pack(self, x: Tensor) -> int:
+        """The number of a tensor that autograd wants kept; kept the second time."""
         if self.again:
-            self.kept[self.count] = x.detach()
+            self.kept[self.count] = Held(x.detach())
+        elif is_weight(x):
+            self.weights[self.count] = Held(x)
         self.count += 1
         return self.count - 1
 
     def unpack(self, number: int) -> Tensor:
+        """The tensor of a number, for which f may have to run again."""
         if number not in self.kept:
             self.run_again()
         if number not in self.kept:
@@ -114,9 +142,10 @@ class Frame:
                 "f must do the same operations whenever it is called: it kept "
                 "fewer tensors now"
             )
-        return self.kept.pop(number)
+        return self.kept.pop(number).get()
 
     def run(self, *inputs: Any) -> Any:
+        """f, watched."""
         Frame.under_way.append(self)
         try:
             with saved_tensors_hooks(self.pack, self.unpack):
@@ -125,11 +154,49 @@ class Frame:
             Frame.under_way.pop()
 
     def run_again(self) -> None:
+        """f once more, as it was the first time; what autograd asks for is kept."""
+        for weight in self.weights.values():
+            weight.get()
         inputs = [get() for get in self.inputs]
         self.count, self.again = 0, True
-        with torch.enable_grad(), replayed(self.states):
-            self.run(*inputs)
-        self.again = False
+        try:
+            with torch.enable_grad(), replayed(self.states):
+                self.run(*inputs)
+        finally:
+            self.again = False
+
+
+class Held:
+    """A thing by reference, which says so when it was changed in place since."""
+
+    def __init__(self, x: Any) -> None:
+        self.x, self.version = x, version(x)
+
+    def get(self) -> Any:
+        """The thing, unchanged."""
+        if version(self.x) != self.version:
+            raise RuntimeError(
+                "a tensor that checkpoint needs again was changed in place"
+            )
+        return self.x
+
+
+def untouched(f: Callable[..., Any], *inputs: Any) -> Any:
+    """f(inputs), for an f that leaves its inputs as they are."""
+    before = [version(x) for x in inputs]
+    result = f(*inputs)
+    if [version(x) for x in inputs] != before:
+        raise RuntimeError(
+            "f must not change its inputs in place, for they are needed again: "
+            "give it a copy, or a first operation that makes one"
+        )
+    return result
+
+
+def is_weight(x: Tensor) -> bool:
+    """Whether x is a leaf that gets a gradient, or a view of one."""
+    owner = x if x._base is None else x._base
+    return owner.is_leaf and owner.requires_grad
 
 
 def random_states(inputs: Sequence[Any]) -> dict[torch.device, Tensor]:
@@ -176,15 +243,15 @@ def checkpoint_chain(
         The chain's output, in the shape that the last layer gives it.
 
     Raises:
-        ValueError: there is no layer, or `lengths` do not add up to L.
+        TypeError: an argument is not of its kind.
+        ValueError: there are no `layers`, or `lengths` do not add up to L.
+        RuntimeError: as `checkpoint`.
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
-    lengths = (
-        equal_lengths(len(layers), round(math.sqrt(len(layers))))
-        if lengths is None
-        else lengths
-    )
+    require_layers(layers, x)
+    if lengths is None:
+        lengths = equal_lengths(len(layers), round(math.sqrt(len(layers))))
     require_lengths(lengths, len(layers))
     ends = list(accumulate(lengths))
     for begin, end in zip([0, *ends], ends[:-1], strict=False):
@@ -193,6 +260,7 @@ def checkpoint_chain(
 
 
 def run_chain(layers: Sequence[Layer], x: Tensor) -> Tensor:
+    """One layer after the other."""
     for layer in layers:
         x = layer(x)
     return x
@@ -209,7 +277,8 @@ def equal_lengths(layers: int, count: int) -> list[int]:
         k numbers that add up to L.
 
     Raises:
-        ValueError: `count` is not between 1 and L.
+        TypeError: `layers` or `count` is no whole number.
+        ValueError: `layers` is below 1, or `count` not from 1 to L.
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
@@ -235,7 +304,8 @@ def tapered_lengths(layers: int, count: int) -> list[int]:
         k numbers >= 1, never increasing, that add up to L.
 
     Raises:
-        ValueError: `count` is not between 1 and L.
+        TypeError: `layers` or `count` is no whole number.
+        ValueError: `layers` is below 1, or `count` not from 1 to L.
 
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 12, the case of
         one repetition.
@@ -264,6 +334,7 @@ def best_tapered_lengths(layers: int) -> list[int]:
         peak, the smallest.
 
     Raises:
+        TypeError: `layers` is no whole number.
         ValueError: `layers` is below 1.
 
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 12, the case of
@@ -293,11 +364,12 @@ def peak_states(lengths: Sequence[int]) -> int:
         The number of states, the chain's input among them.
 
     Raises:
-        ValueError: there is no stretch, or an empty one.
+        TypeError: `lengths` is no list of whole numbers.
+        ValueError: there is no stretch in `lengths`, or an empty one.
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
-    require_lengths(lengths, sum(lengths))
+    require_lengths(lengths)
     return max(i + length for i, length in enumerate(lengths, start=1))
 
 
@@ -328,11 +400,14 @@ def checkpoint_revolve(layers: Sequence[Layer], x: Tensor, slots: int) -> Tensor
         The chain's output, in the shape that the last layer gives it.
 
     Raises:
-        ValueError: there is no layer, or `slots` is below 1.
+        TypeError: an argument is not of its kind.
+        ValueError: there are no `layers`, or `slots` is below 1.
+        RuntimeError: as `checkpoint`.
 
     Source: Griewank & Walther 2000, ACM TOMS 26(1), Algorithm 799.
     """
-    require_slots(len(layers), slots)
+    require_layers(layers, x)
+    require.whole(slots=slots, least=1)
     if len(layers) == 1:
         return layers[0](x)
     first = revolve_split(len(layers), slots)
@@ -358,6 +433,7 @@ def revolve_cost(layers: int, slots: int) -> int:
         The number of runs.
 
     Raises:
+        TypeError: `layers` or `slots` is no whole number.
         ValueError: `layers` or `slots` is below 1.
 
     Source: Griewank & Walther 2000, ACM TOMS 26(1); Griewank & Walther 2008,
@@ -381,12 +457,12 @@ def revolve_split(layers: int, slots: int) -> int:
         j, from 1 to L - 1.
 
     Raises:
+        TypeError: `layers` or `slots` is no whole number.
         ValueError: `layers` is below 2, or `slots` below 1.
 
     Source: Griewank & Walther 2000, ACM TOMS 26(1), Algorithm 799.
     """
-    if layers < 2:
-        raise ValueError(f"layers must be >= 2 to be split, got {layers}")
+    require.whole(layers=layers, least=2)
     r = revolve_repetitions(layers, slots)
     least = math.comb(slots + r - 2, slots) if r > 1 else 1
     return max(least, layers - math.comb(slots + r - 1, slots - 1))
@@ -394,7 +470,7 @@ def revolve_split(layers: int, slots: int) -> int:
 
 def revolve_repetitions(layers: int, slots: int) -> int:
     """The least r with C(c + r, c) >= L."""
-    require_slots(layers, slots)
+    require.whole(layers=layers, slots=slots, least=1)
     r = 0
     while math.comb(slots + r, slots) < layers:
         r += 1
@@ -402,26 +478,34 @@ def revolve_repetitions(layers: int, slots: int) -> int:
 
 
 def require_count(layers: int, count: int) -> None:
-    if not 1 <= count <= layers:
-        raise ValueError(
-            f"count must be from 1 to the number of layers, {layers}, got {count}"
-        )
+    """At least one layer, and as many stretches as there are layers at most."""
+    require.whole(layers=layers, least=1)
+    require.whole(count=count, least=1, most=layers)
 
 
-def require_lengths(lengths: Sequence[int], layers: int) -> None:
-    if not lengths or min(lengths) < 1 or sum(lengths) != layers:
+def require_lengths(lengths: Sequence[int], layers: int | None = None) -> None:
+    """Stretches of one layer or more, which add up."""
+    require.sequence(lengths=lengths)
+    require.whole(**{f"lengths[{i}]": n for i, n in enumerate(lengths)})
+    due = sum(lengths) if layers is None else layers
+    if not lengths or min(lengths) < 1 or sum(lengths) != due:
         raise ValueError(
-            f"lengths must be numbers >= 1 that add up to {layers}, got "
+            f"lengths must be numbers >= 1 that add up to {due}, got "
             f"{list(lengths)}"
         )
 
 
-def require_slots(layers: int, slots: int) -> None:
-    if layers < 1 or slots < 1:
-        raise ValueError(f"layers and slots must be >= 1, got {layers} and {slots}")
+def require_layers(layers: Sequence[Layer], x: Tensor) -> None:
+    """A list of functions, and a tensor for the first of them."""
+    require.sequence(layers=layers)
+    if len(layers) == 0:
+        raise ValueError("layers must hold at least one layer, got none")
+    require.function(**{f"layers[{i}]": f for i, f in enumerate(layers)})
+    require.tensor(x=x)
 
 
 def require_no_autocast(name: str) -> None:
+    """RuntimeError under autocast."""
     if any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")):
         raise RuntimeError(
             f"{name} does not work under autocast: cast the inputs and the module "

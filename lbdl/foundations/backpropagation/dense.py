@@ -8,10 +8,11 @@ section 6.5.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
+
+from lbdl import require
 
 __all__ = [
     "DenseGradients",
@@ -53,11 +54,12 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         Y (..., n, k).
 
     Raises:
+        TypeError: an argument is not a floating tensor, or dtypes differ.
         ValueError: shapes do not fit.
 
     Source: Goodfellow, Bengio & Courville 2016, chapter 6.
     """
-    require_dense(x, weight, bias.shape)
+    require_dense("d", x=x, weight=weight, bias=bias)
     return x @ weight + bias
 
 
@@ -79,11 +81,13 @@ def dense_backward(g: Tensor, x: Tensor, weight: Tensor) -> DenseGradients:
         `DenseGradients`: x (..., n, d), weight (d, k), bias (k,).
 
     Raises:
+        TypeError: an argument is not a floating tensor, or dtypes differ.
         ValueError: shapes do not fit.
 
     Source: Goodfellow, Bengio & Courville 2016, section 6.5.
     """
-    require_dense(x, weight, g.shape[-1:])
+    require_dense("k", g=g, weight=weight)
+    require_dense("d", x=x, weight=weight)
     if g.shape[:-1] != x.shape[:-1]:
         raise ValueError(
             f"g and x must agree but in the last dimension, got {tuple(g.shape)}, "
@@ -99,16 +103,21 @@ def matmul_flops(m: int, k: int, n: int) -> int:
 
         2 m k n
 
+    It is what `torch.utils.flop_counter` counts.
+
     Args:
-        m: rows of the first matrix.
-        k: its columns.
-        n: columns of the second.
+        m: rows of the first matrix, >= 0.
+        k: its columns, >= 0.
+        n: columns of the second, >= 0.
 
     Returns:
         The number of floating-point operations.
 
-    Source: definition; it is what `torch.utils.flop_counter` counts.
+    Raises:
+        TypeError: an argument is no whole number.
+        ValueError: one of `m`, `k`, `n` is negative.
     """
+    require.whole(m=m, k=k, n=n, least=0)
     return 2 * m * k * n
 
 
@@ -131,10 +140,14 @@ def network_flops(
         The two numbers of operations.
 
     Raises:
-        ValueError: there is no layer.
+        TypeError: `widths` is no list of whole numbers, or `batch` no whole number.
+        ValueError: there is no layer, or a number is negative.
 
     Source: Goodfellow, Bengio & Courville 2016, section 6.5.
     """
+    require.sequence(widths=widths)
+    require.whole(**{f"widths[{i}]": n for i, n in enumerate(widths)}, least=0)
+    require.whole(batch=batch, least=0)
     if len(widths) < 2:
         raise ValueError(f"widths must be two or more numbers, got {list(widths)}")
     each = [matmul_flops(batch, a, b) for a, b in pairwise(widths)]
@@ -157,17 +170,18 @@ def backward_ratio(depth: int) -> float:
         The ratio, a number from 1 to 2.
 
     Raises:
+        TypeError: `depth` is no whole number.
         ValueError: `depth` is below 1.
-
-    Source: the count of `network_flops` for equal widths.
     """
-    if depth < 1:
-        raise ValueError(f"depth must be >= 1, got {depth}")
+    require.whole(depth=depth, least=1)
     return (2 * depth - 1) / depth
 
 
-def require_dense(x: Tensor, weight: Tensor, outputs: torch.Size) -> None:
-    fits = x.dim() >= 2 and weight.dim() == 2 and x.shape[-1] == weight.shape[0]
-    if not fits or outputs != weight.shape[1:]:
-        shapes = tuple(x.shape), tuple(weight.shape), tuple(outputs)
-        raise ValueError(f"need (..., n, d), (d, k) and (k,), got shapes {shapes}")
+def require_dense(last: str, **given: Tensor) -> None:
+    """Floating tensors of one dtype, whose shapes fit a dense layer; `last` is the
+    letter of the last dimension of x and g."""
+    patterns = {"weight": "d k", "bias": "k"}
+    require.floating(**given)
+    require.alike(**given)
+    due: Any = {n: (t, patterns.get(n, f"... n {last}")) for n, t in given.items()}
+    require.shapes(**due, least=0)

@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lbdl import require
 from lbdl.foundations.backpropagation.tape import Differentiable, Map, Operand, raw
 
 __all__ = ["Dual"]
 
 
 def push(x: Operand, slope: Any) -> Any:
+    """How fast a result moves because `x` does."""
     return slope * x.tangent if isinstance(x, Dual) else 0.0
 
 
@@ -34,6 +36,10 @@ class Dual(Differentiable):
         value: a tensor of any shape, or a number; floating dtype.
         tangent: the speed of `value`, same shape; zero when not given.
 
+    Raises:
+        TypeError: an argument is not of its kind.
+        ValueError: `value` is a number that is not finite, or shapes differ.
+
     Source: Baydin et al. 2018, section 3.1.1, arXiv:1502.05767.
     """
 
@@ -41,15 +47,11 @@ class Dual(Differentiable):
         self, value: Tensor | float, tangent: Tensor | None = None
     ) -> None:
         super().__init__(value)
-        self.tangent = (
-            torch.zeros_like(self.value) if tangent is None else tangent.detach()
-        )
-        if self.tangent.shape != self.shape:
-            shapes = tuple(self.tangent.shape), tuple(self.shape)
-            raise ValueError(
-                f"tangent must have the shape of value, got {shapes[0]} for "
-                f"{shapes[1]}"
-            )
+        if tangent is None:
+            tangent = torch.zeros_like(self.value)
+        require.floating(tangent=tangent)
+        require.same_shape(value=self.value, tangent=tangent)
+        self.tangent = tangent.detach()
 
     def map(self, f: Map, slope: Callable[[Tensor, Tensor], Any]) -> "Dual":
         x, y = self.value, f(self.value)
@@ -59,34 +61,38 @@ class Dual(Differentiable):
         return Dual(f(self.value) if value is None else value, f(self.tangent))
 
     def times(self, a: Operand, b: Operand) -> "Dual":
-        A, B = raw(a), raw(b)
+        A, B = raw(a, self), raw(b, self)
         by_a: Any = a.tangent @ B if isinstance(a, Dual) else 0.0
         return Dual(A @ B, by_a + (A @ b.tangent if isinstance(b, Dual) else 0.0))
 
     def __add__(self, other: Operand) -> "Dual":
-        y = self.value + raw(other)
+        y = self.value + raw(other, self)
         return Dual(y, (self.tangent + push(other, 1)).expand_as(y))
 
     def __mul__(self, other: Operand) -> "Dual":
-        a, b = self.value, raw(other)
+        a, b = self.value, raw(other, self)
         return Dual(a * b, self.tangent * b + push(other, a))
 
     def __truediv__(self, other: Operand) -> "Dual":
-        a, b = self.value, raw(other)
+        a, b = self.value, raw(other, self)
         return Dual(a / b, (self.tangent - push(other, a / b)) / b)
 
-    def __pow__(self, other: Operand) -> "Dual":
-        a, b = self.value, raw(other)
-        y, constant = a**b, torch.as_tensor(b, device=a.device) == 0
-        by_base = (b * a ** (b - 1)).masked_fill(constant, 0)
-        by_exponent = (y * a.log()).masked_fill((a == 0) & y.isfinite(), 0)
-        return Dual(y, self.tangent * by_base + push(other, by_exponent))
+    def power(self, a: Operand, b: Operand) -> "Dual":
+        A, B = raw(a, self), raw(b, self)
+        y = A**B
+        base = torch.as_tensor(A, dtype=y.dtype, device=y.device)
+        constant = torch.as_tensor(B, device=y.device) == 0
+        by_base = (B * base ** (B - 1)).masked_fill(constant, 0)
+        by_exponent = (y * base.log()).masked_fill((base == 0) & y.isfinite(), 0)
+        return Dual(y, (push(a, by_base) + push(b, by_exponent)).expand_as(y))
 
-    @staticmethod
-    def join(parts: Sequence[Operand], dim: int) -> "Dual":
-        values = [raw(part) for part in parts]
+    @classmethod
+    def join(
+        cls, parts: Sequence[Operand], dim: int, like: Differentiable
+    ) -> "Dual":
+        values = [raw(part, like) for part in parts]
         tangents = [
-            part.tangent if isinstance(part, Dual) else torch.zeros_like(part)
-            for part in parts
+            part.tangent if isinstance(part, Dual) else torch.zeros_like(value)
+            for part, value in zip(parts, values, strict=True)
         ]
         return Dual(torch.cat(values, dim), torch.cat(tangents, dim))

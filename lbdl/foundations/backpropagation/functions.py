@@ -11,11 +11,13 @@ Derivatives, chapter 3.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lbdl import require
 from lbdl.foundations.backpropagation.forward import Dual
 from lbdl.foundations.backpropagation.tape import Differentiable, Operand, Variable
 
@@ -46,12 +48,37 @@ def concatenate(parts: Sequence[Operand], dim: int = 0) -> Any:
         One of the kind and dtype of `parts`, its shape theirs with the sizes of
         `dim` added.
 
-    Source: definition.
+    Raises:
+        TypeError: `parts` is no list of tensors and variables, or `dim` no whole
+            number.
+        ValueError: there are no `parts`, or their shapes do not fit at `dim`.
     """
-    kinds: list[Any] = [
-        type(part) for part in parts if isinstance(part, Differentiable)
+    require.sequence(parts=parts)
+    require_joinable(parts, dim)
+    like = next((x for x in parts if isinstance(x, Differentiable)), None)
+    return (
+        torch.cat(list(parts), dim) if like is None else like.join(parts, dim, like)
+    )
+
+
+def require_joinable(parts: Sequence[Operand], dim: int) -> None:
+    """TypeError or ValueError unless the parts agree but in the size of `dim`."""
+    tensors = [x.value if isinstance(x, Differentiable) else x for x in parts]
+    if not tensors:
+        raise ValueError("parts must hold at least one tensor, got none")
+    require.tensor(**{f"parts[{i}]": x for i, x in enumerate(tensors)})
+    require.dim(tensors[0], dim, "parts[0]", least=0)
+    shapes = [list(x.shape) for x in tensors]
+    first = len(shapes[0])
+    alike = [
+        len(shape) == first
+        and shape[: dim % first] == shapes[0][: dim % first]
+        and shape[dim % first + 1 :] == shapes[0][dim % first + 1 :]
+        for shape in shapes
     ]
-    return kinds[0].join(parts, dim) if kinds else torch.cat(list(parts), dim)
+    if not all(alike):
+        told = ", ".join(str(tuple(shape)) for shape in shapes)
+        raise ValueError(f"parts must agree but along dim {dim}, got shapes {told}")
 
 
 def cross_entropy(logits: Operand, target: Tensor) -> Any:
@@ -67,17 +94,24 @@ def cross_entropy(logits: Operand, target: Tensor) -> Any:
         A scalar of the kind and dtype of `logits`.
 
     Raises:
-        ValueError: the shapes do not fit.
-
-    Source: definition; the chapter on softmax derives its gradient.
+        TypeError: `logits` are not floating, or `target` is not int64.
+        ValueError: the shapes do not fit, a class number of `target` is out of
+            range, there is no example, or a row of `logits` is -inf alone.
     """
-    if logits.shape[:-1] != target.shape or logits.ndim == 0:
-        shapes = tuple(logits.shape), tuple(target.shape)
+    scores = logits.value if isinstance(logits, Differentiable) else logits
+    require.floating(logits=scores)
+    require.dim(scores, -1, "logits")
+    require.nonempty(logits=scores)
+    require.integer(target=target)
+    if scores.shape[:-1] != target.shape:
         raise ValueError(
-            f"need logits (..., K) and target (...), got shapes {shapes[0]} and "
-            f"{shapes[1]}"
+            f"target must have shape {tuple(scores.shape[:-1])}, that of logits "
+            f"without the classes, got {tuple(target.shape)}"
         )
-    return -logits.log_softmax(-1).gather(-1, target[..., None]).mean()
+    require.classes(scores.shape[-1], name="target", targets=target)
+    require.unmasked(logits=scores.detach().amax(-1))
+    index = target[..., None].to(scores.device)
+    return -logits.log_softmax(-1).gather(-1, index).mean()
 
 
 def jvp(
@@ -86,6 +120,8 @@ def jvp(
     """The value and its derivative along a direction, in one pass forward.
 
         f(x),  J t = lim (f(x + eps t) - f(x)) / eps
+
+    No `torch.func`: to torch the results are constants, the derivatives are ours.
 
     Args:
         f: a function of one or more tensors to one tensor, written with operators
@@ -97,17 +133,22 @@ def jvp(
         f(x) and J t, two tensors of the shape of f(x).
 
     Raises:
-        ValueError: numbers or shapes of `inputs` and `tangents` differ.
-        TypeError: the result is no `Dual`: f does not depend on its inputs, or is
-            not written so.
+        TypeError: an argument is not of its kind, or the result is no `Dual`: `f`
+            does not depend on its inputs, or is not written so.
+        ValueError: there are no `inputs`, or numbers or shapes of `inputs` and
+            `tangents` differ.
 
     Source: Baydin et al. 2018, section 3.1, arXiv:1502.05767.
     """
+    require.function(f=f)
+    require.floatings(inputs=inputs, tangents=tangents)
     if len(inputs) != len(tangents):
         raise ValueError(
             f"tangents must be as many as inputs, {len(inputs)}, got "
             f"{len(tangents)}"
         )
+    for i, (x, t) in enumerate(zip(inputs, tangents, strict=True)):
+        require.same_shape(**{f"inputs[{i}]": x, f"tangents[{i}]": t})
     result = f(*(Dual(x, t) for x, t in zip(inputs, tangents, strict=True)))
     require_result(result, Dual)
     return result.value, result.tangent
@@ -119,6 +160,12 @@ def vjp(f: Function, *inputs: Tensor) -> tuple[Tensor, Pullback]:
 
         f(x),  u -> J^T u = gradient of <u, f(x)>
 
+        >>> value, pull = vjp(lambda x: x * x, torch.tensor([1.0, 3.0]))
+        >>> pull(torch.ones(2))
+        (tensor([2., 6.]),)
+
+    No `torch.func`: to torch the results are constants, the derivatives are ours.
+
     Args:
         f: a function of one or more tensors to one tensor, written with operators
             and methods that `Variable` has.
@@ -129,11 +176,14 @@ def vjp(f: Function, *inputs: Tensor) -> tuple[Tensor, Pullback]:
         input, in its shape. It may be called again and again.
 
     Raises:
-        TypeError: the result is no `Variable`: f does not depend on its inputs, or
-            is not written so.
+        TypeError: an argument is not of its kind, or the result is no `Variable`:
+            `f` does not depend on its inputs, or is not written so.
+        ValueError: there are no `inputs`.
 
     Source: Baydin et al. 2018, section 3.2, arXiv:1502.05767.
     """
+    require.function(f=f)
+    require.floatings(inputs=inputs)
     leaves = [Variable(x) for x in inputs]
     result = f(*leaves)
     require_result(result, Variable)
@@ -155,6 +205,7 @@ def jacobian_forward(f: Function, x: Tensor) -> Tensor:
         J[:, j] = J e_j
 
     Cheap where there are few inputs.
+    No `torch.func`: to torch the results are constants, the derivatives are ours.
 
     Args:
         f: a function of one tensor to one tensor, as for `jvp`.
@@ -163,8 +214,13 @@ def jacobian_forward(f: Function, x: Tensor) -> Tensor:
     Returns:
         J, of the shape of f(x) followed by that of `x`.
 
+    Raises:
+        TypeError: an argument is not of its kind, or `f` not written so.
+        ValueError: `x`, or f(x), holds no element.
+
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
     """
+    require_one(f, x)
     columns = [jvp(f, [x], [e])[1] for e in basis(x)]
     return torch.stack(columns, -1).reshape((*columns[0].shape, *x.shape))
 
@@ -175,6 +231,7 @@ def jacobian_reverse(f: Function, x: Tensor) -> Tensor:
         J[i, :] = J^T e_i
 
     Cheap where there are few outputs; a loss has one.
+    No `torch.func`: to torch the results are constants, the derivatives are ours.
 
     Args:
         f: a function of one tensor to one tensor, as for `vjp`.
@@ -183,12 +240,17 @@ def jacobian_reverse(f: Function, x: Tensor) -> Tensor:
     Returns:
         J, of the shape of f(x) followed by that of `x`.
 
+    Raises:
+        TypeError: an argument is not of its kind, or `f` not written so.
+        ValueError: `x`, or f(x), holds no element.
+
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
     """
+    require_one(f, x)
     value, pull = vjp(f, x)
-    return torch.stack([pull(e)[0] for e in basis(value)]).reshape(
-        (*value.shape, *x.shape)
-    )
+    require_answer(value)
+    rows = [pull(e)[0] for e in basis(value)]
+    return torch.stack(rows).reshape((*value.shape, *x.shape))
 
 
 def basis(x: Tensor) -> Tensor:
@@ -215,14 +277,17 @@ def numerical_jacobian(f: Function, x: Tensor, eps: float = 1e-6) -> Tensor:
         J, of the shape of f(x) followed by that of `x`.
 
     Raises:
-        ValueError: `eps` is not a number > 0.
+        TypeError: an argument is not of its kind.
+        ValueError: `eps` is not > 0, or `x` holds no element.
 
     Source: Nocedal & Wright 2006, Numerical Optimization, section 8.1.
     """
-    if not eps > 0:
-        raise ValueError(f"eps must be a number > 0, got {eps}")
-    columns = [(f(x + eps * e) - f(x - eps * e)) / (2 * eps) for e in basis(x)]
-    return torch.stack(columns, -1).reshape((*columns[0].shape, *x.shape))
+    require_one(f, x)
+    require.number(eps=eps, above=0)
+    z = require.widen(x)
+    columns = [(f(z + eps * e) - f(z - eps * e)) / (2 * eps) for e in basis(z)]
+    J = torch.stack(columns, -1).reshape((*columns[0].shape, *x.shape))
+    return J.to(x.dtype)
 
 
 def gradcheck(
@@ -245,35 +310,60 @@ def gradcheck(
         inputs: its arguments, any shapes, float64.
         pullback: what is to be checked, a function (u, *inputs) -> one gradient for
             each input, u in the shape of f(x); by default the tape's.
-        eps: step of the differences.
-        rtol: relative tolerance.
-        atol: absolute tolerance.
+        eps: step of the differences, > 0.
+        rtol: relative tolerance, >= 0.
+        atol: absolute tolerance, >= 0.
 
     Returns:
         `True`.
 
     Raises:
-        TypeError: an input is not float64, in which alone differences are accurate
-            enough.
+        TypeError: an argument is not of its kind, or one of `inputs` not float64,
+            in which alone differences are accurate enough.
+        ValueError: there are no `inputs`, one is empty, or a number is out of
+            range.
         ArithmeticError: a gradient is wrong; the message names the input, and the
             largest error.
 
-    Source: the idea is folklore; tolerances as in `torch.autograd.gradcheck`.
+    Source: `torch.autograd.gradcheck`, for the tolerances.
     """
+    require.function(f=f, pullback=vjp if pullback is None else pullback)
+    require.number(eps=eps, above=0)
+    require.number(rtol=rtol, atol=atol, least=0)
     require_double(inputs)
     u = random_like(f(*inputs))
     found = vjp(f, *inputs)[1](u) if pullback is None else pullback(u, *inputs)
     for i, x in enumerate(inputs):
-
-        def alone(z: Tensor, i: int = i) -> Tensor:
-            return (u * f(*inputs[:i], z, *inputs[i + 1 :])).sum()
-
+        alone = partial(weighed, f, u, inputs, i)
         expected = numerical_jacobian(alone, x, eps)
         require_equal(i, found[i], expected, rtol, atol)
     return True
 
 
+def weighed(
+    f: Function, u: Tensor, inputs: Sequence[Tensor], i: int, z: Tensor
+) -> Tensor:
+    """<u, f(inputs)> as a function of input i alone."""
+    return (u * f(*inputs[:i], z, *inputs[i + 1 :])).sum()
+
+
+def require_one(f: Function, x: Tensor) -> None:
+    """What every Jacobian asks for: a function, and a tensor to move."""
+    require.function(f=f)
+    require.floating(x=x)
+    require.nonempty(x=x)
+
+
+def require_answer(value: Tensor) -> None:
+    """ValueError where f gave nothing to differentiate."""
+    if value.numel() == 0:
+        raise ValueError(
+            f"f must return at least one element, got shape {tuple(value.shape)}"
+        )
+
+
 def require_result(result: Any, kind: type) -> None:
+    """TypeError unless f kept to operators and methods."""
     if not isinstance(result, kind):
         raise TypeError(
             f"f must return a {kind.__name__}, made by operators and methods; got "
@@ -282,11 +372,14 @@ def require_result(result: Any, kind: type) -> None:
 
 
 def random_like(x: Tensor) -> Tensor:
+    """Standard normal numbers in the shape of x, the same every time."""
     chance = torch.Generator().manual_seed(0)
     return torch.randn(x.shape, generator=chance, dtype=x.dtype).to(x.device)
 
 
 def require_double(inputs: Sequence[Tensor]) -> None:
+    """TypeError unless every input is float64."""
+    require.floatings(inputs=inputs)
     for i, x in enumerate(inputs):
         if x.dtype != torch.float64:
             raise TypeError(f"inputs must be float64, got {x.dtype} for input {i}")

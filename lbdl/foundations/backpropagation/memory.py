@@ -15,6 +15,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lbdl import require
+from lbdl.foundations.backpropagation.checkpointing import is_weight
+
 __all__ = ["LiveMemory", "live_memory", "peak_bytes", "saved_bytes"]
 
 Job = Callable[[], Any]
@@ -28,8 +31,6 @@ class LiveMemory(NamedTuple):
         peak: the most at any time.
         kept: what was still alive when the job was done, its result included.
         timeline: one number an operation.
-
-    Source: definition.
     """
 
     peak: int
@@ -51,13 +52,16 @@ def saved_bytes(job: Job) -> int:
     Returns:
         The number of bytes.
 
+    Raises:
+        TypeError: `job` is no function.
+
     Source: `torch.autograd.graph.saved_tensors_hooks`.
     """
+    require.function(job=job)
     kept: dict[int, int] = {}
 
     def pack(x: Tensor) -> Tensor:
-        owner = x if x._base is None else x._base
-        if not (owner.is_leaf and owner.requires_grad):
+        if not is_weight(x):
             kept[x.untyped_storage()._cdata] = x.untyped_storage().nbytes()
         return x
 
@@ -80,8 +84,10 @@ def live_memory(job: Job) -> LiveMemory:
     Returns:
         `LiveMemory`: the peak, what the result keeps alive, and the whole timeline.
 
-    Source: definition.
+    Raises:
+        TypeError: `job` is no function.
     """
+    require.function(job=job)
     with Meter() as meter:
         result = job()
     kept = meter.now
@@ -102,6 +108,7 @@ class Meter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        """One operation: its arguments were there, its results are new."""
         self.meet((args, kwargs), counted=False)
         result = func(*args, **(kwargs or {}))
         self.meet(result, counted=True)
@@ -109,6 +116,7 @@ class Meter(TorchDispatchMode):
         return result
 
     def meet(self, tensors: Any, counted: bool) -> None:
+        """Notes storages that were not known, and counts the new ones."""
         for x in tree_leaves(tensors):
             if (
                 isinstance(x, Tensor)
@@ -120,11 +128,13 @@ class Meter(TorchDispatchMode):
                 )
 
     def begin(self, storage: torch.UntypedStorage, size: int) -> None:
+        """A storage is born."""
         self.known.add(storage._cdata)
         self.now += size
         weakref.finalize(storage, self.end, storage._cdata, size)
 
     def end(self, key: int, size: int) -> None:
+        """A storage dies."""
         self.known.discard(key)
         self.now -= size
 
@@ -139,9 +149,14 @@ def peak_bytes(job: Job, device: torch.device | str = "cpu") -> int:
     Returns:
         The number of bytes.
 
+    Raises:
+        TypeError: `job` is no function, or `device` no device.
+        ValueError: there is no `device` of that name.
+
     Source: `torch.cuda.max_memory_allocated`.
     """
-    where = torch.device(device)
+    require.function(job=job)
+    where = as_device(device)
     if where.type != "cuda":
         return live_memory(job).peak
     torch.cuda.synchronize(where)
@@ -150,3 +165,15 @@ def peak_bytes(job: Job, device: torch.device | str = "cpu") -> int:
     job()
     torch.cuda.synchronize(where)
     return torch.cuda.max_memory_allocated(where) - before
+
+
+def as_device(device: torch.device | str) -> torch.device:
+    """A device from its name."""
+    if not isinstance(device, torch.device | str):
+        raise TypeError(f"device must be a name, got {require.kind(device)}")
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise ValueError(
+            f"device must be the name of a device, got {device!r}"
+        ) from None

@@ -18,7 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lbdl.foundations.backpropagation.checkpointing import require_no_autocast
+from lbdl import require
+from lbdl.foundations.backpropagation.checkpointing import (
+    require_no_autocast,
+    untouched,
+)
 
 __all__ = [
     "ReversibleBlock",
@@ -28,6 +32,7 @@ __all__ = [
 ]
 
 Pair = tuple[Tensor, Tensor]
+CHANCE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
 class ReversibleBlock(nn.Module):
@@ -41,22 +46,26 @@ class ReversibleBlock(nn.Module):
             give the same result whenever it is called, so no dropout.
         g: G, likewise.
 
+    Raises:
+        TypeError: `f` or `g` is no module.
+
     Source: Gomez et al. 2017, section 3, arXiv:1707.04585.
     """
 
     def __init__(self, f: nn.Module, g: nn.Module) -> None:
         super().__init__()
+        require.instance(nn.Module, f=f, g=g)
         self.f, self.g = f, g
 
     def forward(self, x1: Tensor, x2: Tensor) -> Pair:
         """The outputs y1, y2 of the inputs, same shapes."""
-        y1 = x1 + self.f(x2)
-        return y1, x2 + self.g(y1)
+        y1 = x1 + untouched(self.f, x2)
+        return y1, x2 + untouched(self.g, y1)
 
     def inverse(self, y1: Tensor, y2: Tensor) -> Pair:
         """The inputs x1, x2 of the outputs, same shapes: exact but for rounding."""
-        x2 = y2 - self.g(y1)
-        return y1 - self.f(x2), x2
+        x2 = y2 - untouched(self.g, y1)
+        return y1 - untouched(self.f, x2), x2
 
     def pull(
         self, y1: Tensor, y2: Tensor, g1: Tensor, g2: Tensor
@@ -79,7 +88,7 @@ def value_and_pullback(
     parameters."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        y = f(x)
+        y = untouched(f, x)
         asked = [x, *(p for p in f.parameters() if p.requires_grad)]
         found = torch.autograd.grad(y, asked, g, allow_unused=True)
     return (
@@ -90,6 +99,7 @@ def value_and_pullback(
 
 
 def parameters_of(block: ReversibleBlock) -> list[Tensor]:
+    """The parameters that get a gradient, F's before G's."""
     return [
         p
         for part in (block.f, block.g)
@@ -113,11 +123,12 @@ def reversible_chain_stored(
         y1 and y2, shapes of `x1` and `x2`.
 
     Raises:
-        ValueError: there is no block, or the halves differ in shape.
+        TypeError: an argument is not of its kind, or the halves differ in dtype.
+        ValueError: there are no `blocks`, or the halves differ in shape.
 
     Source: Gomez et al. 2017, section 3, arXiv:1707.04585.
     """
-    require_halves(blocks, x1, x2)
+    require_halves(blocks, x1=x1, x2=x2)
     for block in blocks:
         x1, x2 = block(x1, x2)
     return x1, x2
@@ -141,11 +152,12 @@ def reversible_chain_inverse(
         over the blocks.
 
     Raises:
-        ValueError: there is no block, or the halves differ in shape.
+        TypeError: an argument is not of its kind, or the halves differ in dtype.
+        ValueError: there are no `blocks`, or the halves differ in shape.
 
     Source: Gomez et al. 2017, section 3, arXiv:1707.04585.
     """
-    require_halves(blocks, y1, y2)
+    require_halves(blocks, y1=y1, y2=y2)
     for block in reversed(blocks):
         y1, y2 = block.inverse(y1, y2)
     return y1, y2
@@ -170,14 +182,19 @@ def reversible_chain(
         y1 and y2, shapes of `x1` and `x2`.
 
     Raises:
-        ValueError: there is no block, or the halves differ in shape.
+        TypeError: an argument is not of its kind, or the halves differ in dtype.
+        ValueError: there are no `blocks`, or the halves differ in shape.
         RuntimeError: called under autocast, which would have ended when the blocks
-            are run again.
+            are run again; a block changes its input in place; in the backward pass,
+            an output or a weight was changed in place in between.
 
     Source: Gomez et al. 2017, Algorithm 1, arXiv:1707.04585.
     """
-    require_halves(blocks, x1, x2)
+    require_halves(blocks, x1=x1, x2=x2)
+    if not require.visible():
+        return reversible_chain_stored(blocks, x1, x2)
     require_no_autocast("reversible_chain")
+    require_no_chance(blocks)
     parameters = dict.fromkeys(p for block in blocks for p in parameters_of(block))
     return Reversible.apply(blocks, x1, x2, *parameters)
 
@@ -195,27 +212,41 @@ class Reversible(torch.autograd.Function):
     ) -> Pair:
         # autograd is off in here: nothing is stored
         y1, y2 = reversible_chain_stored(blocks, x1, x2)
-        ctx.blocks, ctx.parameters = blocks, parameters
-        ctx.save_for_backward(y1, y2)
+        ctx.blocks = blocks
+        ctx.save_for_backward(y1, y2, *parameters)
         return y1, y2
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g1: Tensor, g2: Tensor) -> tuple[Any, ...]:
-        y, g = ctx.saved_tensors, (g1, g2)
+        y1, y2, *parameters = ctx.saved_tensors  # refused where changed in place
+        y, g = (y1, y2), (g1, g2)
         total: dict[Tensor, Tensor] = {}
         for block in reversed(ctx.blocks):
             y, g, found = block.pull(*y, *g)
             for p, share in zip(parameters_of(block), found, strict=True):
                 if share is not None:
                     total[p] = total[p] + share if p in total else share
-        return None, *g, *(total.get(p) for p in ctx.parameters)
+        return None, *g, *(total.get(p) for p in parameters)
 
 
-def require_halves(blocks: Sequence[ReversibleBlock], a: Tensor, b: Tensor) -> None:
-    if len(blocks) == 0 or a.shape != b.shape:
-        shapes = tuple(a.shape), tuple(b.shape)
-        raise ValueError(
-            "need at least one block and two halves of one shape, got "
-            f"{len(blocks)} and {shapes}"
-        )
+def require_halves(blocks: Sequence[ReversibleBlock], **halves: Tensor) -> None:
+    """At least one block, and two halves alike."""
+    require.sequence(blocks=blocks)
+    if len(blocks) == 0:
+        raise ValueError("blocks must hold at least one block, got none")
+    for i, block in enumerate(blocks):
+        require.instance(ReversibleBlock, **{f"blocks[{i}]": block})
+    require.floating(**halves)
+    require.alike(**halves)
+    require.same_shape(**halves)
+
+
+def require_no_chance(blocks: Sequence[ReversibleBlock]) -> None:
+    """ValueError where a block draws lots: run again, it would draw others."""
+    for part in (part for block in blocks for part in block.modules()):
+        if isinstance(part, CHANCE) and part.training and part.p > 0:
+            raise ValueError(
+                "blocks must give the same result whenever they are called, got "
+                "dropout in training"
+            )

@@ -9,10 +9,12 @@ al. 2013, arXiv:1211.5063.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lbdl import require
 from lbdl.foundations.gradient_descent import spectral_radius
 
 __all__ = [
@@ -57,21 +59,27 @@ def signal_norms(
         ||x_d|| and ||g_d||, each (D + 1, ...), both in the order d = 0, ..., D.
 
     Raises:
-        ValueError: the activation is unknown, or there is no layer.
+        TypeError: an argument is not of its kind, or dtypes differ.
+        ValueError: the `activation` is unknown, there are no `weights`, shapes do
+            not fit, or a tensor is empty.
 
     Source: Glorot & Bengio 2010, AISTATS, section 4.
     """
     phi, slope = require_chain(weights, activation)
-    signals, gradients = [x], [g]
-    for weight in weights:
+    require_signals(weights, x=x, g=g)
+    layers = [require.widen(weight) for weight in weights]
+    signals, gradients = [require.widen(x)], [require.widen(g)]
+    for weight in layers:
         signals.append(phi((signals[-1].unsqueeze(-2) @ weight).squeeze(-2)))
-    for weight, y in zip(reversed(list(weights)), reversed(signals), strict=False):
-        gradients.append(
-            ((gradients[-1] * slope(y)).unsqueeze(-2) @ weight.mT).squeeze(-2)
-        )
-    return torch.stack(signals).norm(dim=-1), torch.stack(gradients[::-1]).norm(
-        dim=-1
-    )
+    for weight, y in zip(reversed(layers), reversed(signals), strict=False):
+        back = (gradients[-1] * slope(y)).unsqueeze(-2)
+        gradients.append((back @ weight.mT).squeeze(-2))
+    return norms(signals).to(x.dtype), norms(gradients[::-1]).to(g.dtype)
+
+
+def norms(signals: Sequence[Tensor]) -> Tensor:
+    """The norms of D + 1 signals (..., n), of any size: (D + 1, ...)."""
+    return safe_norm(torch.stack(torch.broadcast_tensors(*signals)), -1).squeeze(-1)
 
 
 def vanishing_bound(weights: Sequence[Tensor] | Tensor, activation: str) -> Tensor:
@@ -87,15 +95,17 @@ def vanishing_bound(weights: Sequence[Tensor] | Tensor, activation: str) -> Tens
         The factor (...).
 
     Raises:
-        ValueError: the activation is unknown, or there is no layer.
+        TypeError: an argument is not of its kind, or dtypes differ.
+        ValueError: the `activation` is unknown, there are no `weights`, shapes do
+            not fit, or a tensor is empty.
 
     Source: Pascanu et al. 2013, section 2, arXiv:1211.5063.
     """
     require_chain(weights, activation)
-    stretches = torch.stack(
-        [torch.linalg.matrix_norm(weight, 2) for weight in weights]
-    )
-    return (MAX_SLOPES[activation] * stretches).prod(0)
+    require.finite(**{f"weights[{i}]": w for i, w in enumerate(weights)})
+    layers = [require.widen(weight) for weight in weights]
+    stretches = torch.stack([torch.linalg.matrix_norm(w, 2) for w in layers])
+    return (MAX_SLOPES[activation] * stretches).prod(0).to(weights[0].dtype)
 
 
 def power_norms(matrix: Tensor, steps: int) -> Tensor:
@@ -112,21 +122,26 @@ def power_norms(matrix: Tensor, steps: int) -> Tensor:
         The norms (T + 1, ...).
 
     Raises:
-        ValueError: `matrix` is not square, or `steps` is negative.
+        TypeError: `matrix` is no floating tensor, or `steps` no whole number.
+        ValueError: `matrix` is not square or not finite, or `steps` is negative.
 
     Source: Gelfand 1941; Pascanu et al. 2013, section 2, arXiv:1211.5063.
     """
     require_square(matrix)
-    if steps < 0:
-        raise ValueError(f"steps must be >= 0, got {steps}")
-    powers = [
-        torch.eye(
-            matrix.shape[-1], dtype=matrix.dtype, device=matrix.device
-        ).expand_as(matrix)
-    ]
-    for _ in range(steps):
-        powers.append(powers[-1] @ matrix)
-    return torch.linalg.matrix_norm(torch.stack(powers), 2)
+    require.whole(steps=steps, least=0)
+    wide = require.widen(matrix)
+    power = torch.eye(wide.shape[-1], dtype=wide.dtype, device=wide.device)
+    power, size = power.expand_as(wide), wide.new_ones(wide.shape[:-2])
+    found = [size]
+    for _ in range(
+        steps
+    ):  # each power over its largest entry, so that none overflows
+        power = power @ wide
+        largest = power.detach().abs().amax((-2, -1))
+        unit = torch.where(largest > 0, largest, 1)
+        power, size = power / unit[..., None, None], size * unit
+        found.append(size * torch.linalg.matrix_norm(power, 2))
+    return torch.stack(found).to(matrix.dtype)
 
 
 def with_spectral_radius(matrix: Tensor, radius: float) -> Tensor:
@@ -142,14 +157,18 @@ def with_spectral_radius(matrix: Tensor, radius: float) -> Tensor:
         The scaled matrices (..., n, n).
 
     Raises:
-        ValueError: `matrix` is not square, or `radius` is negative.
+        TypeError: `matrix` is no floating tensor, or `radius` no number.
+        ValueError: `matrix` is not square, not finite, or has no eigenvalue other
+            than 0, or `radius` is negative.
 
     Source: Jaeger 2001, The "echo state" approach, GMD report 148.
     """
     require_square(matrix)
-    if not radius >= 0:
-        raise ValueError(f"radius must be >= 0, got {radius}")
-    return matrix * (radius / spectral_radius(matrix))[..., None, None]
+    require.number(radius=radius, least=0)
+    wide = require.widen(matrix)
+    rho = spectral_radius(wide)
+    require.values(rho > 0, "matrix must have an eigenvalue other than 0")
+    return (wide * radius / rho[..., None, None]).to(matrix.dtype)
 
 
 def clip_by_norm(
@@ -163,7 +182,7 @@ def clip_by_norm(
     Args:
         g: a gradient of any shape, floating dtype, or several along the dimensions
             that `dim` leaves out.
-        max_norm: c > 0.
+        max_norm: c > 0; inf clips nothing.
         dim: the dimensions over which a norm is taken; all of them when not given.
 
     Returns:
@@ -171,13 +190,23 @@ def clip_by_norm(
         is the result.
 
     Raises:
-        ValueError: `max_norm` is not a number > 0.
+        TypeError: an argument is not of its kind.
+        ValueError: `max_norm` is not > 0, or `g` has no dimension `dim`.
 
     Source: Pascanu et al. 2013, Algorithm 1, arXiv:1211.5063.
     """
-    require_max_norm(max_norm)
-    norm = safe_norm(g, dim)
-    return torch.where(norm > max_norm, g * (max_norm / norm), g).to(g.dtype)
+    require.floating(g=g)
+    require.number(max_norm=max_norm, above=0, infinite=True)
+    for d in () if dim is None else (dim,) if isinstance(dim, int) else tuple(dim):
+        require.dim(g, d, "g", least=0)
+    if g.numel() == 0:
+        return g.clone()
+    return (g * shrinkage(safe_norm(g, dim), max_norm)).to(g.dtype)
+
+
+def shrinkage(norm: Tensor, max_norm: float) -> Tensor:
+    """min(1, c / norm); NaN where the norm is, and no slope below c."""
+    return 1 / (norm / max_norm).clamp(min=1)
 
 
 def clip_by_global_norm(
@@ -192,7 +221,7 @@ def clip_by_global_norm(
 
     Args:
         gradients: one or more tensors of any shapes, floating dtype.
-        max_norm: c > 0.
+        max_norm: c > 0; inf clips nothing.
 
     Returns:
         The clipped gradients, in their shapes and dtypes, and the norm before, a
@@ -200,16 +229,16 @@ def clip_by_global_norm(
         norm: skip such a step.
 
     Raises:
-        ValueError: `max_norm` is not a number > 0, or there is no gradient.
+        TypeError: an argument is not of its kind.
+        ValueError: `max_norm` is not > 0, or there are no `gradients`.
 
     Source: Pascanu et al. 2013, Algorithm 1, arXiv:1211.5063.
     """
     require_gradients(gradients, max_norm)
     norm = safe_global_norm(gradients)
-    factor = torch.where(norm > max_norm, max_norm / norm, 1)
-    return [(g * factor).to(g.dtype) for g in gradients], norm.to(
-        precision(gradients)
-    )
+    factor = shrinkage(norm, max_norm)
+    clipped = [(g * factor.to(g.device)).to(g.dtype) for g in gradients]
+    return clipped, norm.to(precision(gradients))
 
 
 @torch.no_grad()
@@ -222,27 +251,31 @@ def clip_by_global_norm_(gradients: Sequence[Tensor], max_norm: float) -> Tensor
     Args:
         gradients: one or more tensors of any shapes, floating dtype, changed in
             place.
-        max_norm: c > 0.
+        max_norm: c > 0; inf clips nothing.
 
     Returns:
         The norm before, a scalar, at least float32; not finite where a gradient is
         not.
 
     Raises:
-        ValueError: `max_norm` is not a number > 0, or there is no gradient.
+        TypeError: an argument is not of its kind.
+        ValueError: `max_norm` is not > 0, or there are no `gradients`.
 
     Source: Pascanu et al. 2013, Algorithm 1, arXiv:1211.5063.
     """
     require_gradients(gradients, max_norm)
     gradients = list(gradients)
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    if norm.is_cuda:  # to look at the norm here would wait for the device
-        torch._foreach_mul_(gradients, (max_norm / norm).clamp(max=1))
+    if any(g.is_cuda for g in gradients):  # to look at the norm would wait
+        norm = quick_global_norm(gradients, torch.float64)
+        for g in gradients:
+            g.mul_(shrinkage(norm, max_norm).to(g.device))
         return norm.to(precision(gradients))
+    norm = quick_global_norm(gradients, None)
     if not norm.isfinite():  # perhaps only the squares were too large
         norm = safe_global_norm(gradients)
-    if norm > max_norm:
-        torch._foreach_mul_(gradients, float(max_norm / norm))
+    if not norm <= max_norm:
+        for g in gradients:
+            g.mul_(float(shrinkage(norm, max_norm)))
     return norm.to(precision(gradients))
 
 
@@ -255,42 +288,67 @@ def safe_norm(g: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
     return scale * torch.linalg.vector_norm(wide / scale, dim=dim, keepdim=True)
 
 
+def quick_global_norm(
+    gradients: Sequence[Tensor], dtype: torch.dtype | None
+) -> Tensor:
+    """The 2-norm of all gradients as one vector, computed in `dtype` or in
+    theirs."""
+    place = gradients[0].device
+    lengths = [
+        torch.linalg.vector_norm(g, dtype=dtype).to(place) for g in gradients
+    ]
+    return torch.linalg.vector_norm(torch.stack(lengths))
+
+
 def safe_global_norm(gradients: Sequence[Tensor]) -> Tensor:
-    return safe_norm(
-        torch.cat([safe_norm(g).flatten() for g in gradients])
-    ).squeeze()
+    """The 2-norm of all gradients as one vector, in float64, whatever their
+    size."""
+    """The 2-norm of all gradients as one vector, in float64, whatever their
+    size."""
+    place = gradients[0].device
+    lengths = [safe_norm(g).flatten().to(place) for g in gradients if g.numel()]
+    nothing = torch.zeros(1, dtype=torch.float64, device=place)
+    return safe_norm(torch.cat([nothing, *lengths])).squeeze()
 
 
 def precision(gradients: Sequence[Tensor]) -> torch.dtype:
+    """The dtype of a norm: that of the gradients, at least float32."""
     return torch.promote_types(gradients[0].dtype, torch.float32)
 
 
 def require_chain(
     weights: Sequence[Tensor] | Tensor, activation: str
 ) -> tuple[Elementwise, Elementwise]:
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation must be one of {', '.join(ACTIVATIONS)}, got "
-            f"{activation!r}"
-        )
-    if len(weights) == 0:
-        raise ValueError("weights must hold at least one layer, got none")
+    """Square layers of one dtype, and the two functions of an activation."""
+    require.choice(tuple(ACTIVATIONS), activation=activation)
+    require.floatings(weights=weights)  # type: ignore[arg-type]
+    layers = {f"weights[{i}]": w for i, w in enumerate(weights)}
+    require.alike(**layers)
+    require.nonempty(**layers)
+    patterned: Any = {name: (w, "... n n") for name, w in layers.items()}
+    require.shapes(**patterned)
     return ACTIVATIONS[activation]
 
 
+def require_signals(weights: Sequence[Tensor] | Tensor, **ends: Tensor) -> None:
+    """The input and the gradient at the output of a chain of layers."""
+    require.floating(**ends)
+    require.alike(**{"weights[0]": weights[0]}, **ends)
+    require.nonempty(**ends)
+    patterned: Any = {name: (x, "... n") for name, x in ends.items()}
+    patterned["weights[0]"] = (weights[0], "... n n")
+    require.shapes(**patterned)
+
+
 def require_square(matrix: Tensor) -> None:
-    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(
-            f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}"
-        )
-
-
-def require_max_norm(max_norm: float) -> None:
-    if not max_norm > 0:
-        raise ValueError(f"max_norm must be a number > 0, got {max_norm}")
+    """Finite square matrices."""
+    require.floating(matrix=matrix)
+    require.shapes(matrix=(matrix, "... n n"))
+    require.nonempty(matrix=matrix)
+    require.finite(matrix=matrix)
 
 
 def require_gradients(gradients: Sequence[Tensor], max_norm: float) -> None:
-    require_max_norm(max_norm)
-    if len(gradients) == 0:
-        raise ValueError("gradients must hold at least one tensor, got none")
+    """At least one gradient, and a length to cut them to."""
+    require.number(max_norm=max_norm, above=0, infinite=True)
+    require.floatings(gradients=gradients)

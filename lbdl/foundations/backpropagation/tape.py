@@ -20,6 +20,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from lbdl import require
+
 __all__ = ["Variable", "unbroadcast"]
 
 Map = Callable[[Tensor], Tensor]
@@ -27,14 +29,19 @@ Operand = Any  # a Differentiable, a tensor (a constant) or a number
 CLOCK = itertools.count()
 
 
-def raw(x: Operand) -> Any:
-    return (
-        x.value
-        if isinstance(x, Differentiable)
-        else x.detach()
-        if isinstance(x, Tensor)
-        else x
-    )
+def raw(x: Operand, like: "Differentiable") -> Any:
+    """The tensor or the number behind an operand, on the device of `like`."""
+    if isinstance(x, type(like)):
+        return x.value
+    if isinstance(x, Tensor):
+        return x.detach().to(like.value.device)
+    require.number(operand=x, infinite=True)
+    return x
+
+
+def version(x: Any) -> int:
+    """How often a tensor was changed in place; what is no tensor never is."""
+    return x._version if isinstance(x, Tensor) and not x.is_inference() else 0
 
 
 def unbroadcast(g: Tensor, x: Tensor) -> Tensor:
@@ -48,28 +55,25 @@ def unbroadcast(g: Tensor, x: Tensor) -> Tensor:
     Returns:
         The gradient in the shape and dtype of `x`.
 
-    Source: definition.
+    Raises:
+        TypeError: an argument is not a floating tensor.
+        ValueError: `x` does not broadcast to the shape of `g`.
     """
-    if g.shape == x.shape:
-        return g.to(x.dtype)
-    added = g.dim() - x.dim()
-    copied = [
-        d
-        for d in range(g.dim())
-        if d < added or (x.shape[d - added] == 1 and g.shape[d] != 1)
-    ]
-    return g.sum(copied, keepdim=True).reshape(x.shape).to(x.dtype)
+    require.floating(g=g, x=x)
+    require.broadcast_to(g.shape, x=x)
+    if g.shape != x.shape:
+        old = (1,) * (g.dim() - x.dim()) + x.shape
+        copied = [d for d in range(g.dim()) if old[d] != g.shape[d]]
+        g = g.sum(copied, keepdim=True) if copied else g
+    return g.reshape(x.shape).to(x.dtype)
 
 
 def spread(g: Tensor, x: Tensor, dim: int | Sequence[int] | None) -> Tensor:
-    gone = {
-        d % x.dim()
-        for d in ([dim] if isinstance(dim, int) else dim or range(x.dim()))
-        if x.dim()
-    }
-    return g.reshape(
-        [1 if d in gone else n for d, n in enumerate(x.shape)]
-    ).expand_as(x)
+    """The transpose of a sum over `dim`: what was added gets a copy each."""
+    dims = [dim] if isinstance(dim, int) else dim or range(x.dim())
+    gone = {d % x.dim() for d in dims if x.dim()}
+    kept = [1 if d in gone else n for d, n in enumerate(x.shape)]
+    return g.reshape(kept).expand_as(x)
 
 
 class Differentiable:
@@ -81,13 +85,16 @@ class Differentiable:
     linear: Callable[..., Self]  # (f, transpose): a linear map and its transpose
     # (a, b): the product of matrices (..., m, k) and (..., k, n)
     times: Callable[..., Self]
+    power: Callable[..., Self]  # (a, b): a**b, element by element
+    join: Callable[..., Self]  # (parts, dim, like): put together, as `torch.cat`
 
     def __init__(self, value: Tensor | float) -> None:
-        self.value = torch.as_tensor(value).detach()
-        if not self.value.is_floating_point():
-            raise TypeError(
-                f"value must be a floating tensor, got {self.value.dtype}"
-            )
+        if isinstance(value, Tensor):
+            require.floating(value=value)
+        else:
+            require.number(value=value)
+            value = torch.tensor(float(value))
+        self.value = value.detach()
 
     shape = property(lambda self: self.value.shape)
     ndim = property(lambda self: self.value.dim())
@@ -103,10 +110,15 @@ class Differentiable:
     __sub__ = lambda self, other: self + -other
     __rsub__ = lambda self, other: -self + other
     __rtruediv__ = lambda self, other: self**-1 * other
+    __pow__ = lambda self, other: self.power(self, other)
+    __rpow__ = lambda self, other: self.power(other, self)
     __matmul__ = lambda self, other: self.matmul(self, other)
     __rmatmul__ = lambda self, other: self.matmul(other, self)
 
     def matmul(self, a: Operand, b: Operand) -> Self:
+        for x in (a, b):
+            if not isinstance(x, Tensor | type(self)):
+                raise TypeError(f"operand must be a tensor, got {require.kind(x)}")
         if b.ndim == 1:
             return (a @ b[:, None])[..., 0]
         return (a[None] @ b)[..., 0, :] if a.ndim == 1 else self.times(a, b)
@@ -125,16 +137,13 @@ class Differentiable:
 
     def amax(self, dim: Any = (), keepdim: bool = False) -> Self:
         # ties share the gradient
-        tops = (self.value == self.value.amax(dim, keepdim=True)).to(
-            self.value.dtype
-        )
-        share, top = (
-            tops / tops.sum(dim, keepdim=True),
-            self.value.amax(dim, keepdim=keepdim),
-        )
-        forward = lambda x: (x * share).sum(dim, keepdim=keepdim)
+        top = self.value.amax(dim, keepdim=True)
+        ties = (self.value == top).to(self.value.dtype)
+        share = ties / ties.sum(dim, keepdim=True)  # ties share the gradient
         return self.linear(
-            forward, lambda g: spread(g, share, dim) * share, value=top
+            lambda x: (x * share).sum(dim, keepdim=keepdim),
+            lambda g: spread(g, share, dim) * share,
+            value=self.value.amax(dim, keepdim=keepdim),
         )
 
     def reshape(self, *shape: Any) -> Self:
@@ -147,6 +156,7 @@ class Differentiable:
 
     def take(self, places: Tensor) -> Self:
         # places count the elements of the flattened tensor
+        places = places.to(self.value.device)
         zeros = lambda: torch.zeros_like(
             self.value, memory_format=torch.contiguous_format
         )
@@ -156,12 +166,13 @@ class Differentiable:
         )
 
     def places(self) -> Tensor:
-        return torch.arange(self.value.numel(), device=self.value.device).reshape(
-            self.shape
-        )
+        count = torch.arange(self.value.numel(), device=self.value.device)
+        return count.reshape(self.shape)
+
+    def gather(self, dim: int, index: Tensor) -> Self:
+        return self.take(self.places().gather(dim, index.to(self.value.device)))
 
     __getitem__ = lambda self, index: self.take(self.places()[index])
-    gather = lambda self, dim, index: self.take(self.places().gather(dim, index))
 
     def log_softmax(self, dim: int) -> Self:
         # a constant shift: its slope cancels as it does
@@ -172,10 +183,17 @@ class Differentiable:
 class Variable(Differentiable):
     """A tensor that remembers how it was made, so that a gradient can travel back.
 
+    What happened on the way forward must stand still until `backward`: a tensor
+    that was changed in place in between is refused, as in torch.
+
     Args:
         value: a tensor of any shape, or a number; floating dtype.
         edges: for a result, pairs (what it was made from, the pullback to it);
-            constants are left out.
+            constants get no gradient.
+
+    Raises:
+        TypeError: `value` is neither a floating tensor nor a number.
+        ValueError: `value` is a number that is not finite.
 
     Source: Linnainmaa 1976; Baydin et al. 2018, section 3.2, arXiv:1502.05767.
     """
@@ -184,6 +202,9 @@ class Variable(Differentiable):
         super().__init__(value)
         self.grad: Tensor | None = None
         self.parents = [(x, pull) for x, pull in edges if isinstance(x, Variable)]
+        operands = [raw(x, self) for x, _ in edges]
+        used = [self.value, *operands] if edges else []
+        self.used = [(x, version(x)) for x in used]
         self.number = next(CLOCK)
 
     def history(self) -> "list[Variable]":
@@ -198,12 +219,15 @@ class Variable(Differentiable):
     def backward(self, seed: Tensor | None = None) -> None:
         """Adds to the `grad` of all variables in its history the gradient of <seed,
         self>."""
+        require.floating(seed=self.value if seed is None else seed)
         if self.shape != (torch.Size() if seed is None else seed.shape):
             raise ValueError(
                 f"seed must have the shape of the variable, {tuple(self.shape)}"
             )
-        flowing = {self: torch.ones_like(self.value) if seed is None else seed}
+        first = torch.ones_like(self.value) if seed is None else seed.clone()
+        flowing = {self: first}
         for variable in self.history():
+            variable.require_unchanged()
             g = flowing.pop(variable)
             # a leaf's gradient may be changed in place
             own = g if variable.parents else g.clone()
@@ -213,6 +237,13 @@ class Variable(Differentiable):
                 flowing[parent] = (
                     flowing[parent] + share if parent in flowing else share
                 )
+
+    def require_unchanged(self) -> None:
+        """RuntimeError where the result or an operand was changed in place."""
+        if any(version(x) != noted for x, noted in self.used):
+            raise RuntimeError(
+                "a tensor that backward needs was changed in place after its use"
+            )
 
     def map(self, f: Map, slope: Callable[[Tensor, Tensor], Any]) -> "Variable":
         x, y = self.value, f(self.value)
@@ -226,36 +257,40 @@ class Variable(Differentiable):
         )
 
     def times(self, a: Operand, b: Operand) -> "Variable":
-        A, B = raw(a), raw(b)
+        A, B = raw(a, self), raw(b, self)
         return Variable(A @ B, (a, lambda g: g @ B.mT), (b, lambda g: A.mT @ g))
 
     def __add__(self, other: Operand) -> "Variable":
         return Variable(
-            self.value + raw(other), (self, lambda g: g), (other, lambda g: g)
+            self.value + raw(other, self), (self, lambda g: g), (other, lambda g: g)
         )
 
     def __mul__(self, other: Operand) -> "Variable":
-        a, b = self.value, raw(other)
+        a, b = self.value, raw(other, self)
         return Variable(a * b, (self, lambda g: g * b), (other, lambda g: g * a))
 
     def __truediv__(self, other: Operand) -> "Variable":
-        a, b = self.value, raw(other)
+        a, b = self.value, raw(other, self)
         return Variable(
             a / b, (self, lambda g: g / b), (other, lambda g: -g * (a / b) / b)
         )
 
-    def __pow__(self, other: Operand) -> "Variable":
-        a, b = self.value, raw(other)
-        constant = torch.as_tensor(b, device=a.device) == 0
-        by_base = lambda g: g * (b * a ** (b - 1)).masked_fill(constant, 0)
+    def power(self, a: Operand, b: Operand) -> "Variable":
+        A, B = raw(a, self), raw(b, self)
+        y = A**B
+        base = torch.as_tensor(A, dtype=y.dtype, device=y.device)
+        constant = torch.as_tensor(B, device=y.device) == 0
+        by_base = lambda g: g * (B * A ** (B - 1)).masked_fill(constant, 0)
         by_exponent = lambda g: (
-            g * (a**b * a.log()).masked_fill((a == 0) & (a**b).isfinite(), 0)
+            g * (y * base.log()).masked_fill((base == 0) & y.isfinite(), 0)
         )
-        return Variable(a**b, (self, by_base), (other, by_exponent))
+        return Variable(y, (a, by_base), (b, by_exponent))
 
-    @staticmethod
-    def join(parts: Sequence[Operand], dim: int) -> "Variable":
-        values = [raw(part) for part in parts]
+    @classmethod
+    def join(
+        cls, parts: Sequence[Operand], dim: int, like: "Differentiable"
+    ) -> "Variable":
+        values = [raw(part, like) for part in parts]
         cut = lambda g, i: g.split([v.shape[dim] for v in values], dim)[i]
         return Variable(
             torch.cat(values, dim),

@@ -271,17 +271,23 @@ def test_clipping_compiles_to_one_graph() -> None:
         ),
         (
             lambda: B.signal_norms([], "tanh", randn(3), randn(3)),
-            "at least one layer",
+            "weights must hold at least one tensor",
         ),
         (
             lambda: B.power_norms(randn(3, 4), 2),
-            r"matrix must be \(..., n, n\), got shape \(3, 4\)",
+            r"matrix must be \(..., n, n\) with n = 3, got shape \(3, 4\)",
         ),
-        (lambda: B.power_norms(randn(3, 3), -1), "steps must be >= 0, got -1"),
-        (lambda: B.with_spectral_radius(randn(3, 3), -1.0), "radius must be >= 0"),
+        (
+            lambda: B.power_norms(randn(3, 3), -1),
+            "steps must be a whole number >= 0, got -1",
+        ),
+        (
+            lambda: B.with_spectral_radius(randn(3, 3), -1.0),
+            "radius must be finite and >= 0",
+        ),
         (
             lambda: B.clip_by_norm(randn(3), 0.0),
-            "max_norm must be a number > 0, got 0.0",
+            "max_norm must be > 0, got 0.0",
         ),
         (lambda: B.clip_by_norm(randn(3), math.nan), "max_norm"),
         (lambda: B.clip_by_global_norm([], 1.0), "at least one tensor"),

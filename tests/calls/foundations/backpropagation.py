@@ -1,0 +1,175 @@
+"""Valid calls of backpropagation."""
+
+import torch
+from torch import nn
+
+from lbdl.foundations.backpropagation import (
+    DenseGradients,
+    Dual,
+    Frame,
+    LiveMemory,
+    ReversibleBlock,
+    Variable,
+    backward_ratio,
+    best_tapered_lengths,
+    checkpoint,
+    checkpoint_chain,
+    checkpoint_revolve,
+    clip_by_global_norm,
+    clip_by_global_norm_,
+    clip_by_norm,
+    concatenate,
+    cross_entropy,
+    dense,
+    dense_backward,
+    equal_lengths,
+    gradcheck,
+    jacobian_forward,
+    jacobian_reverse,
+    jvp,
+    live_memory,
+    matmul_flops,
+    network_flops,
+    numerical_jacobian,
+    peak_bytes,
+    peak_states,
+    power_norms,
+    reversible_chain,
+    reversible_chain_inverse,
+    reversible_chain_stored,
+    revolve_cost,
+    revolve_split,
+    saved_bytes,
+    signal_norms,
+    tapered_lengths,
+    unbroadcast,
+    vanishing_bound,
+    vjp,
+    with_spectral_radius,
+)
+from tests.calls import Call, labels, normal, uniform
+
+X, Y = normal(3, 4), normal(3, 4, seed=1)
+W, B = normal(4, 2, seed=2), normal(2, seed=3)
+SQUARE = normal(4, 4, seed=4)
+LAYERS = [torch.tanh, torch.sin, torch.exp]
+BLOCKS = [ReversibleBlock(nn.Tanh(), nn.Sigmoid())]
+RECORD = "a record holds what it is given"
+ANY_TENSOR = {"x": "integers bools complex"}  # class numbers, say
+NAMES = "names the arguments that it changes, by its underscore"
+
+
+def curve(x):
+    return (x * x).exp().sum(-1)
+
+
+def job():
+    return torch.ones(3)
+
+
+def anything(*names: str) -> dict[str, str]:
+    return dict.fromkeys(names, "anything none")
+
+
+CALLS = [
+    Call(
+        DenseGradients,
+        {"x": X, "weight": W, "bias": B},
+        takes=anything("x", "weight", "bias"),
+        skips=dict.fromkeys(("alias", "nan"), RECORD),
+    ),
+    Call(
+        LiveMemory,
+        {"peak": 3, "kept": 2, "timeline": [1, 3, 2]},
+        takes=anything("peak", "kept", "timeline"),
+    ),
+    Call(
+        Variable,
+        {"value": X, "edges": []},
+        takes=anything("edges"),
+        skips={"nan": RECORD},
+    ),
+    Call(Dual, {"value": X, "tangent": Y}, skips={"nan": RECORD}),
+    Call(Frame, {"f": curve, "inputs": [X]}),
+    Call(dense, {"x": X, "weight": W, "bias": B}),
+    Call(dense_backward, {"g": normal(3, 2), "x": X, "weight": W}),
+    Call(matmul_flops, {"m": 2, "k": 3, "n": 4}),
+    Call(network_flops, {"widths": [3, 4, 2], "batch": 5, "input_gradient": True}),
+    Call(backward_ratio, {"depth": 3}),
+    Call(concatenate, {"parts": [X, Y], "dim": 1}),
+    Call(cross_entropy, {"logits": X, "target": labels(3, below=4)}),
+    Call(jvp, {"f": curve, "inputs": [X], "tangents": [Y]}),
+    Call(vjp, {"f": curve, "inputs": [X]}),
+    Call(jacobian_forward, {"f": curve, "x": X}),
+    Call(jacobian_reverse, {"f": curve, "x": X}),
+    Call(numerical_jacobian, {"f": curve, "x": X.double(), "eps": 1e-6}),
+    Call(
+        gradcheck,
+        {
+            "f": curve,
+            "inputs": [X.double()],
+            "eps": 1e-6,
+            "rtol": 1e-3,
+            "atol": 1e-5,
+        },
+    ),
+    Call(live_memory, {"job": job}),
+    Call(saved_bytes, {"job": job}),
+    Call(peak_bytes, {"job": job, "device": "cpu"}),
+    Call(checkpoint, {"f": curve, "inputs": [X]}, takes=anything("inputs")),
+    Call(
+        checkpoint_chain,
+        {"layers": LAYERS, "x": X, "lengths": [2, 1]},
+        takes=ANY_TENSOR,
+    ),
+    Call(
+        checkpoint_revolve, {"layers": LAYERS, "x": X, "slots": 2}, takes=ANY_TENSOR
+    ),
+    Call(equal_lengths, {"layers": 7, "count": 3}),
+    Call(tapered_lengths, {"layers": 7, "count": 3}),
+    Call(best_tapered_lengths, {"layers": 7}),
+    Call(peak_states, {"lengths": [4, 2, 1]}),
+    Call(revolve_cost, {"layers": 7, "slots": 2}),
+    Call(revolve_split, {"layers": 7, "slots": 2}),
+    Call(ReversibleBlock, {"f": nn.Tanh(), "g": nn.Sigmoid()}),
+    Call(reversible_chain, {"blocks": BLOCKS, "x1": X, "x2": Y}),
+    Call(reversible_chain_stored, {"blocks": BLOCKS, "x1": X, "x2": Y}),
+    Call(reversible_chain_inverse, {"blocks": BLOCKS, "y1": X, "y2": Y}),
+    Call(
+        signal_norms,
+        {
+            "weights": normal(2, 4, 4),
+            "activation": "tanh",
+            "x": normal(4),
+            "g": normal(4, seed=1),
+        },
+    ),
+    Call(vanishing_bound, {"weights": normal(2, 4, 4), "activation": "tanh"}),
+    Call(power_norms, {"matrix": SQUARE, "steps": 3}),
+    Call(
+        with_spectral_radius,
+        {"matrix": SQUARE, "radius": 0.9},
+        degrees={"matrix": 0},
+    ),
+    Call(
+        clip_by_norm,
+        {"g": X, "max_norm": 0.5, "dim": (0, 1)},
+        takes={"max_norm": "infinite", "dim": "integers"},
+    ),
+    Call(
+        clip_by_global_norm,
+        {"gradients": [X, B], "max_norm": 0.5},
+        takes={"max_norm": "infinite"},
+    ),
+    Call(
+        clip_by_global_norm_,
+        {"gradients": [X, B], "max_norm": 0.5},
+        takes={"max_norm": "infinite"},
+        skips={"alias": NAMES},
+    ),
+    Call(
+        unbroadcast,
+        {"g": uniform(3, 4), "x": normal(1, 4)},
+        skips={"nan": "x gives its shape alone"},
+    ),
+]
