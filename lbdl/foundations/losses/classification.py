@@ -326,6 +326,8 @@ def fast_cross_entropy(
 
     Source: Szegedy et al. 2016, section 7, arXiv:1512.00567.
     """
+    require.floating(logits=logits)
+    require.integer(target=target)
     require.number(smoothing=smoothing, least=0, most=1)
     if kernels.serve(logits, target):
         require_table(logits, target, -1, reduction)
