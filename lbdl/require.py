@@ -288,10 +288,12 @@ def _all_finite(x: Tensor) -> bool:
 
 
 def peaks(**peaks: Tensor) -> None:
-    """ValueError where the largest score of a row is no number that can be subtracted.
+    """ValueError where the largest score of a row is no number that can be
+    subtracted.
 
-    It is NaN where the row holds a NaN, inf where it holds an inf, and -inf where every
-    element is masked: the maxima, which the caller has anyway, tell all three.
+    It is NaN where the row holds a NaN, inf where it holds an inf, and -inf where
+    every element is masked: the maxima, which the caller has anyway, tell all
+    three.
     """
     for name, peak in peaks.items():
         if visible(peak) and not bool(peak.detach().isfinite().all()):
@@ -449,8 +451,8 @@ def sequence(**things: Any) -> None:
 
 
 def floatings(**lists: Sequence[Tensor]) -> None:
-    """TypeError unless every argument is a list of floating tensors, ValueError where
-    it is empty."""
+    """TypeError unless every argument is a list of floating tensors, ValueError
+    where it is empty."""
     for name, tensors in lists.items():
         sequence(**{name: tensors})
         if len(tensors) == 0:

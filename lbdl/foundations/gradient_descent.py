@@ -969,10 +969,8 @@ def iteration_matrix(
     """
     require.floating(curvature=curvature)
     require.number_or_tensor(lr=lr, beta=beta)
-    pull, ahead = (
-        lr * curvature,
-        beta if lookahead else 0 * beta,
-    )  # how far it looks
+    # how far it looks
+    pull, ahead = (lr * curvature, beta if lookahead else 0 * beta)
     entries = (1 - pull * (1 + ahead), -lr * beta * (beta if lookahead else 1))
     rows = torch.broadcast_tensors(
         *(

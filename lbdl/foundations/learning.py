@@ -551,9 +551,8 @@ def filtered(
     """V diag(gain(s)) U^T y for gains (..., G, r) of the singular values (..., 1,
     r); gain 0 where s is 0."""
     a, b = require.widen(features), require.widen(y)
-    u, s, vt = torch.linalg.svd(
-        a, full_matrices=False
-    )  # (..., n, r), (..., r), (..., r, K)
+    # (..., n, r), (..., r), (..., r, K)
+    u, s, vt = torch.linalg.svd(a, full_matrices=False)
     kept = s > max(a.shape[-2:]) * torch.finfo(s.dtype).eps * s[..., :1]
     # (..., G, r)
     gains = gain(torch.where(kept, s, 1).unsqueeze(-2)) * kept.unsqueeze(-2)
@@ -1007,9 +1006,8 @@ def stopping_time(losses: Tensor, patience: int) -> tuple[Tensor, Tensor]:
     )
     falls = torch.ones_like(lowest, dtype=torch.bool)
     falls[..., 1:] = lowest[..., 1:] < lowest[..., :-1]
-    best = (
-        torch.where(falls, epochs, 0).cummax(-1).values
-    )  # of the lowest loss so far
+    # of the lowest loss so far
+    best = torch.where(falls, epochs, 0).cummax(-1).values
     over = (epochs - best >= patience) | losses.isnan() | (epochs == epochs[-1])
     stop = over.int().argmax(-1, keepdim=True)
     return best.gather(-1, stop).squeeze(-1), stop.squeeze(-1)

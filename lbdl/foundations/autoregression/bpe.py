@@ -800,7 +800,8 @@ def warn_of_other_tables(content: Mapping[str, Any]) -> None:
     written, here = content.get("unicode"), unicodedata.unidata_version
     if written not in (None, here):
         warnings.warn(
-            f"the tokenizer was written with Unicode {written}, this Python has {here}:"
+            f"the tokenizer was written with Unicode {written}, this Python has "
+            f"{here}:"
             " words with characters assigned in between may be cut otherwise",
             stacklevel=3,
         )

@@ -159,9 +159,8 @@ def forward_in_blocks(
     lse = require.widen(q[..., 0]).new_empty(q.shape[:-1])
     for i in range(0, n, rows):
         block = slice(i, min(i + rows, n))
-        last = (
-            min(m, block.stop + m - n) if causal else m
-        )  # keys that somebody here sees
+        # keys that somebody here sees
+        last = min(m, block.stop + m - n) if causal else m
         found, total = one_row_of_blocks(
             q[..., block, :], k, v, i + m - n, last, causal, columns
         )
@@ -191,9 +190,8 @@ def one_row_of_blocks(
         block = slice(j, min(j + columns, last))
         s = scores_of(q, k[..., block, :], first, j, causal)
         higher = torch.maximum(peak, s.amax(-1, keepdim=True))
-        base = higher.clamp(
-            min=torch.finfo(s.dtype).min
-        )  # finite where nothing was seen yet
+        # finite where nothing was seen yet
+        base = higher.clamp(min=torch.finfo(s.dtype).min)
         shrink, e = (peak - base).exp(), (s - base).exp()
         total = shrink * total + e.sum(-1, keepdim=True)
         weighted = shrink * weighted + e @ require.widen(v[..., block, :])

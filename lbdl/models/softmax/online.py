@@ -1,16 +1,17 @@
-"""Softmax in one pass: a weighted mean whose weights are a softmax, of scores that come
-block by block.
+"""Softmax in one pass: a weighted mean whose weights are a softmax, of scores that
+come block by block.
 
 Plain softmax reads its scores three times: for the maximum, for the sum, for the
-quotients. If only a weighted mean of values is wanted, as in attention, one pass will
-do. What was read so far is summed up in three things: the largest score m, the sum of
-exponentials l and the sum of weighted values a, both taken relative to m. When a larger
-score comes, the old sums are scaled down by e^(m_old - m_new). Nothing of the size of
-the scores is kept, and blocks may be merged in any grouping: the answer is exact.
+quotients. If only a weighted mean of values is wanted, as in attention, one pass
+will do. What was read so far is summed up in three things: the largest score m, the
+sum of exponentials l and the sum of weighted values a, both taken relative to m.
+When a larger score comes, the old sums are scaled down by e^(m_old - m_new).
+Nothing of the size of the scores is kept, and blocks may be merged in any grouping:
+the answer is exact.
 
 Milakov & Gimelshein 2018, arXiv:1805.02867 (the running sum); Rabe & Staats 2021,
-arXiv:2112.05682, and Dao et al. 2022, arXiv:2205.14135 (the weighted values; the core
-of FlashAttention).
+arXiv:2112.05682, and Dao et al. 2022, arXiv:2205.14135 (the weighted values; the
+core of FlashAttention).
 """
 
 from typing import NamedTuple
@@ -47,8 +48,8 @@ class OnlineSoftmax(NamedTuple):
     weighted: Tensor
 
     def mean(self) -> Tensor:
-        """The mean of the values, a / l (..., T, d): ValueError in a row where nothing was
-        seen, NaN where that cannot be looked at."""
+        """The mean of the values, a / l (..., T, d): ValueError in a row where
+        nothing was seen, NaN where that cannot be looked at."""
         require.peaks(scores=self.peak)
         return self.weighted / self.total.unsqueeze(-1)
 
@@ -63,11 +64,13 @@ def summarize(scores: Tensor, values: Tensor) -> OnlineSoftmax:
         m = max_j x_j,    l = sum_j e^(x_j - m),    a = sum_j e^(x_j - m) v_j
 
     Args:
-        scores: x (..., T, n), any floating dtype; -inf marks what must get no weight.
+        scores: x (..., T, n), any floating dtype; -inf marks what must get no
+            weight.
         values: v (..., n, d), dtype of the scores.
 
     Returns:
-        The three sums, for shapes (..., T), (..., T) and (..., T, d), float32 or float64.
+        The three sums, for shapes (..., T), (..., T) and (..., T, d), float32 or
+        float64.
 
     Raises:
         TypeError: `scores` or `values` is not floating, or their dtypes differ.
@@ -84,7 +87,8 @@ def summarize(scores: Tensor, values: Tensor) -> OnlineSoftmax:
 
 
 def merge(first: OnlineSoftmax, second: OnlineSoftmax) -> OnlineSoftmax:
-    """What is to be known of two blocks together: each is brought to the larger peak.
+    """What is to be known of two blocks together: each is brought to the larger
+    peak.
 
         m = max(m_1, m_2),   l = e^(m_1 - m) l_1 + e^(m_2 - m) l_2,   a likewise
 
@@ -116,8 +120,8 @@ def merge(first: OnlineSoftmax, second: OnlineSoftmax) -> OnlineSoftmax:
 
 
 def nothing_seen(like: OnlineSoftmax) -> OnlineSoftmax:
-    """The sums before the first score: merged with any others, it leaves these as they
-    are.
+    """The sums before the first score: merged with any others, it leaves these as
+    they are.
 
     Args:
         like: sums (..., T), (..., T) and (..., T, d), for shapes, dtype and device.
@@ -134,12 +138,13 @@ def nothing_seen(like: OnlineSoftmax) -> OnlineSoftmax:
 
 
 def online_softmax(scores: Tensor, values: Tensor, block: int = 128) -> Tensor:
-    """A mean of values whose weights are the softmax of scores, in one pass over blocks.
+    """A mean of values whose weights are the softmax of scores, in one pass over
+    blocks.
 
         out = softmax(scores) @ values
 
-    Differentiable. `merge` and `summarize` are its parts, for scores that are computed
-    on the way.
+    Differentiable. `merge` and `summarize` are its parts, for scores that are
+    computed on the way.
 
     Args:
         scores: (..., T, n), n >= 1, any floating dtype; -inf marks what must get no
@@ -151,15 +156,15 @@ def online_softmax(scores: Tensor, values: Tensor, block: int = 128) -> Tensor:
         Means (..., T, d), dtype of the values.
 
     Raises:
-        TypeError: `scores` or `values` is not floating, their dtypes differ, or `block`
-            is no whole number.
-        ValueError: shapes do not fit, or devices differ; `block` is below 1; a row of
-            scores holds NaN, +inf or no finite score.
+        TypeError: `scores` or `values` is not floating, their dtypes differ, or
+            `block` is no whole number.
+        ValueError: shapes do not fit, or devices differ; `block` is below 1; a row
+            of scores holds NaN, +inf or no finite score.
 
     Source: Dao et al. 2022, section 3.1, arXiv:2205.14135.
 
-    >>> online_softmax(torch.zeros(1, 4), torch.tensor([[1.0], [2.0], [3.0], [6.0]]))
-    tensor([[3.]])
+    >>> online_softmax(torch.zeros(1, 4), torch.tensor([[1.0], [2.0], [3.0],
+    [6.0]])) tensor([[3.]])
     """
     require_block(scores, values)
     require.whole(block=block, least=1)
@@ -171,8 +176,8 @@ def online_softmax(scores: Tensor, values: Tensor, block: int = 128) -> Tensor:
 
 
 def finite(peak: Tensor) -> Tensor:
-    """A peak that can be subtracted: 0 where all scores are -inf, so that these give 0 and
-    not NaN."""
+    """A peak that can be subtracted: 0 where all scores are -inf, so that these
+    give 0 and not NaN."""
     return peak.masked_fill(peak.isneginf(), 0)
 
 
@@ -184,5 +189,6 @@ def require_block(scores: Tensor, values: Tensor) -> None:
 
 
 def require_below_infinity(peak: Tensor) -> None:
-    """Refuse NaN and +inf among scores; a block of -inf alone may stand beside others."""
+    """Refuse NaN and +inf among scores; a block of -inf alone may stand beside
+    others."""
     require.values(peak < torch.inf, "scores must hold no NaN, and be below +inf")
