@@ -22,6 +22,7 @@ from lbdl.foundations.gradient_descent import (
     trajectory,
     with_l2,
 )
+from lbdl.foundations.losses import metric
 
 DOUBLE = torch.float64
 TOLERANCE = {
@@ -580,6 +581,152 @@ def test_masked_classes_have_no_probability() -> None:
     )
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_of_the_only_class_that_can_be(gamma: float) -> None:
+    """No rival is left: loss 0 and slope 0, not 0 times infinity; and a masked target costs infinity."""
+    x = torch.tensor([[1.0, -math.inf], [2.0, 1.0]])
+    loss = partial(L.multiclass_focal, gamma=gamma, reduction="none")
+    value, gradient = value_and_gradients(loss, [x], (torch.tensor([0, 0]),))
+    assert value[0] == 0 and gradient[0].tolist() == [0, 0]
+    torch.testing.assert_close(value[1], loss(x[1:], torch.tensor([0]))[0])
+    value, gradient = value_and_gradients(loss, [x], (torch.tensor([1, 1]),))
+    assert value[0] == math.inf and gradient[0].tolist() == [1, -1]
+    assert (
+        torch.func.hessian(lambda x: loss(x, torch.tensor([0, 0])).sum())(x)
+        .isfinite()
+        .all()
+    )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        L.binary_cross_entropy,
+        partial(L.binary_cross_entropy, weight=0.0),
+        partial(L.binary_cross_entropy, weight=3.0),
+        partial(L.focal, gamma=0.0),
+        partial(L.focal, gamma=2.0),
+        partial(L.focal, gamma=2.0, alpha=None),
+        L.hinge,
+    ],
+)
+def test_infinite_logits_have_the_limits_of_large_ones(loss) -> None:
+    infinite = torch.tensor([math.inf, -math.inf, math.inf, -math.inf])
+    y = torch.tensor([1.0, 0.0, 0.0, 1.0])
+    value, gradient = value_and_gradients(loss, [infinite], (y,), reduction="none")
+    large, slope = value_and_gradients(
+        loss, [infinite.clamp(-1e4, 1e4)], (y,), reduction="none"
+    )
+    assert value[:2].tolist() == [0, 0]
+    torch.testing.assert_close(value[2:], torch.where(large[2:] > 0, math.inf, 0.0))
+    torch.testing.assert_close(gradient, slope)
+
+
+def test_a_soft_target_pays_for_certainty() -> None:
+    x = torch.tensor([math.inf, -math.inf])
+    for y in (0.3, 0.7):
+        found = L.binary_cross_entropy(x, torch.full((2,), y), reduction="none")
+        assert found.tolist() == [math.inf, math.inf]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("size", [0.0, 1.0, 16.0, 18.0, 50.0, 80.0])
+def test_binary_losses_to_the_last_digits_on_both_sides(
+    sign: int, size: float
+) -> None:
+    """float32 against the closed form in float64: log(1 + e^-s) and its slope, where the answer is right."""
+    s = torch.tensor([size], dtype=DOUBLE)
+    value, slope = s.neg().exp().log1p(), torch.sigmoid(-s)
+    x, y = (sign * s).float(), torch.tensor([float(sign > 0)])
+    for loss in (
+        L.binary_cross_entropy,
+        partial(L.binary_cross_entropy, weight=1.0),
+        partial(L.focal, gamma=0.0, alpha=None),
+    ):
+        found, gradient = value_and_gradients(loss, [x], (y,))
+        torch.testing.assert_close(found, value.float()[0], rtol=1e-6, atol=0)
+        torch.testing.assert_close(
+            gradient, -sign * slope.float(), rtol=1e-6, atol=0
+        )
+        found, gradient = value_and_gradients(loss, [-x], (y,))
+        torch.testing.assert_close(found, (value + s).float()[0], rtol=1e-6, atol=0)
+
+
+ROWS = [
+    L.log_softmax,
+    lambda x: L.cross_entropy(x, torch.tensor([0, 0])),
+    lambda x: L.fast_cross_entropy(x, torch.tensor([0, 0])),
+    lambda x: L.fast_cross_entropy(x, torch.tensor([0, 0]), smoothing=0.1),
+    lambda x: L.soft_cross_entropy(x, torch.full((2, 3), 1 / 3)),
+    lambda x: L.multiclass_focal(x, torch.tensor([0, 0])),
+    lambda x: L.multiclass_hinge(x, torch.tensor([0, 0])),
+    lambda x: L.zero_one(x, torch.tensor([0, 0])),
+]
+
+
+@pytest.mark.parametrize("loss", ROWS)
+def test_a_row_that_is_masked_as_a_whole_is_refused(loss) -> None:
+    x = torch.tensor([[1.0, 2.0, 3.0], [-math.inf] * 3])
+    with pytest.raises(
+        ValueError, match="logits must have a finite score in every"
+    ):
+        loss(x)
+
+
+@pytest.mark.parametrize("loss", ROWS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_row_that_is_no_row_of_scores_has_no_loss(loss, bad: float) -> None:
+    """NaN, for softmax refuses it and a training wants to go on to where it is caught."""
+    x = torch.tensor([[1.0, 2.0, 3.0], [bad, 2.0, 1.0]])
+    found = loss(x)
+    if bad == math.inf and found.isfinite().all():
+        assert loss is ROWS[-1] or loss is ROWS[-2]  # the largest score wins
+    else:
+        assert not found.isfinite().all()
+
+
+def test_a_masked_class_of_weight_zero_adds_nothing() -> None:
+    x = torch.tensor([[1.0, -math.inf, 0.5], [0.1, -math.inf, 2.0]], dtype=DOUBLE)
+    t, w = torch.tensor([0, 2]), torch.tensor([1.0, 0.0, 2.0], dtype=DOUBLE)
+    value, gradient = value_and_gradients(
+        partial(L.cross_entropy, weight=w, smoothing=0.3), [x], (t,)
+    )
+    log_p = torch.log_softmax(x[:, [0, 2]], -1)
+    share = 0.3 / 3 * (log_p @ w[[0, 2]])
+    picked = 0.7 * torch.stack([log_p[0, 0], 2 * log_p[1, 1]])
+    torch.testing.assert_close(value, -(share + picked).sum() / 3)
+    assert gradient.isfinite().all() and not gradient[:, 1].any()
+    assert (
+        L.cross_entropy(x, t, smoothing=0.3) == math.inf
+    )  # it asks for the impossible
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("classes", [65_520, 100_000])
+def test_half_precision_counts_beyond_its_largest_number(
+    dtype: torch.dtype, classes: int
+) -> None:
+    x, t = torch.zeros(2, classes, dtype=dtype), torch.tensor([0, 7])
+    for loss in (
+        L.cross_entropy,
+        L.fast_cross_entropy,
+        partial(L.cross_entropy, smoothing=0.1),
+        partial(L.fast_cross_entropy, smoothing=0.1),
+        lambda x, t: -L.log_softmax(x)[0, 0],
+        lambda x, t: L.soft_cross_entropy(x, F.one_hot(t, classes).to(dtype)),
+        partial(L.multiclass_focal, gamma=1.0),
+    ):
+        found = loss(x, t)
+        assert found.dtype == dtype
+        assert found.item() == pytest.approx(math.log(classes), rel=4e-3)
+
+
+def test_a_mean_in_half_precision_does_not_overflow_on_its_way() -> None:
+    x = torch.full((100_000,), 3.0, dtype=torch.float16)
+    assert L.squared_error(x, 0 * x).item() == 9
+    assert L.reduce(x, weights=torch.ones_like(x)).item() == 3
+
+
 def test_not_a_number_stays_in_its_row() -> None:
     x = torch.tensor([[math.nan, 0.0], [1.0, 0.0]])
     found = L.cross_entropy(x, torch.tensor([0, 0]), reduction="none")
@@ -910,6 +1057,64 @@ def test_a_batch_without_a_triplet_costs_nothing(loss) -> None:
         assert value == 0 and not gradient.any()
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_mean_of_one_triplet_is_that_triplet(reduction: str) -> None:
+    """0 and 1 of a kind, a stranger at 1.5: two anchors have a hardest triplet, one pair a stranger beyond it."""
+    x = torch.tensor([[0.0], [1.0], [1.5]], dtype=DOUBLE)
+    labels = torch.tensor([0, 0, 1])
+    hard = [L.batch_hard_triplet, L.fast_batch_hard_triplet]
+    for loss in hard:  # two anchors have a triplet: 1 - 1.5 + .6 and 1 - .5 + .6
+        total = loss(x, labels, margin=0.6, reduction="sum").item()
+        assert total == pytest.approx(0.1 + 1.1)
+        assert loss(x, labels, margin=0.6).item() == pytest.approx(total / 2)
+    for loss in (L.semi_hard_triplet, L.fast_semi_hard_triplet):
+        found = loss(x, labels, margin=0.6, reduction=reduction)
+        assert found.item() == pytest.approx(0.1)  # the pair (0, 1) and 1.5 beyond
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_the_mean_is_over_what_was_found(count: int) -> None:
+    """So many anchors of a kind of two, all others alone: 0 where there is none, the loss itself where there is one."""
+    found = torch.arange(4) < count
+    losses = torch.where(found, torch.tensor([2.0, 4.0, 9.0, 9.0]), 0)
+    expected = [0.0, 2.0, 3.0, 5.0][count]
+    assert metric.reduce_found(losses, found, "mean", torch.float32) == expected
+
+
+@pytest.mark.parametrize(("plain", "fast"), TWINS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 300.0, 1e12, 1e30])
+def test_fast_mining_is_the_plain_one_at_every_scale(
+    plain, fast, dtype: torch.dtype, scale: float
+) -> None:
+    x, labels = (scale * randn(24, 5)).to(dtype), classes(24, k=4)
+    if not x.isfinite().all() or not x.all():
+        return  # no number of that dtype
+    for margin in (0.0, scale):
+        a, b = (
+            f(x, labels, margin=margin, reduction="none") for f in (plain, fast)
+        )
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * scale)
+
+
+def test_fast_mining_in_half_precision_with_long_vectors() -> None:
+    """Squares beyond 65504: 0 and 1 are neighbours, 501 and 400 are not."""
+    x = torch.tensor([[0.0], [1.0], [501.0], [400.0]], dtype=torch.float16)
+    labels = torch.tensor([0, 1, 0, 1])
+    for loss in (L.batch_hard_triplet, L.fast_batch_hard_triplet):
+        found = loss(x, labels, margin=0.0, reduction="none")
+        assert found.tolist() == [500, 398, 400, 298]
+
+
+@pytest.mark.parametrize("loss", [*MINERS, L.ranked_relevance])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_point_that_is_nowhere_is_refused(loss, bad: float) -> None:
+    x = randn(4, 2)
+    x[2, 1] = bad
+    with pytest.raises(ValueError, match="points must be finite"):
+        loss(x, torch.tensor([0, 0, 1, 1]))
+
+
 def test_batch_hard_in_numbers() -> None:
     """On a line, 0 and 1 against 3 and 3.5: 1 - 3 + 3, 1 - 2 + 3, 0.5 - 2 + 3 and 0.5 - 2.5 + 3."""
     x = torch.tensor([[0.0], [1.0], [3.0], [3.5]], dtype=DOUBLE)
@@ -940,6 +1145,31 @@ def test_info_nce_sees_directions_alone(seed: int, scale: float) -> None:
         )
 
 
+@pytest.mark.parametrize("loss", [L.info_nce, L.nt_xent])
+def test_a_row_of_zeros_has_no_direction(loss) -> None:
+    x, y = randn(4, 3), randn(4, 3, seed=1)
+    x[2] = 0
+    names = "queries|first", "keys|second"
+    for pair, name in (((x, y), names[0]), ((y, x), names[1])):
+        with pytest.raises(ValueError, match=f"({name}) must hold no row of zeros"):
+            loss(*pair)
+    gradient = torch.func.grad(loss)(x, y)  # where nobody can look
+    assert gradient.isfinite().all() and gradient.abs().max() < 100
+
+
+@pytest.mark.parametrize("loss", [L.info_nce, L.nt_xent])
+def test_short_rows_have_the_direction_of_long_ones(loss) -> None:
+    q, k = (
+        randn(6, 4, dtype=torch.float32),
+        randn(6, 4, seed=1, dtype=torch.float32),
+    )
+    value, gradient, _ = value_and_gradients(loss, [q, k], ())
+    for scale in (1e-30, 1e-12, 1e12, 1e30):
+        found, slope, _ = value_and_gradients(loss, [scale * q, k], ())
+        torch.testing.assert_close(found, value)
+        torch.testing.assert_close(scale * slope, gradient, rtol=1e-4, atol=1e-6)
+
+
 def test_info_nce_is_batched_and_stays_finite_when_cold() -> None:
     q, k = randn(2, 3, 6, 4), randn(2, 3, 6, 4, seed=1)
     for loss in (L.info_nce, L.nt_xent):
@@ -954,6 +1184,21 @@ def test_info_nce_is_batched_and_stays_finite_when_cold() -> None:
 
 
 # --- Penalties
+
+
+def test_the_losses_of_every_example_have_their_own_gradients() -> None:
+    """`vmap` over a batch, as per-example gradients want it: every loss, twin and Function."""
+    x, t = randn(6, 5, dtype=torch.float32), classes(6, k=5)
+    for loss in (
+        L.cross_entropy,
+        L.fast_cross_entropy,
+        partial(L.fast_cross_entropy, smoothing=0.1),
+        L.multiclass_focal,
+        L.multiclass_hinge,
+    ):
+        each = torch.func.vmap(torch.func.grad(loss))(x, t)
+        expected = value_and_gradients(partial(loss, reduction="sum"), [x], (t,))
+        torch.testing.assert_close(each, expected[1], rtol=1e-5, atol=1e-6)
 
 
 def test_penalties_by_hand() -> None:
@@ -1007,6 +1252,23 @@ def test_decay_and_penalty_differ_for_adam_and_not_for_descent() -> None:
 
 
 # --- Retrieval
+
+
+def test_recall_of_a_single_question() -> None:
+    """One row without leading dimensions; k counts from the front, the last place included."""
+    row = torch.tensor([False, False, True, False])
+    found = [L.recall_at(row, k) for k in (1, 2, 3, 4)]
+    assert [f.item() for f in found] == [0, 0, 1, 1]
+    assert all(f.shape == () and f.dtype == torch.float32 for f in found)
+    assert L.average_precision(row).item() == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_neighbours_are_the_same_at_every_scale(scale: float) -> None:
+    x, labels = randn(12, 3, dtype=torch.float32), classes(12, k=3)
+    assert torch.equal(
+        L.ranked_relevance(scale * x, labels), L.ranked_relevance(x, labels)
+    )
 
 
 def test_average_precision_is_sklearns(device: str) -> None:

@@ -59,12 +59,11 @@ def binary_cross_entropy(
     """
     x, y = as_binary(logits, targets, reduction)
     require.values(in_unit_interval(y), "targets must be in [0, 1] everywhere")
+    require.number(weight=1 if weight is None else weight, least=0)
     losses = -(1 - y) * logsigmoid(-x)
-    if weight is None:
-        losses = losses - y * logsigmoid(x)
-    else:
-        require.number(weight=weight, least=0)
-        losses = losses - weight * y * logsigmoid(x)
+    if weight != 0:
+        of_one = y if weight is None else weight * y
+        losses = losses - of_one * logsigmoid(x)
     losses = losses.masked_fill(certainly_right(x, y), 0)
     return reduced(losses, reduction, logits.dtype)
 

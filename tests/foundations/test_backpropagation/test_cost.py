@@ -274,6 +274,122 @@ def test_a_function_that_changes_its_mind_is_found() -> None:
         y.sum().backward()
 
 
+IN_PLACE = [
+    nn.SiLU(inplace=True),
+    nn.Mish(inplace=True),
+    nn.ReLU(inplace=True),
+    lambda t: t.mul_(2) ** 3,
+    lambda t: t.add_(1).exp(),
+]
+
+
+@pytest.mark.parametrize("f", IN_PLACE)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_function_that_changes_its_input_is_refused(f, nested: bool) -> None:
+    """Run again, it would start from the changed input: a wrong gradient, and no error."""
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    inner = (lambda h: B.checkpoint(f, h * 1)) if nested else f
+    with pytest.raises(RuntimeError, match="f must not change its inputs in place"):
+        B.checkpoint(inner, w * 1)
+
+
+@pytest.mark.parametrize("f", IN_PLACE)
+def test_a_function_may_change_what_it_made_itself(f) -> None:
+    """The first operation makes a copy: then the gradient is that without a checkpoint, .9277 for SiLU at 1."""
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    own = lambda h: f(h * 1)
+    (found,) = torch.autograd.grad(B.checkpoint(own, w * 1).sum(), w)
+    (expected,) = torch.autograd.grad(own(w * 1).sum(), w)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_gradients_of_in_place_activations_in_numbers() -> None:
+    w = torch.ones(1, requires_grad=True)
+    for f, slope in ((IN_PLACE[0], 0.9277), (IN_PLACE[1], 1.0490)):
+        y = B.checkpoint(lambda h, f=f: f(h.clone()), w * 1)
+        (found,) = torch.autograd.grad(y, w)
+        assert found.item() == pytest.approx(slope, abs=1e-4)
+
+
+@pytest.mark.parametrize("change", ["input", "weight", "kept"])
+def test_what_changes_between_the_passes_is_refused(change: str) -> None:
+    """As torch refuses it without a checkpoint: an input, a weight, or what the second pass kept."""
+    x, w = torch.full((1,), 2.0), torch.full((1,), 3.0, requires_grad=True)
+
+    def f(h: Tensor) -> Tensor:
+        square = h * h
+        y = square * w + h.exp() * square
+        if change == "kept":
+            square.mul_(2)
+        return y
+
+    for run in (f, partial(B.checkpoint, f)):
+        h = (x * 1).requires_grad_()
+        y = run(h)
+        with torch.no_grad():
+            if change == "input":
+                h.mul_(2)
+            if change == "weight":
+                w.mul_(2)
+        with pytest.raises(RuntimeError, match=r"modified by an inplace|in place"):
+            y.sum().backward()
+
+
+def test_a_generator_among_the_inputs_is_replayed() -> None:
+    chance = torch.Generator().manual_seed(4)
+    x = torch.ones(200, requires_grad=True)
+    drop = lambda x, chance: (x * (torch.rand(200, generator=chance) < 0.5)).exp()
+    y = B.checkpoint(drop, x, chance)
+    after = torch.rand(3, generator=chance)
+    for _ in range(2):
+        (found,) = torch.autograd.grad(y.sum(), x, retain_graph=True)
+        torch.testing.assert_close(
+            found, torch.where(y.detach() == 1, 0.0, y.detach())
+        )
+    chance.manual_seed(4)
+    torch.rand(200, generator=chance)
+    assert torch.equal(after, torch.rand(3, generator=chance))
+
+
+def test_statistics_beside_the_result_are_added_up_twice() -> None:
+    """What the docstring says of BatchNorm: run again, it counts the batch again."""
+    norm, x = nn.BatchNorm1d(3), torch.randn(8, 3).requires_grad_()
+    B.checkpoint(norm, x).sum().backward()
+    assert norm.num_batches_tracked == 2
+    frozen = nn.BatchNorm1d(3).eval()
+    B.checkpoint(frozen, x).sum().backward()
+    assert frozen.num_batches_tracked == 0
+
+
+def test_inside_a_transform_checkpoints_and_reversible_chains_are_plain_calls() -> (
+    None
+):
+    f, blocks = lambda x: (x @ x.mT).tanh().exp(), blocks_of(2, width=3)
+    x = randn(3, 3)
+    for saving, plain in (
+        (lambda x: B.checkpoint(f, x), f),
+        (
+            lambda x: B.checkpoint_chain([f, torch.sin, f], x),
+            lambda x: f(f(x).sin()),
+        ),
+        (
+            lambda x: torch.cat(B.reversible_chain(blocks, x, 2 * x)),
+            lambda x: torch.cat(B.reversible_chain_stored(blocks, x, 2 * x)),
+        ),
+    ):
+        total, expected = (lambda x, g=g: g(x).sum() for g in (saving, plain))
+        for transform in (
+            torch.func.grad,
+            torch.func.jacfwd,
+            torch.func.hessian,
+            torch.func.vmap,
+        ):
+            given = torch.stack([x, x + 1]) if transform is torch.func.vmap else x
+            torch.testing.assert_close(
+                transform(total)(given), transform(expected)(given), **CLOSE
+            )
+
+
 def test_autocast_is_refused() -> None:
     with (
         torch.autocast("cpu", dtype=torch.bfloat16),
@@ -475,6 +591,28 @@ def test_shared_frozen_and_missing_parameters() -> None:
         for f in (B.reversible_chain, B.reversible_chain_stored)
     )
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_a_reversible_chain_refuses_what_it_cannot_run_again() -> None:
+    x1, x2 = randn(5, 8).requires_grad_(), randn(5, 8, seed=1)
+    chance = B.ReversibleBlock(nn.Dropout(0.5), nn.Tanh())
+    with pytest.raises(ValueError, match="blocks must give the same result"):
+        B.reversible_chain([chance], x1, x2)
+    B.reversible_chain([chance.eval()], x1, x2)
+    in_place = B.ReversibleBlock(nn.SiLU(inplace=True), nn.Tanh())
+    with pytest.raises(RuntimeError, match="f must not change its inputs in place"):
+        B.reversible_chain([in_place], x1, x2)
+
+
+@pytest.mark.parametrize("change", ["output", "weight"])
+def test_a_reversible_chain_notices_what_changed_in_between(change: str) -> None:
+    blocks = blocks_of(2)
+    x1, x2 = randn(5, 8).requires_grad_(), randn(5, 8, seed=1)
+    y1, y2 = B.reversible_chain(blocks, x1, x2)
+    with torch.no_grad():
+        (y1 if change == "output" else blocks[0].f[0].weight).mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y2.sum().backward()
 
 
 def test_an_output_that_is_not_used() -> None:

@@ -247,6 +247,60 @@ def test_a_gradient_that_is_not_finite_shows(bad: float) -> None:
     assert not in_place[0].isfinite().all()
 
 
+def test_nothing_is_clipped_where_nothing_is() -> None:
+    """Empty gradients among others, or alone; a limit of infinity; the slope at a gradient of 0."""
+    g, empty = randn(5), torch.zeros(0, 3, dtype=DOUBLE)
+    (first, second), norm = B.clip_by_global_norm([empty, g], 1.0)
+    assert first.shape == (0, 3)
+    torch.testing.assert_close(norm, g.norm())
+    torch.testing.assert_close(second, g / g.norm())
+    assert B.clip_by_global_norm([empty], 1.0)[1] == 0
+    assert B.clip_by_global_norm_([empty, h := g.clone()], math.inf) == g.norm()
+    assert torch.equal(h, g) and torch.equal(B.clip_by_norm(g, math.inf), g)
+    assert B.clip_by_norm(empty, 1.0).shape == (0, 3)
+    slope = torch.func.jacrev(lambda g: B.clip_by_norm(g, 1.0))(0 * g)
+    assert torch.equal(slope, torch.eye(5, dtype=DOUBLE))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_norms_in_half_precision_are_those_of_float32(dtype: torch.dtype) -> None:
+    weights = randn(3, 6, 6, dtype=dtype)
+    wide = [w.float() for w in weights]
+    for found, expected in (
+        (B.vanishing_bound(weights, "tanh"), B.vanishing_bound(wide, "tanh")),
+        (B.power_norms(weights, 3), B.power_norms(torch.stack(wide), 3)),
+        (
+            B.with_spectral_radius(weights, 0.5),
+            B.with_spectral_radius(torch.stack(wide), 0.5),
+        ),
+    ):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, expected.to(dtype))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_norms_of_signals_of_any_size(scale: float) -> None:
+    weights, x, g = (
+        randn(*s, dtype=torch.float32) for s in ((3, 6, 6), (6,), (6,))
+    )
+    expected = B.signal_norms(weights, "relu", x, g)
+    found = B.signal_norms(weights, "relu", scale * x, scale * g)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a / scale, b)
+
+
+def test_powers_that_overflow_are_infinite_not_an_error() -> None:
+    matrix = 100 * torch.eye(3)
+    norms = B.power_norms(matrix, 25)
+    torch.testing.assert_close(norms[:19], 100.0 ** torch.arange(19))
+    assert norms[20:].isinf().all()
+
+
+def test_a_nilpotent_matrix_has_no_multiple_of_a_given_radius() -> None:
+    with pytest.raises(ValueError, match="an eigenvalue other than 0"):
+        B.with_spectral_radius(torch.tensor([[0.0, 1.0], [0.0, 0.0]]), 0.9)
+
+
 def test_clipping_is_differentiable() -> None:
     g = randn(5)
     for limit in (1.0, 100.0):

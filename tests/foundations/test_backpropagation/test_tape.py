@@ -341,6 +341,64 @@ def test_gradients_of_two_variables_do_not_share_memory() -> None:
     assert torch.equal(b.grad, torch.ones_like(x34))
 
 
+@pytest.mark.parametrize("which", ["operand", "constant", "result"])
+def test_a_tensor_changed_in_place_after_its_use_is_refused(which: str) -> None:
+    x, c = Variable(x34.clone()), p34.clone()
+    y = x * c
+    z = (y.exp() + y).sum()
+    {"operand": x.value, "constant": c, "result": y.value}[which].mul_(2)
+    with pytest.raises(RuntimeError, match="changed in place after its use"):
+        z.backward()
+
+
+def test_a_leaf_may_be_changed_in_place_between_uses() -> None:
+    w = Variable(torch.tensor(2.0))
+    for _ in range(3):
+        w.grad = None
+        (w * w).backward()
+        w.value -= 0.25 * w.grad
+    assert w.value.item() == 2.0 * 0.5**3
+
+
+def test_a_seed_is_copied() -> None:
+    y, seed = Variable(x34) * 1.0, torch.ones(3, 4, dtype=DOUBLE)
+    y.backward(seed)
+    seed.zero_()
+    assert torch.equal(y.grad, torch.ones_like(x34))
+
+
+def test_a_kink_that_cancels_on_paper_does_not_cancel_on_the_tape() -> None:
+    """relu(x) - relu(-x) is x, whose slope is 1; at 0 every rule so far says 0, torch's too."""
+    f = lambda x: x.relu() - (-x).relu()
+    x = torch.tensor([-1.0, 0.0, 2.0], dtype=DOUBLE)
+    one = torch.ones(3, dtype=DOUBLE)
+    value, pull = B.vjp(f, x)
+    assert torch.equal(value, x)
+    for slope in (
+        pull(one)[0],
+        B.jvp(f, [x], [one])[1],
+        by_torch(f, [x], one)[2][0],
+    ):
+        assert slope.tolist() == [1, 0, 1]
+    for slope in B.numerical_jacobian(f, x).diagonal():
+        assert slope.item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x + "1",
+        lambda x: x @ 3.0,
+        lambda x: x * None,
+        lambda x: x * Dual(x34),
+        lambda x: x**True,
+    ],
+)
+def test_an_operand_of_another_kind_is_refused(call) -> None:
+    with pytest.raises(TypeError, match="operand must be a"):
+        call(Variable(x34))
+
+
 def test_inner_variables_keep_their_gradients() -> None:
     x = Variable(2.0)
     y = x * 3
