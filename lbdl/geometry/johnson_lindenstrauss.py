@@ -78,7 +78,7 @@ def norm_tail(n: Number, eps: Number) -> Tensor:
     Raises:
         ValueError: `n` < 1 or `eps` <= 0, as numbers.
 
-    Source: definition of the chi-square distribution; Dasgupta & Gupta 2003,
+    Source: Dasgupta & Gupta 2003, for the chi-square distribution,
         section 2.
     """
     n, eps = tail_arguments(n, eps)
@@ -156,7 +156,7 @@ def inner_product_tail(n: Number, eps: Number) -> Tensor:
     Raises:
         ValueError: `n` < 1 or `eps` <= 0, as numbers.
 
-    Source: definition; the distribution is that of Pearson, Jeffery & Elderton 1929
+    Source: the distribution is that of Pearson, Jeffery & Elderton 1929
         (variance gamma).
     """
     n, eps = tail_arguments(n, eps)
@@ -900,8 +900,6 @@ def matrix_of(projection: Projection, d: int, **options: Any) -> Tensor:
 
     Raises:
         ValueError: `d` is no whole number >= 1.
-
-    Source: definition.
     """
     require_sizes(d=d)
     return projection(torch.eye(d, **options)).mT
@@ -925,8 +923,6 @@ def products_per_point(kind: str, n: int, d: int) -> int:
 
     Raises:
         ValueError: the kind is unknown, or `n` or `d` is no whole number >= 1.
-
-    Source: definition.
     """
     require_sizes(n=n, d=d)
     b = best_block(n)

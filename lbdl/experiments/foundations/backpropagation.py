@@ -53,8 +53,6 @@ def blocks_of(
 
     Returns:
         The blocks; their weights (width, width) carry gradients of zero.
-
-    Source: definition.
     """
     made = [
         ReversibleBlock(Half(width, generator), Half(width, generator)).to(device)

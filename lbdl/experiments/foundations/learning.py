@@ -92,8 +92,6 @@ def squared_error(scores: Tensor, classes: Tensor) -> Tensor:
 
     Returns:
         The loss, a scalar.
-
-    Source: definition.
     """
     return squared_errors(scores, classes).sum()
 
@@ -150,8 +148,6 @@ def weights_of(width: int, inputs: int, outputs: int = CLASSES) -> int:
 
     Returns:
         The number.
-
-    Source: definition.
     """
     return (inputs + 1) * width + (width + 1) * outputs
 
