@@ -1,19 +1,17 @@
-"""The command `lbdl`: is this machine ready, which experiments are there, run them."""
+"""The command `lbdl`: is this machine ready, which experiments are there, run
+them."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-
-import torch
 
 from lbdl import __version__
 from lbdl.core.devices import choose_device
-from lbdl.core.seeds import require_seed
 from lbdl.doctor import doctor
 from lbdl.experiments import LARGEST, RECORDED, find, find_one, recorded_results
-from lbdl.lab import Experiment, Run, processes
+from lbdl.lab import Experiment, Options, Run, processes
 from lbdl.lab.results import Result, in_bytes, in_words
 
 BAD_REQUEST = 2
@@ -57,71 +55,67 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_run(command: argparse.ArgumentParser) -> None:
-    """The options of `lbdl run`."""
+    """The arguments of `lbdl run`: each bears the name of a wish of `Options`; what
+    is not given is not set."""
     command.set_defaults(do=run_experiments)
+    command.argument_default = argparse.SUPPRESS
     command.add_argument(
         "names",
         nargs="*",
+        default=[],
         metavar="NAME",
         help="experiments, as `lbdl experiments` lists them",
     )
-    command.add_argument("--all", action="store_true", help="every experiment")
-    command.add_argument(
+    add = command.add_argument
+    add("--all", action="store_true", default=False, help="every experiment")
+    add(
         "--scale",
-        help="small, full or another declared scale (default: LBDL_SCALE or small)",
+        help="small, full or another declared (default: LBDL_SCALE or small)",
     )
-    command.add_argument(
+    add(
         "--device",
-        help="cpu, cuda, cuda:1 (default: LBDL_DEVICE, else CUDA if there is one)",
+        help="cpu, cuda, cuda:1 (default: LBDL_DEVICE, else CUDA if there)",
     )
-    command.add_argument(
-        "--seed", type=int, help="whole number >= 0 (default: LBDL_SEED or 0)"
+    add("--seed", type=int, help="whole number >= 0 (default: LBDL_SEED or 0)")
+    add("--every", type=float, help="seconds between checkpoints (default: 30)")
+    add(
+        "--fresh",
+        action="store_true",
+        help="begin anew, not where a run was stopped",
+    )
+    add("--compile", action="store_true", help="machine code by torch.compile")
+    add(
+        "--shard",
+        action="store_true",
+        help="under torchrun: spread the model (FSDP)",
+    )
+    add(
+        "--pieces",
+        type=int,
+        help="take minibatches in so many pieces, to spare memory",
+    )
+    add(
+        "--deterministic",
+        action="store_true",
+        help="deterministic algorithms, slower",
     )
     where = command.add_mutually_exclusive_group()
     where.add_argument(
-        "--out", type=Path, default=OUT, help="folder for results and checkpoints"
+        "--out",
+        dest="folder",
+        type=Path,
+        help=f"folder for results and checkpoints (default: {OUT})",
     )
     where.add_argument(
         "--record",
         action="store_true",
         help="write where the book finds its results",
     )
-    command.add_argument(
-        "--every",
-        type=float,
-        default=30.0,
-        help="seconds between checkpoints (default: 30)",
-    )
-    command.add_argument(
-        "--fresh",
-        action="store_true",
-        help="begin anew, not where an earlier run was stopped",
-    )
-    command.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="deterministic algorithms on CUDA, slower",
-    )
-    command.add_argument(
-        "--compile",
-        action="store_true",
-        help="make machine code of the inner loop by torch.compile",
-    )
-    command.add_argument(
-        "--shard",
-        action="store_true",
-        help="under torchrun: spread the model over the processes (FSDP)",
-    )
-    command.add_argument(
-        "--pieces",
-        type=int,
-        default=1,
-        help="take every minibatch in so many pieces, to spare memory",
-    )
 
 
 def list_experiments(folder: Path) -> int:
-    """Prints every experiment: name, chapter, what it shows, and what runs took, recorded or in a folder."""
+    """Prints every experiment: name, chapter, what it shows, and what runs took,
+    recorded or in a folder."""
     recorded: dict[str, list[Result]] = {}
     for result in [*recorded_results(), *recorded_results(folder)]:
         recorded.setdefault(result.experiment, []).append(result)
@@ -135,7 +129,7 @@ def list_experiments(folder: Path) -> int:
 def cost(scale: str, recorded: list[Result]) -> str:
     """What runs at a scale took, in words."""
     runs = [
-        f"{in_words(result.seconds)} on {result.device}"
+        f"{in_words(result.seconds)} on {result.where}"
         + (f", {in_bytes(result.peak_bytes)}" if result.peak_bytes else "")
         for result in recorded
         if result.scale == scale
@@ -143,58 +137,69 @@ def cost(scale: str, recorded: list[Result]) -> str:
     return "; ".join(dict.fromkeys(runs)) or "not run yet"
 
 
-def run_experiments(options: argparse.Namespace) -> int:
-    """Checks everything that was asked for, then runs one experiment after the other."""
+def run_experiments(arguments: argparse.Namespace) -> int:
+    """Prepares every run that was asked for, then executes one after the other."""
     try:
-        chosen = choose(options.names, options.all)
-        for declared in chosen:
-            prepare(declared, options)
+        chosen = choose(arguments.names, arguments.all)
+        options = options_of(arguments)
+        runs = [
+            declared.prepare(wishes)
+            for declared in chosen
+            for wishes in placed(options, declared)
+        ]
     except (ValueError, OSError) as problem:
         if processes.rank() == 0:
             print(f"lbdl run: {problem}", file=sys.stderr)
         return BAD_REQUEST
-    if options.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    for declared in chosen:
-        report(prepare(declared, options))
+    for run in runs:
+        report(run)
     return 0
 
 
 def choose(names: list[str], every: bool) -> list[Experiment]:
-    """The experiments that are asked for; ValueError where none is, or one is unknown."""
+    """The experiments that are asked for; ValueError where none is, or one is
+    unknown."""
     if every == bool(names):
         raise ValueError(
             "give the names of experiments, or --all; `lbdl experiments` lists those there are"
         )
-    return list(find().values()) if every else [find_one(name) for name in names]
+    names = [*find()] if every else names
+    return [find_one(name) for name in dict.fromkeys(names)]
 
 
-def prepare(declared: Experiment, options: argparse.Namespace) -> Run:
-    """The run that the options describe."""
-    if options.seed is not None:
-        require_seed(options.seed, asker="--seed")
-    return declared.prepare(
-        options.scale,
-        choose_device(options.device, asker="--device") if options.device else None,
-        options.seed,
-        RECORDED / declared.chapter if options.record else options.out,
-        every=options.every,
-        fresh=options.fresh,
-        compile=options.compile,
-        shard=options.shard,
-        pieces=options.pieces,
-    )
+def options_of(arguments: argparse.Namespace) -> Options:
+    """The wishes that the command line tells."""
+    wishes = {f.name for f in fields(Options)}
+    told = {
+        name: value for name, value in vars(arguments).items() if name in wishes
+    }
+    if "device" in told:
+        told["device"] = choose_device(told["device"], asker="--device")
+    return Options(**told)
+
+
+def placed(options: Options, declared: Experiment) -> list[Options]:
+    """The same wishes, with the folder where the results of an experiment go.
+
+    What is recorded has a witness, recorded with it: the small scale, which tests
+    run again.
+    """
+    if not options.record:
+        return [replace(options, folder=options.folder or OUT)]
+    options = replace(options, folder=RECORDED / declared.chapter)
+    return [
+        replace(options, scale=scale)
+        for scale in dict.fromkeys(("small", options.scale))
+    ]
 
 
 def report(run: Run) -> None:
     """Executes a run, and prints where its result lies and how it came about."""
     result = run.execute()
-    if not processes.is_first():
+    if not processes.is_first() or run.file is None:
         return
-    path = run.path(".npz")
-    size = path.stat().st_size
-    print(f"{path} ({in_bytes(size)})\n    {result.provenance}")
+    size = run.file.stat().st_size
+    print(f"{run.file} ({in_bytes(size)})\n    {result.provenance}")
     if size > LARGEST:
         print(f"    too large to be recorded: at most {in_bytes(LARGEST)}")
     for name, number in result.numbers.items():

@@ -37,7 +37,6 @@ PACKAGES = {
     "jupyterlab-myst": "shows a chapter in JupyterLab as it looks in the book",
     "jupyter-book": "builds the book",
     "jupyter-cache": "remembers which chapters are executed",
-    "grimp": "knows which chapters a change concerns",
     "sphinx-book-theme": "gives the book its look",
     "sphinx-exercise": "numbers the exercises",
     "sphinx-proof": "numbers the theorems",

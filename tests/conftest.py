@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,20 @@ needs_compiler = pytest.mark.skipif(
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no CUDA device here"
 )
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Experiments that a test declares are forgotten after it; no setting of a run is
+    in the environment."""
+    from lbdl.lab.declare import REGISTRY
+
+    before = dict(REGISTRY)
+    for name in ("LBDL_SCALE", "LBDL_SEED", "LBDL_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)
 
 
 @pytest.fixture(

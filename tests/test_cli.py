@@ -1,6 +1,8 @@
 """The command `lbdl`: one clear line and a non-zero code where something cannot be, before any work."""
 
+import os
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 from lbdl import cli, doctor
 from lbdl.experiments import load_result, recorded_results
+from lbdl.lab import Experiment, Options
 from lbdl.lab.declare import REGISTRY, experiment
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +80,7 @@ def test_run_all(counted, tmp_path):
         (["conted"], "no experiment called 'conted'; did you mean counted?"),
         (["counted", "--device", "cuda:77"], "--device must be one of cpu"),
         (["counted", "--scale", "huge"], "must be one of small, full, got 'huge'"),
-        (["counted", "--seed", "-2"], "--seed must be a whole number >= 0, got -2"),
+        (["counted", "--seed", "-2"], "seed must be a whole number >= 0, got -2"),
         (
             ["counted", "--out", "/dev/null/x"],
             "cannot write to the folder /dev/null/x",
@@ -111,6 +114,83 @@ def test_an_impossible_setting_is_named(
     assert counted == []
 
 
+def test_nothing_runs_before_all_are_prepared(counted, tmp_path, capsys):
+    @experiment(
+        "second", chapter="lab/test", shows="-", small={"n": 1}, full={"n": 1}
+    )
+    def second(run, n):
+        return {"n": n}
+
+    (tmp_path / "second-small-seed0.checkpoint").write_bytes(b"not a checkpoint")
+    both = ["run", "counted", "second", "--out", str(tmp_path)]
+    assert cli.main(both) == cli.BAD_REQUEST
+    assert "second-small-seed0.checkpoint is damaged" in capsys.readouterr().err
+    assert counted == []
+
+
+def test_a_run_is_prepared_once(counted, tmp_path, monkeypatch):
+    prepared, prepare = [], Experiment.prepare
+    monkeypatch.setattr(
+        Experiment,
+        "prepare",
+        lambda self, options: prepared.append(self.name) or prepare(self, options),
+    )
+    assert cli.main(["run", "counted", "counted", "--out", str(tmp_path)]) == 0
+    assert prepared == ["counted"]
+
+
+ARGUMENTS = {
+    "scale": "full", "device": "cpu", "seed": "7", "folder": "somewhere",
+    "every": "2.5", "fresh": None, "record": None, "compile": None, "shard": None,
+    "pieces": "3", "deterministic": None,
+}  # fmt: skip
+
+
+def test_every_wish_has_an_argument_and_every_argument_is_a_wish():
+    wishes = {f.name for f in fields(Options)}
+    assert set(ARGUMENTS) == wishes - {"progress", "processes"}
+    for name, value in ARGUMENTS.items():
+        flag = "--out" if name == "folder" else f"--{name}"
+        words = ["run", "x", flag, *([value] if value else [])]
+        found = cli.options_of(cli.parser().parse_args(words))
+        assert str(getattr(found, name)) == (value or "True")
+        others = {n: getattr(found, n) for n in wishes - {name}}
+        assert others == {n: getattr(Options(), n) for n in wishes - {name}}
+
+
+@pytest.mark.parametrize(
+    ("commit", "message"),
+    [
+        ("0123456789ab-dirty", "there are changes since 0123456789ab; commit them"),
+        ("unknown", "nothing is recorded of code whose commit is unknown"),
+    ],
+)
+def test_nothing_is_recorded_of_code_that_no_commit_holds(
+    counted, capsys, monkeypatch, tmp_path, commit, message
+):
+    monkeypatch.setattr(cli, "RECORDED", tmp_path)
+    monkeypatch.setattr("lbdl.lab.declare.commit", lambda: commit)
+    assert cli.main(["run", "counted", "--record"]) == cli.BAD_REQUEST
+    assert message in capsys.readouterr().err
+    assert counted == [] and not list(tmp_path.rglob("*"))
+
+
+def test_what_is_recorded_has_a_witness_of_the_same_code(
+    counted, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(cli, "RECORDED", tmp_path)
+    monkeypatch.setattr("lbdl.lab.declare.commit", lambda: "0123456789ab")
+    assert cli.main(["run", "counted", "--scale", "full", "--record"]) == 0
+    folder = tmp_path / "lab" / "test"
+    large, witness = (
+        load_result("counted", scale, folder=folder) for scale in ("full", "small")
+    )
+    assert (large["n"], witness["n"]) == (4, 2)
+    assert large.code == witness.code
+    assert large.commit == witness.commit == "0123456789ab"
+    assert large.command == "lbdl run counted --scale full --seed 0 --device cpu"
+
+
 def test_a_damaged_checkpoint_is_named_and_fresh_begins_anew(
     counted, tmp_path, capsys
 ):
@@ -132,12 +212,20 @@ def test_interrupted_by_the_keyboard(counted, tmp_path, capsys):
 
 def test_deterministic_on_request(counted, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    use = torch.use_deterministic_algorithms
+    monkeypatch.setattr(
+        torch,
+        "use_deterministic_algorithms",
+        lambda yes, **more: asked.append(yes) or use(yes, **more),
+    )
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     assert (
         cli.main(["run", "counted", "--deterministic", "--out", str(tmp_path)]) == 0
     )
-    assert asked == [True]
+    assert asked == [True, False], "the caller's setting is put back"
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    assert load_result("counted", folder=tmp_path).how["deterministic"]
 
 
 def test_list_tells_chapter_purpose_and_cost(

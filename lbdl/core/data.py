@@ -1,7 +1,9 @@
-"""Data that needs no download: handwritten digits, drawn curves, English text, and sets made by formula.
+"""Data that needs no download: handwritten digits, drawn curves, English text, and
+sets made by formula.
 
-Real sets come with splits that are the same for every seed: a seed changes the training, never the examples
-it is judged on. Sets made by formula draw from the generator they are given.
+Real sets come with splits that are the same for every seed: a seed changes the
+training, never the examples it is judged on. Sets made by formula draw from the
+generator they are given.
 """
 
 import math
@@ -14,12 +16,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from lbdl import require
 from lbdl.core.seeds import generator as stream
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Examples `x` (n, ...) and what is to be predicted from them, `y` (n, ...), row by row."""
+    """Examples `x` (n, ...) and what is to be predicted from them, `y` (n, ...),
+    row by row."""
 
     x: Tensor
     y: Tensor
@@ -45,7 +49,8 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """What a model learns from, what its settings are chosen by, and what it is judged on, once."""
+    """What a model learns from, what its settings are chosen by, and what it is
+    judged on, once."""
 
     train: Dataset
     validation: Dataset
@@ -59,17 +64,20 @@ class Splits:
 
 
 def digits() -> Splits:
-    """1797 handwritten digits of 8 x 8 pixels: 1097 to train on, 350 to validate, 350 to test.
+    """1797 handwritten digits of 8 x 8 pixels: 1097 to train on, 350 to validate,
+    350 to test.
 
     The proportion of the ten classes is the same in the three parts.
 
     Returns:
-        Splits; x float32 (n, 64), ink from 0 to 1, row by row; y int64 (n,), the digit.
+        Splits; x float32 (n, 64), ink from 0 to 1, row by row; y int64 (n,), the
+        digit.
 
     Raises:
         ModuleNotFoundError: scikit-learn is not installed.
 
-    Source: Alpaydin & Kaynak 1998, the test part of the UCI set "Optical Recognition of Handwritten Digits".
+    Source: Alpaydin & Kaynak 1998, the test part of the UCI set "Optical
+        Recognition of Handwritten Digits".
     """
     with needs("scikit-learn"):
         from sklearn.datasets import load_digits
@@ -89,18 +97,21 @@ def digits() -> Splits:
 
 
 def mnist1d() -> Splits:
-    """Ten digits drawn as noisy curves of 40 samples: 3500 to train on, 500 to validate, 1000 to test.
+    """Ten digits drawn as noisy curves of 40 samples: 3500 to train on, 500 to
+    validate, 1000 to test.
 
-    The package's own recipe with its own seed, computed here and not fetched; the first 4000 are its training
-    part.
+    The package's own recipe with its own seed, computed here and not fetched; the
+    first 4000 are its training part.
 
     Returns:
-        Splits; x float32 (n, 40), mean 0 and variance 1 over the whole set; y int64 (n,), the digit.
+        Splits; x float32 (n, 40), mean 0 and variance 1 over the whole set; y int64
+        (n,), the digit.
 
     Raises:
         ModuleNotFoundError: the package mnist1d is not installed.
 
-    Source: Greydanus & Kobak 2024, "Scaling Down Deep Learning with MNIST-1D", arXiv:2011.14439.
+    Source: Greydanus & Kobak 2024, "Scaling Down Deep Learning with MNIST-1D",
+        arXiv:2011.14439.
     """
     with needs("mnist1d"):
         from mnist1d.data import make_dataset
@@ -114,11 +125,13 @@ def mnist1d() -> Splits:
 
 
 def english() -> str:
-    """About 465 000 characters of English: the help texts of Python's `pydoc_data.topics`.
+    """About 465 000 characters of English: the help texts of Python's
+    `pydoc_data.topics`.
 
-    Topics in the order of their names, joined by a blank line; spaces at the ends of lines removed, runs of
-    blank lines made one, and typographic quotes, dashes and dots replaced by their ASCII kin. The text
-    differs a little from one Python version to the next, so no claim may hang on its exact length.
+    Topics in the order of their names, joined by a blank line; spaces at the ends
+    of lines removed, runs of blank lines made one, and typographic quotes, dashes
+    and dots replaced by their ASCII kin. The text differs a little from one Python
+    version to the next, so no claim may hang on its exact length.
 
     Returns:
         The text, one string.
@@ -145,12 +158,14 @@ def moons(
 ) -> Dataset:
     """Two interleaved half circles, which no straight line separates.
 
-        class 0: (cos a, sin a),  class 1: (1 - cos a, 1/2 - sin a),  a ~ U(0, pi),  plus noise * N(0, I)
+        class 0: (cos a, sin a),  class 1: (1 - cos a, 1/2 - sin a),  a ~ U(0, pi),
+        plus noise * N(0, I)
 
     Args:
         n: number of points; the classes differ by at most one in size.
         noise: standard deviation of the noise in each coordinate, >= 0.
-        generator: source of randomness on the CPU; by default the stream "data.moons" of the run.
+        generator: source of randomness on the CPU; by default the stream
+            "data.moons" of the run.
 
     Returns:
         Dataset; x float32 (n, 2); y int64 (n,), 0 or 1, in turn.
@@ -158,7 +173,8 @@ def moons(
     Raises:
         ValueError: `n` < 1 or `noise` < 0.
     """
-    require_size(n, noise=noise)
+    require.whole(n=n, least=1)
+    require.number(noise=noise, least=0)
     chance = generator or stream("data.moons")
     y = torch.arange(n) % 2
     angle = math.pi * torch.rand(n, generator=chance)
@@ -170,15 +186,18 @@ def moons(
 def two_gaussians(
     n: int, distance: float = 2.0, dim: int = 2, generator: Generator | None = None
 ) -> Dataset:
-    """Two round clouds of standard deviation 1, whose best separation is a straight line.
+    """Two round clouds of standard deviation 1, whose best separation is a straight
+    line.
 
-        x | y  ~  N(+-distance/2 e_1, I);   error of the best classifier: Phi(-distance/2)
+        x | y  ~  N(+-distance/2 e_1, I);   error of the best classifier:
+        Phi(-distance/2)
 
     Args:
         n: number of points; the classes differ by at most one in size.
         distance: distance of the two means, >= 0.
         dim: number of coordinates d >= 1.
-        generator: source of randomness on the CPU; by default the stream "data.two_gaussians" of the run.
+        generator: source of randomness on the CPU; by default the stream
+            "data.two_gaussians" of the run.
 
     Returns:
         Dataset; x float32 (n, d); y int64 (n,), 0 or 1, in turn.
@@ -186,8 +205,8 @@ def two_gaussians(
     Raises:
         ValueError: `n` or `dim` < 1, or `distance` < 0.
     """
-    require_size(n, distance=distance)
-    require_size(dim)
+    require.whole(n=n, dim=dim, least=1)
+    require.number(distance=distance, least=0)
     y = torch.arange(n) % 2
     x = torch.randn(n, dim, generator=generator or stream("data.two_gaussians"))
     x[:, 0] += distance * (y - 0.5)
@@ -200,33 +219,34 @@ def noisy_quadratic(
     noise: float = 1.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Centres of n quadratic losses; their mean is a quadratic bowl whose minibatch gradients are noisy.
+    """Centres of n quadratic losses; their mean is a quadratic bowl whose minibatch
+    gradients are noisy.
 
-        loss_i(w) = 1/2 sum_j curvature_j (w_j - c_ij)^2,   gradient of loss_i = curvature * (w - c_i)
+        loss_i(w) = 1/2 sum_j curvature_j (w_j - c_ij)^2,   gradient of loss_i =
+        curvature * (w - c_i)
 
-    The centres are normal with mean 0; every coordinate of the gradient has standard deviation `noise`.
+    The centres are normal with mean 0; every coordinate of the gradient has
+    standard deviation `noise`.
 
     Args:
         n: number of losses.
         curvature: (d,), floating, > 0.
         noise: standard deviation of the gradient, >= 0.
-        generator: source of randomness on the CPU; by default the stream "data.noisy_quadratic" of the run.
+        generator: source of randomness on the CPU; by default the stream
+            "data.noisy_quadratic" of the run.
 
     Returns:
         Centres c (n, d), dtype of `curvature`.
 
     Raises:
-        ValueError: `n` < 1, `noise` < 0, or `curvature` is not a vector of positive numbers.
+        ValueError: `n` < 1, `noise` < 0, or `curvature` is not a vector of positive
+            numbers.
     """
-    require_size(n, noise=noise)
-    if (
-        curvature.dim() != 1
-        or not curvature.is_floating_point()
-        or not bool((curvature > 0).all())
-    ):
-        raise ValueError(
-            f"curvature must be a floating vector of numbers > 0, got {curvature}"
-        )
+    require.whole(n=n, least=1)
+    require.number(noise=noise, least=0)
+    require.floating(curvature=curvature)
+    require.shapes(curvature=(curvature, "d"))
+    require.within(above=0, curvature=curvature)
     chance = generator or stream("data.noisy_quadratic")
     normal = torch.randn(n, len(curvature), generator=chance, dtype=curvature.dtype)
     return noise / curvature * normal
@@ -245,7 +265,8 @@ def curve(
     Args:
         n: number of points.
         noise: standard deviation of the noise, >= 0.
-        generator: source of randomness on the CPU; by default the stream "data.curve" of the run.
+        generator: source of randomness on the CPU; by default the stream
+            "data.curve" of the run.
         f: the curve, from (n, 1) to (n, 1); by default one period of a sine.
 
     Returns:
@@ -254,7 +275,8 @@ def curve(
     Raises:
         ValueError: `n` < 1 or `noise` < 0.
     """
-    require_size(n, noise=noise)
+    require.whole(n=n, least=1)
+    require.number(noise=noise, least=0)
     chance = generator or stream("data.curve")
     x = torch.rand(n, 1, generator=chance).sort(dim=0).values
     return Dataset(x, f(x) + noise * torch.randn(n, 1, generator=chance))
@@ -271,17 +293,9 @@ def needs(package: str) -> Iterator[None]:
         ) from missing
 
 
-def require_size(n: int, **spreads: float) -> None:
-    """Raises ValueError unless `n` is a count >= 1 and every spread is finite and >= 0."""
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"n must be a whole number >= 1, got {n!r}")
-    for name, value in spreads.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
-
-
 def without_reseeding(make: Callable[[], Any]) -> Any:
-    """What `make` returns; the global generators of Python and NumPy end where they stood before."""
+    """What `make` returns; the global generators of Python and NumPy end where they
+    stood before."""
     from numpy import random as numpy_random
 
     python, numpy = random.getstate(), numpy_random.get_state()

@@ -1,12 +1,16 @@
-"""The device a run computes on: CUDA when there is one, else the CPU; `LBDL_DEVICE` overrides."""
+"""The device a run computes on: CUDA when there is one, else the CPU; `LBDL_DEVICE`
+overrides."""
 
 import os
 
 import torch
 
+from lbdl import require
+
 
 def device() -> torch.device:
-    """The device of this run: `LBDL_DEVICE` if it is set, else CUDA if there is one, else the CPU.
+    """The device of this run: `LBDL_DEVICE` if it is set, else CUDA if there is
+    one, else the CPU.
 
     Returns:
         A `torch.device` that exists on this machine.
@@ -33,15 +37,12 @@ def choose_device(name: str, asker: str = "device") -> torch.device:
     Raises:
         ValueError: there is no such device here.
     """
-    there = available_devices()
-    if name not in there:
-        raise ValueError(
-            f"{asker} must be one of {', '.join(there)} on this machine, got {name!r}"
-        )
+    require.choice(available_devices(), **{asker: name})
     return torch.device(name)
 
 
 def available_devices() -> list[str]:
-    """Names of all devices of this machine, as `LBDL_DEVICE` takes them: "cpu", "cuda", "cuda:0", ..."""
+    """Names of all devices of this machine, as `LBDL_DEVICE` takes them: "cpu",
+    "cuda", "cuda:0", ..."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return ["cpu"] + ["cuda"] * (count > 0) + [f"cuda:{i}" for i in range(count)]

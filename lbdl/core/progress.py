@@ -1,4 +1,5 @@
-"""A progress bar for who watches, and silence for who does not: the built book, a pipe, a test."""
+"""A progress bar for who watches, and silence for who does not: the built book, a
+pipe, a test."""
 
 import os
 import sys
@@ -13,11 +14,13 @@ def progress_bar(
     start: int = 0,
     label: str = "",
 ) -> Any:
-    """Goes through `items`, and shows a bar with the time left where someone can see it.
+    """Goes through `items`, and shows a bar with the time left where someone can
+    see it.
 
     Args:
         items: anything with a length.
-        wanted: True shows the bar, False does not, None lets `somebody_watches` decide.
+        wanted: True shows the bar, False does not, None lets `somebody_watches`
+            decide.
         start: how many were done before, by an interrupted run.
         label: what the bar is called.
 
@@ -35,10 +38,12 @@ def progress_bar(
 
 
 def somebody_watches() -> bool:
-    """Whether a bar would be seen: in a terminal, or in a notebook opened in JupyterLab.
+    """Whether a bar would be seen: in a terminal, or in a notebook opened in
+    JupyterLab.
 
-    `LBDL_PROGRESS=0` always says no, `LBDL_PROGRESS=1` always yes. Notebooks that are executed in the
-    background, as for the book and its tests, have no session of a Jupyter server, and so no watcher.
+    `LBDL_PROGRESS=0` always says no, `LBDL_PROGRESS=1` always yes. Notebooks that
+    are executed in the background, as for the book and its tests, have no session
+    of a Jupyter server, and so no watcher.
     """
     asked = os.environ.get("LBDL_PROGRESS", "").strip()
     if asked:

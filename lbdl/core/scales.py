@@ -1,6 +1,9 @@
-"""The scale of a run: "small" for two CPU cores and a reader who waits, "full" for a GPU."""
+"""The scale of a run: "small" for two CPU cores and a reader who waits, "full" for
+a GPU."""
 
 import os
+
+from lbdl import require
 
 SCALES = ("small", "full")
 
@@ -20,9 +23,7 @@ def scale() -> str:
 
 
 def choose_scale(name: str, asker: str = "scale") -> str:
-    """`name` itself, if it is a scale; the error names the setting or option (`asker`) it came from."""
-    if name not in SCALES:
-        raise ValueError(
-            f"{asker} must be one of {', '.join(SCALES)}, got {name!r}"
-        )
+    """`name` itself, if it is a scale; the error names the setting or option
+    (`asker`) it came from."""
+    require.choice(SCALES, **{asker: name})
     return name

@@ -1,8 +1,8 @@
 """One number seeds a run, and every use of chance draws from a stream of its own.
 
-Streams are named. The generator of a stream depends on the seed of the run and on the stream's name, on
-nothing else: adding a draw in one place changes no other place, and `LBDL_SEED=7` re-runs everything under
-other randomness.
+Streams are named. The generator of a stream depends on the seed of the run and on
+the stream's name, on nothing else: adding a draw in one place changes no other
+place, and `LBDL_SEED=7` re-runs everything under other randomness.
 """
 
 import hashlib
@@ -11,6 +11,8 @@ import random
 import sys
 
 import torch
+
+from lbdl import require
 
 
 def seed() -> int:
@@ -34,11 +36,14 @@ def generator(
     *,
     root: int | None = None,
 ) -> torch.Generator:
-    """A source of randomness that depends on the seed of the run and the name of the stream alone.
+    """A source of randomness that depends on the seed of the run and the name of
+    the stream alone.
 
     Args:
-        stream: any name; two names give independent draws, the same name the same draws again.
-        device: where the numbers are drawn; CPU and CUDA draw different numbers from the same seed.
+        stream: any name; two names give independent draws, the same name the same
+            draws again.
+        device: where the numbers are drawn; CPU and CUDA draw different numbers
+            from the same seed.
         root: the seed of the run; by default `seed()`.
 
     Returns:
@@ -53,7 +58,8 @@ def generator(
 
 
 def stream_seed(stream: str, root: int) -> int:
-    """64 bits out of SHA-256 of the seed and the stream's name: the same in every process, everywhere."""
+    """64 bits out of SHA-256 of the seed and the stream's name: the same in every
+    process, everywhere."""
     digest = hashlib.sha256(
         f"{require_seed(root, 'root')}/{stream}".encode()
     ).digest()
@@ -61,16 +67,18 @@ def stream_seed(stream: str, root: int) -> int:
 
 
 def require_seed(value: int, asker: str = "seed") -> int:
-    """`value` itself, if it is a whole number >= 0; the error names the argument or option it came from."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{asker} must be a whole number >= 0, got {value!r}")
+    """`value` itself, if it is a whole number >= 0; the error names the argument or
+    option it came from."""
+    require.whole(**{asker: value}, least=0)
     return value
 
 
 def seed_everything(root: int | None = None) -> int:
-    """Seeds the global generators of Python, torch (all devices) and, if it is imported, NumPy.
+    """Seeds the global generators of Python, torch (all devices) and, if it is
+    imported, NumPy.
 
-    For code that draws from a global generator, such as the initialisation of `torch.nn` layers.
+    For code that draws from a global generator, such as the initialisation of
+    `torch.nn` layers.
 
     Args:
         root: the seed; by default `seed()`.

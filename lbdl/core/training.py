@@ -5,17 +5,21 @@ optimizer move the weights. An epoch takes every example once, in a new random
 order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from lbdl import require
 from lbdl.core.data import Dataset
 from lbdl.core.progress import progress_bar
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,7 @@ def train(
     generator: Generator,
     schedule: Callable[[int], float] | None = None,
     validation: Dataset | None = None,
+    drop_last: bool = False,
     progress: bool | None = None,
 ) -> History:
     """Minimises the mean loss over `data` by minibatch steps of `optimizer`.
@@ -49,7 +54,8 @@ def train(
         w <- optimizer(w, gradient of mean of loss(model(x; w), y) over a minibatch)
 
     Works where the model is: the data is moved there once, and the losses come back
-    once, at the end.
+    once, at the end. Modes of the model and rates of the optimizer are put back,
+    also after an exception; what is frozen stays frozen (see `in_training`).
 
     Args:
         model: maps x (B, ...) to predictions; its weights are changed.
@@ -64,44 +70,80 @@ def train(
             are put back at the end.
         validation: examples on which loss and accuracy are measured after every
             epoch.
+        drop_last: leave out the last, smaller minibatch of an epoch: batch
+            normalisation cannot learn from one row.
         progress: show a bar; by default where somebody can see it.
 
     Returns:
         The `History` of losses and validation metrics.
 
     Raises:
-        TypeError: `data` or `validation` is not a `Dataset`.
+        TypeError: `data` or `validation` is not a `Dataset`, or a number is no
+            whole one.
         ValueError: a number is out of range, or the data or the model's parameters
             are empty.
     """
-    require_training(model, data, validation, epochs, batch_size)
+    require_training(model, data, validation, epochs, batch_size, drop_last)
     device = next(model.parameters()).device
     data = data.to(device)
-    if validation is not None:
-        validation = validation.to(device)
-    rates = [group["lr"] for group in optimizer.param_groups]
+    validation = validation and validation.to(device)
     losses: list[Tensor] = []
     metrics: list[dict[str, Tensor]] = []
-    for _ in progress_bar(range(epochs), progress, label="epochs"):
-        model.train()
-        for x, y in minibatches(data, batch_size, generator):
-            if schedule is not None:
-                set_rates(optimizer, rates, float(schedule(len(losses))))
-            losses.append(step(model, x, y, loss, optimizer))
-        if validation is not None:
-            metrics.append(evaluate(model, validation, loss))
-    set_rates(optimizer, rates)
+    take_step = partial(step, model, loss=loss, optimizer=optimizer)
+    with in_training(model):
+        for _ in progress_bar(range(epochs), progress, label="epochs"):
+            batches = minibatches(data, batch_size, generator, drop_last)
+            losses += follow(take_step, batches, optimizer, schedule, len(losses))
+            if validation is not None:
+                metrics.append(evaluate(model, validation, loss))
     return history(losses, metrics)
 
 
+def follow(
+    take_step: Step,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    optimizer: Optimizer,
+    schedule: Callable[[int], float] | None = None,
+    first: int = 0,
+) -> list[Tensor]:
+    """Takes a step on each minibatch, at the rates of a schedule; then the rates
+    are as they were.
+
+        lr_t = schedule(t) lr,    t = first, first + 1, ...
+
+    Args:
+        take_step: from a minibatch x (B, ...), y (B, ...) to its loss, a scalar;
+            moves the weights.
+        batches: the minibatches.
+        optimizer: whose learning rates the schedule scales.
+        schedule: factor on the rates at step t; None leaves them.
+        first: how many steps were taken before.
+
+    Returns:
+        The losses before each step, scalars on the model's device.
+    """
+    losses = []
+    with rates_kept(optimizer) as rates:
+        for t, (x, y) in enumerate(batches, first):
+            if schedule is not None:
+                set_rates(optimizer, rates, float(schedule(t)))
+            losses.append(take_step(x, y))
+    return losses
+
+
 def minibatches(
-    data: Dataset, batch_size: int, generator: Generator
+    data: Dataset, batch_size: int, generator: Generator, drop_last: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The examples in a new random order, `batch_size` at a time: pairs x (B, ...),
-    y (B, ...)."""
+    y (B, ...).
+
+    The last one is smaller where `batch_size` does not divide n; `drop_last` leaves
+    it out.
+    """
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     for rows in order.to(data.x.device).split(batch_size):
-        yield data.x[rows], data.y[rows]
+        if len(rows) == batch_size or not drop_last:
+            yield data.x[rows], data.y[rows]
 
 
 def step(
@@ -119,12 +161,9 @@ def step(
 def predict(model: nn.Module, x: Tensor, batch_size: int = 4096) -> Tensor:
     """The model's predictions for all of x (n, ...), in evaluation mode and without
     a graph."""
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        predictions = torch.cat([model(rows) for rows in x.split(batch_size)])
-    model.train(was_training)
-    return predictions
+    require.whole(batch_size=batch_size, least=1)
+    with in_evaluation(model), torch.no_grad():
+        return torch.cat([model(rows) for rows in x.split(batch_size)])
 
 
 def evaluate(model: nn.Module, data: Dataset, loss: Loss) -> dict[str, Tensor]:
@@ -170,6 +209,50 @@ def is_classes(y: Tensor) -> bool:
     return y.dtype == torch.int64 and y.dim() == 1
 
 
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Every module's own flag, training or evaluation, is afterwards what it was,
+    whatever happens inside."""
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
+@contextmanager
+def in_training(model: nn.Module) -> Iterator[None]:
+    """The model in training mode; then every module has its own mode again.
+
+    In a model that is in training mode already, a module that was put into
+    evaluation mode is frozen, and stays so.
+    """
+    with modes_kept(model):
+        if not model.training:
+            model.train()
+        yield
+
+
+@contextmanager
+def in_evaluation(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; then every module has its own mode again."""
+    with modes_kept(model):
+        model.eval()
+        yield
+
+
+@contextmanager
+def rates_kept(optimizer: Optimizer) -> Iterator[list[float]]:
+    """Gives the learning rates of the groups; afterwards they are what they were,
+    whatever happens inside."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        yield rates
+    finally:
+        set_rates(optimizer, rates)
+
+
 def set_rates(
     optimizer: Optimizer, rates: list[float], factor: float = 1.0
 ) -> None:
@@ -196,20 +279,27 @@ def require_training(
     validation: Dataset | None,
     epochs: int,
     batch_size: int,
+    drop_last: bool = False,
 ) -> None:
     """Raises TypeError or ValueError where `train` could not work."""
-    for name, given in (("data", data), ("validation", validation)):
-        if given is not None and not isinstance(given, Dataset):
-            raise TypeError(f"{name} must be a Dataset, got {type(given).__name__}")
-        if given is not None and len(given) == 0:
+    given = {"data": data} | (
+        {} if validation is None else {"validation": validation}
+    )
+    require.instance(Dataset, **given)
+    for name, examples in given.items():
+        if len(examples) == 0:
             raise ValueError(f"{name} must hold at least one example, got none")
+    require_parameters(model)
+    require.whole(epochs=epochs, least=0)
+    require.whole(batch_size=batch_size, least=1)
+    if drop_last and batch_size > len(data):
+        raise ValueError(
+            f"batch_size must be at most the {len(data)} examples when drop_last "
+            f"leaves out what is smaller, got {batch_size}"
+        )
+
+
+def require_parameters(model: nn.Module) -> None:
+    """Raises ValueError where a model has nothing to train."""
     if next(model.parameters(), None) is None:
         raise ValueError("model must have parameters to train, got none")
-    for name, count, least in (
-        ("epochs", epochs, 0),
-        ("batch_size", batch_size, 1),
-    ):
-        if not isinstance(count, int) or count < least:
-            raise ValueError(
-                f"{name} must be a whole number >= {least}, got {count!r}"
-            )

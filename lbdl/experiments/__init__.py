@@ -1,4 +1,5 @@
-"""The heavy runs of the topics, one module a topic, and under `recorded/` the results that the book shows.
+"""The heavy runs of the topics, one module a topic, and under `recorded/` the
+results that the book shows.
 
     from lbdl.experiments import load_result
 
@@ -20,6 +21,10 @@ LARGEST = 200_000  # bytes of a recorded result
 def find() -> dict[str, Experiment]:
     """All declared experiments, by name, sorted by chapter."""
     for each in pkgutil.walk_packages(__path__, f"{__name__}."):
+        if each.name.endswith(
+            "triton"
+        ):  # a kernel: it needs Triton, and declares nothing
+            continue
         module = importlib.import_module(each.name)
         REGISTRY.update(
             {e.name: e for e in vars(module).values() if isinstance(e, Experiment)}
@@ -30,7 +35,8 @@ def find() -> dict[str, Experiment]:
 
 
 def find_one(name: str) -> Experiment:
-    """The experiment called `name`; ValueError, with the names nearest to it, where there is none."""
+    """The experiment called `name`; ValueError, with the names nearest to it, where
+    there is none."""
     known = REGISTRY if name in REGISTRY else find()
     if name in known:
         return known[name]
@@ -50,8 +56,8 @@ def load_result(
 
     Args:
         name: the experiment.
-        scale: a declared scale; by default the largest that is recorded: "full", then any other, then
-            "small".
+        scale: a declared scale; by default the largest that is recorded: "full",
+            then any other, then "small".
         seed: the seed it was run with.
         folder: where results lie; by default that of its chapter, in the library.
 
@@ -59,8 +65,8 @@ def load_result(
         The `Result`.
 
     Raises:
-        ValueError: there is no such experiment, or the result was made with other parameters than the code
-            declares now.
+        ValueError: there is no such experiment, or the result was made with other
+            parameters than the code declares now.
         FileNotFoundError: nothing is recorded.
     """
     declared = find_one(name)
@@ -82,7 +88,8 @@ def load_result(
 
 
 def require_fresh(declared: Experiment, result: Result) -> None:
-    """Raises ValueError where the code now declares other parameters than the result was made with."""
+    """Raises ValueError where the code now declares other parameters than the
+    result was made with."""
     now = plain(declared.scales.get(result.scale, {}))
     if result.parameters != now:
         raise ValueError(
@@ -97,7 +104,8 @@ def recorded_results(folder: Path = RECORDED) -> list[Result]:
 
 
 def problems_of_recorded(folder: Path = RECORDED) -> list[str]:
-    """One line for every recorded result that is damaged, stale, misnamed, or of no declared experiment."""
+    """One line for every recorded result that is damaged, stale, misnamed, or of no
+    declared experiment."""
     problems = []
     for path in sorted(folder.glob("**/*.npz")):
         try:

@@ -1,8 +1,8 @@
 """Checkpoints: what a long run needs to go on where it was killed.
 
-A checkpoint file is the SHA-256 of its content, then the content: a torch file that is read with
-`weights_only=True`, so that reading one never runs code. It is replaced in one move; a process killed while
-it writes leaves the one before.
+A checkpoint file is the SHA-256 of its content, then the content: a torch file that
+is read with `weights_only=True`, so that reading one never runs code. It is
+replaced in one move; a process killed while it writes leaves the one before.
 """
 
 import copy
@@ -28,8 +28,8 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """The state of one run in one file.
 
-    A run is a sequence of loops. Of each loop that was begun, the file holds how many chunks are done and the
-    state after them.
+    A run is a sequence of loops. Of each loop that was begun, the file holds how
+    many chunks are done and the state after them.
     """
 
     def __init__(
@@ -44,7 +44,8 @@ class Checkpoint:
 
         Args:
             path: the file.
-            identity: what must be the same for a run to go on: name, parameters, seed and so on.
+            identity: what must be the same for a run to go on: name, parameters,
+                seed and so on.
             every: seconds between two writes.
             fresh: begin anew, whatever the file holds.
 
@@ -52,6 +53,7 @@ class Checkpoint:
             CheckpointError: the file is damaged, or of another identity.
         """
         self.path, self.identity, self.every = path, identity, every
+        self.fresh = fresh
         self.loops: dict[str, dict[str, Any]] = {}
         self.seconds_before = 0.0
         self.began = self.written = time.monotonic()
@@ -62,13 +64,22 @@ class Checkpoint:
         require_same(self.path, saved["identity"], self.identity)
         self.loops, self.seconds_before = saved["loops"], saved["seconds"]
 
+    def start(self) -> float:
+        """The run begins now, or goes on; returns its wall time of before, in
+        seconds."""
+        self.began = self.written = time.monotonic()
+        if self.fresh and processes.is_first():
+            self.remove()
+        return self.seconds_before
+
     @property
     def seconds(self) -> float:
         """Wall time of the run so far, the parts before interruptions included."""
         return self.seconds_before + time.monotonic() - self.began
 
     def restore(self, loop: str, state: dict[str, Any]) -> int:
-        """Puts the saved values into the objects of `state`; returns how many chunks of the loop are done."""
+        """Puts the saved values into the objects of `state`; returns how many
+        chunks of the loop are done."""
         if loop not in self.loops:
             return 0
         for name, saved in self.loops[loop]["state"].items():
@@ -82,7 +93,8 @@ class Checkpoint:
     def save(
         self, loop: str, done: int, state: dict[str, Any], *, finished: bool = False
     ) -> None:
-        """Writes the state after `done` chunks; of several processes all gather it, and the first writes."""
+        """Writes the state after `done` chunks; of several processes all gather it,
+        and the first writes."""
         values = {name: snapshot(thing) for name, thing in state.items()}
         if finished:  # what comes after the loop may change the same objects
             values = copy.deepcopy(values)
@@ -102,7 +114,8 @@ class Checkpoint:
 
 
 def snapshot(thing: Any) -> Any:
-    """What has to be saved of a thing that changes: its state_dict, its generator's state, or itself."""
+    """What has to be saved of a thing that changes: its state_dict, its generator's
+    state, or itself."""
     if hasattr(thing, "state_dict"):
         return thing.state_dict()
     if isinstance(thing, Generator):
@@ -116,7 +129,8 @@ def snapshot(thing: Any) -> Any:
 
 
 def put_back(thing: Any, saved: Any) -> None:
-    """The inverse of `snapshot`: changes `thing` in place to what was saved of it."""
+    """The inverse of `snapshot`: changes `thing` in place to what was saved of
+    it."""
     if hasattr(thing, "load_state_dict"):
         thing.load_state_dict(saved)
     elif isinstance(thing, Generator):
@@ -132,7 +146,8 @@ def put_back(thing: Any, saved: Any) -> None:
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes `content` (dicts, lists, numbers, strings, tensors) to `path`, digest first, in one move."""
+    """Writes `content` (dicts, lists, numbers, strings, tensors) to `path`, digest
+    first, in one move."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     body = buffer.getvalue()
@@ -140,7 +155,8 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint file; `CheckpointError` where it is damaged or holds more than numbers."""
+    """The content of a checkpoint file; `CheckpointError` where it is damaged or
+    holds more than numbers."""
     raw = path.read_bytes()
     digest, body = raw[:DIGEST_SIZE], raw[DIGEST_SIZE:]
     if hashlib.sha256(body).digest() != digest:
@@ -156,7 +172,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def require_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raises CheckpointError, with the first difference, unless the checkpoint is of this very run."""
+    """Raises CheckpointError, with the first difference, unless the checkpoint is
+    of this very run."""
     for key in wanted:
         if found.get(key) != wanted[key]:
             raise CheckpointError(
@@ -166,7 +183,8 @@ def require_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> N
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file in one move: whoever looks sees the old content or the new, never a part."""
+    """Writes a file in one move: whoever looks sees the old content or the new,
+    never a part."""
     partial = path.with_name(path.name + ".partial")
     with open(partial, "wb") as file:
         file.write(content)

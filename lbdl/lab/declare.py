@@ -1,6 +1,8 @@
-"""Heavy experiments: declared once, run on any device, interrupted without loss, recorded.
+"""Heavy experiments: declared once, run on any device, interrupted without loss,
+recorded.
 
-    @experiment("double_descent", chapter="foundations/learning", shows="the test error's second fall",
+    @experiment("double_descent", chapter="foundations/learning", shows="the test
+    error's second fall",
                 small={"widths": 20}, full={"widths": 200})
     def double_descent(run: Run, widths: int) -> dict:
         errors = torch.zeros(widths)
@@ -8,11 +10,10 @@
             errors[width] = ...
         return {"errors": errors}
 
-The function says what is computed; the runner adds the device, the seed, the checkpoint, the progress bar and
-the result file.
+The function says what is computed; the runner adds the device, the seed, the
+checkpoint, the progress bar and the result file.
 """
 
-import hashlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -22,12 +23,14 @@ from typing import Any
 
 import torch
 
-from lbdl.core import scales, seeds
-from lbdl.core.devices import device as default_device
+from lbdl import require
 from lbdl.lab import processes
 from lbdl.lab.checkpoints import Checkpoint
+from lbdl.lab.closure import code_of
+from lbdl.lab.loops import Loops
 from lbdl.lab.machine import require_compiler, require_room
-from lbdl.lab.results import Result, plain
+from lbdl.lab.options import ABILITIES, Options
+from lbdl.lab.results import Result, commit, file_name, plain, require_clean
 from lbdl.lab.run import Run
 
 REGISTRY: dict[str, "Experiment"] = {}
@@ -35,87 +38,57 @@ REGISTRY: dict[str, "Experiment"] = {}
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """A declared experiment: a function of a run and of the parameters of each scale."""
+    """A declared experiment: a function of a run and of the parameters of each
+    scale."""
 
     name: str
     chapter: str
     shows: str
     scales: dict[str, dict[str, Any]]
     function: Callable[..., dict[str, Any]]
-    parallel: bool = False
     able: tuple[str, ...] = ()
 
-    def run(
-        self,
-        scale: str | None = None,
-        device: torch.device | None = None,
-        seed: int | None = None,
-        folder: Path | None = None,
-        **options: Any,
-    ) -> Result:
-        """Runs the experiment; see `prepare` for the arguments."""
-        return self.prepare(scale, device, seed, folder, **options).execute()
+    def run(self, *wishes: Any, **more: Any) -> Result:
+        """Runs the experiment; the arguments are those of `Options`: scale, device,
+        seed, folder and so on."""
+        return self.prepare(Options(*wishes, **more)).execute()
 
-    def prepare(
-        self,
-        scale: str | None = None,
-        device: torch.device | None = None,
-        seed: int | None = None,
-        folder: Path | None = None,
-        *,
-        progress: bool | None = None,
-        every: float = 30.0,
-        fresh: bool = False,
-        **how: Any,
-    ) -> Run:
-        """Checks all that can be checked before any work, and takes up the checkpoint of an interrupted run.
+    def prepare(self, options: Options) -> Run:
+        """Checks all that can be checked before any work, and takes up the
+        checkpoint of an interrupted run.
 
         Args:
-            scale: "small", "full" or another declared one; by default that of the run, `lbdl.core.scale()`.
-            device: by default `lbdl.core.device()`.
-            seed: whole number >= 0; by default `lbdl.core.seed()`.
-            folder: where checkpoint and result are written; None writes nothing.
-            progress: show a bar; by default where somebody can see it.
-            every: seconds between two checkpoints.
-            fresh: begin anew, whatever an interrupted run left.
-            **how: `compile`, `shard` or `pieces` of `Run`, for an experiment that is able to.
+            options: what the run is asked for.
 
         Returns:
-            The `Run`, to be executed.
+            The `Run`, complete: it is executed as it is.
 
         Raises:
-            ValueError: the scale is not declared, the seed is negative, the checkpoint found is damaged or of
-                another run, there are several processes and the experiment knows only one, or it is not able to
-                run as `how` says.
+            ValueError: the scale is not declared, the experiment is not able to do
+                what is asked, the checkpoint found is damaged or of another run, or
+                a result is to be recorded of code that no commit holds.
             OSError: the folder cannot be written to, or has no room.
         """
-        if processes.size() > 1 and not self.parallel:
-            raise ValueError(
-                f"{self.name} runs in a single process: start it without torchrun"
-            )
-        require_able(self, how)
-        run = Run(
+        require_able(self, options)
+        parameters = self.parameters(options.scale)
+        device = processes.own_device(options.device)
+        if options.compile:
+            require_compiler(device)
+        code, made_of = code_of(self.function), commit()
+        if options.record:
+            require_clean(made_of)
+        checkpoint = take_up(self, parameters, device, code, options)
+        return Run(
             name=self.name,
             work=self.function,
-            code=self.code(),
-            scale=scales.scale() if scale is None else scale,
-            device=processes.own_device(device or default_device()),
-            seed=seeds.seed() if seed is None else seeds.require_seed(seed),
-            folder=folder,
-            progress=progress,
-            **how,
+            parameters=parameters,
+            options=options,
+            device=device,
+            code=code,
+            commit=made_of,
+            loops=Loops(self.name, device, options.progress, checkpoint),
+            file=file_of(self, options, ".npz"),
         )
-        if run.compile:
-            require_compiler(run.device)
-        run.parameters = self.parameters(run.scale)
-        if folder is not None:
-            require_room(folder)
-            if fresh and processes.is_first():
-                run.path(".checkpoint").unlink(missing_ok=True)
-            run.checkpoint = Checkpoint(
-                run.path(".checkpoint"), run.identity(), every, fresh=fresh
-            )
-        return run
 
     def parameters(self, scale: str) -> dict[str, Any]:
         """The declared parameters of a scale."""
@@ -125,14 +98,38 @@ class Experiment:
             )
         return self.scales[scale]
 
-    def code(self) -> str:
-        """A fingerprint of the function's source: a checkpoint of other code is not continued."""
-        try:
-            return hashlib.sha256(
-                inspect.getsource(self.function).encode()
-            ).hexdigest()[:16]
-        except OSError:  # typed into an interpreter: no source to look at
-            return "unknown"
+
+def file_of(declared: Experiment, options: Options, suffix: str) -> Path | None:
+    """The file of a run that ends in `suffix`, where it is asked to write any."""
+    if options.folder is None:
+        return None
+    name = file_name(declared.name, options.scale, options.seed, suffix)
+    return options.folder / name
+
+
+def take_up(
+    declared: Experiment,
+    parameters: dict[str, Any],
+    device: torch.device,
+    code: str,
+    options: Options,
+) -> Checkpoint | None:
+    """The checkpoint of a run, with what an interrupted one left; it names what
+    must be the same to go on."""
+    path = file_of(declared, options, ".checkpoint")
+    if path is None:
+        return None
+    require_room(path.parent)
+    identity = {
+        "experiment": declared.name,
+        "parameters": plain(parameters),
+        "seed": options.seed,
+        "device": device.type,
+        "torch": str(torch.__version__),
+        "code": code,
+        "compile": options.compile,
+    }
+    return Checkpoint(path, identity, options.every, fresh=options.fresh)
 
 
 def experiment(
@@ -142,7 +139,6 @@ def experiment(
     shows: str,
     small: dict[str, Any],
     full: dict[str, Any],
-    parallel: bool = False,
     able: Sequence[str] = (),
     **more: dict[str, Any],
 ) -> Callable[[Callable[..., dict[str, Any]]], Experiment]:
@@ -154,17 +150,20 @@ def experiment(
         shows: what the result shows, in a few words.
         small: parameters for two CPU cores.
         full: parameters for a GPU.
-        parallel: whether the processes of `torchrun` can share it, because all its work is done by
-            `lbdl.lab.steps.Steps`.
-        able: what else the function does when the run says so: "compile", "shard", "pieces".
-        **more: parameters of further scales, by name, such as the largest that fits a machine without a GPU.
+        able: what the function does when the run says so: "processes", because all
+            its work is done by `lbdl.lab.Steps`, so that the processes of
+            `torchrun` can share it; "compile", what it hands to `Run.compiled`;
+            "shard", a model that it hands to `Run.sharded`; "pieces", `Run.pieces`
+            of a minibatch.
+        **more: parameters of further scales, by name, such as the largest that fits
+        a machine without a GPU.
 
     Returns:
         A decorator; what it returns is the `Experiment`.
 
     Raises:
-        ValueError: the name is malformed or taken, or parameters are no JSON, or are not those of the
-            function.
+        ValueError: the name is malformed or taken, an ability is unknown, or
+            parameters are no JSON, or are not those of the function.
     """
 
     def declare(function: Callable[..., dict[str, Any]]) -> Experiment:
@@ -174,7 +173,6 @@ def experiment(
             shows,
             {"small": small, "full": full, **more},
             function,
-            parallel,
             tuple(able),
         )
         require_declaration(declared)
@@ -198,6 +196,8 @@ def require_declaration(declared: Experiment) -> None:
         raise ValueError(
             f"name {declared.name!r} is taken by an experiment in {other.function.__module__}"
         )
+    for ability in declared.able:
+        require.choice([*ABILITIES], able=ability)
     for scale, parameters in declared.scales.items():
         try:
             inspect.signature(declared.function).bind(None, **parameters)
@@ -208,17 +208,17 @@ def require_declaration(declared: Experiment) -> None:
             ) from None
 
 
-def require_able(declared: Experiment, how: dict[str, Any]) -> None:
-    """Raises ValueError where an experiment cannot run as `how` says."""
-    for name, value in how.items():
-        if value != getattr(Run, name) and name not in declared.able:
-            able = ", ".join(declared.able) or "none of compile, shard, pieces"
+def require_able(declared: Experiment, options: Options) -> None:
+    """Raises ValueError where an experiment cannot run as it is asked to."""
+    for ability in options.abilities:
+        if ability not in declared.able:
             raise ValueError(
-                f"{declared.name} takes no option {name}; it is able to: {able}"
+                f"{declared.name} runs in a single process: start it without torchrun"
+                if ability == "processes"
+                else f"{declared.name} takes no option {ability}; it is able to: "
+                f"{', '.join(declared.able) or 'none of ' + ', '.join(ABILITIES)}"
             )
-    if how.get("shard") and processes.size() == 1:
+    if options.shard and options.processes == 1:
         raise ValueError(
             "shard spreads a model over several processes: start it with torchrun"
         )
-    if how.get("pieces", 1) < 1:
-        raise ValueError(f"pieces must be >= 1, got {how['pieces']}")

@@ -1,9 +1,10 @@
-"""Several processes for one run, as `torchrun` starts them: which one am I, how many are we, what do we agree on.
+"""Several processes for one run, as `torchrun` starts them: which one am I, how
+many are we, what do we agree on.
 
     torchrun --standalone --nproc-per-node 2 -m lbdl run NAME
 
-All processes compute the same run from the same seed and share the rows of every minibatch. The first one, of
-rank 0, alone writes files and shows progress.
+All processes compute the same run from the same seed and share the rows of every
+minibatch. The first one, of rank 0, alone writes files and shows progress.
 """
 
 import atexit
@@ -18,7 +19,8 @@ PATIENCE = timedelta(minutes=10)  # a process that waits longer for another give
 
 
 def size() -> int:
-    """The number of processes that share this run; 1 unless `torchrun` started it."""
+    """The number of processes that share this run; 1 unless `torchrun` started
+    it."""
     return whole_number("WORLD_SIZE", 1)
 
 
@@ -40,7 +42,8 @@ def whole_number(name: str, default: int) -> int:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The device of this process: of several processes on CUDA each takes its own GPU.
+    """The device of this process: of several processes on CUDA each takes its own
+    GPU.
 
     Args:
         device: that was asked for; "cuda" without a number is shared out.
@@ -49,7 +52,8 @@ def own_device(device: torch.device) -> torch.device:
         `device` itself, or a GPU of this machine.
 
     Raises:
-        ValueError: there are more processes than GPUs on this machine, or all would use the same one.
+        ValueError: there are more processes than GPUs on this machine, or all would
+            use the same one.
     """
     if size() == 1 or device.type != "cuda":
         return device
@@ -66,7 +70,8 @@ def own_device(device: torch.device) -> torch.device:
 def connect(device: torch.device) -> None:
     """Connects the processes of this run, once; nothing to do for a single one.
 
-    A process that fails does not wait for the others: it ends, and `torchrun` ends them.
+    A process that fails does not wait for the others: it ends, and `torchrun` ends
+    them.
 
     Args:
         device: of this process; CUDA talks by NCCL, the CPU by Gloo.
@@ -82,7 +87,8 @@ def connect(device: torch.device) -> None:
 
 
 def total(x: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, on each of them; changes `x` in place."""
+    """The sum of a tensor over all processes, on each of them; changes `x` in
+    place."""
     if size() > 1:
         dist.all_reduce(x)
     return x
@@ -96,7 +102,8 @@ def any_of_us(yes: bool, device: torch.device) -> bool:
 
 
 def share(x: Tensor) -> Tensor:
-    """The rows of a minibatch x (B, ...) that this process treats: every process about B / size of them.
+    """The rows of a minibatch x (B, ...) that this process treats: every process
+    about B / size of them.
 
     Raises:
         ValueError: there are fewer rows than processes.

@@ -1,17 +1,19 @@
 """The result of an experiment: arrays and numbers, and where they come from.
 
-A result file is an `.npz`: one entry an array, and an entry `about`, JSON, with all the rest. It is read
-without pickle.
+A result file is an `.npz`: one entry an array, and an entry `about`, JSON, with all
+the rest. It is read without pickle.
 """
 
 import io
 import json
+import os
 import platform
 import subprocess
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ class Result:
     """What an experiment found, and under which circumstances.
 
     `result["losses"]` is an array (a tensor on the CPU) or a number by its name.
+    `how` it was run: processes, compile, shard, pieces, deterministic; the
+    `command` repeats it; `code` is the fingerprint of the code that it depends on,
+    at `commit`.
     """
 
     experiment: str
@@ -37,8 +42,11 @@ class Result:
     parameters: dict[str, Any]
     seed: int
     device: str
+    how: dict[str, Any]
+    command: str
     versions: dict[str, str]
     commit: str
+    code: str
     date: str
     seconds: float
     peak_bytes: int | None
@@ -51,13 +59,28 @@ class Result:
         return self.numbers[name]
 
     @property
+    def where(self) -> str:
+        """The device, how many of them, and how they computed, in words."""
+        processes, pieces = self.how.get("processes", 1), self.how.get("pieces", 1)
+        words = {"shard": "sharded", "compile": "compiled"}
+        words |= {"deterministic": "deterministic"}
+        told = [word for name, word in words.items() if self.how.get(name)]
+        told += [f"minibatches in {pieces} pieces"] if pieces > 1 else []
+        many = f"{processes} x " if processes > 1 else ""
+        return ", ".join([many + self.device, *told])
+
+    @property
     def provenance(self) -> str:
-        """Device, wall time, memory, date and versions in one line, for the caption of a figure."""
+        """Device, wall time, memory, date and versions in one line, for the caption of
+        a figure."""
         versions = ", ".join(
             f"{name} {number}" for name, number in self.versions.items()
         )
         memory = "" if self.peak_bytes is None else f", {in_bytes(self.peak_bytes)}"
-        return f"{self.device}; {in_words(self.seconds)}{memory}; {self.date[:10]}; {versions}; seed {self.seed}"
+        cost = f"{in_words(self.seconds)}{memory}"
+        return (
+            f"{self.where}; {cost}; {self.date[:10]}; {versions}; seed {self.seed}"
+        )
 
     def save(self, path: Path) -> None:
         """Writes the result to `path` in one move."""
@@ -105,10 +128,12 @@ def read_result(path: Path) -> Result:
 
 
 def sort_findings(found: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Splits what an experiment returned into numbers (strings too) and arrays on the CPU.
+    """Splits what an experiment returned into numbers (strings too) and arrays on
+    the CPU.
 
     Args:
-        found: dict from names to tensors, NumPy arrays, numbers, booleans or strings.
+        found: dict from names to tensors, NumPy arrays, numbers, booleans or
+            strings.
 
     Returns:
         The numbers and the arrays.
@@ -144,17 +169,14 @@ def plain(parameters: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(parameters))
 
 
-def circumstances() -> dict[str, Any]:
-    """Versions, commit and date of now."""
-    return {
-        "versions": versions(),
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def now() -> str:
+    """The date and time."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a result's last digits: this library, Python, torch, CUDA, NumPy."""
+    """Versions of what decides a result's last digits: this library, Python, torch,
+    CUDA, NumPy."""
     found = {
         "lbdl": lbdl.__version__,
         "python": platform.python_version(),
@@ -167,28 +189,55 @@ def versions() -> dict[str, str]:
     return found
 
 
+OUTPUTS = (
+    "lbdl/experiments/recorded",
+    "bench/recorded",
+)  # written by runs: no code
+
+
+@cache
 def commit() -> str:
-    """The commit of the checkout that this library lies in, "-dirty" where it has changes, or "unknown"."""
-    command = [
-        "git",
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-        "--exclude=*",
-    ]
+    """The commit of the checkout that this library lies in, with "-dirty" where
+    files differ from it.
+
+    What runs write, under `recorded`, is left out. Without git, `LBDL_COMMIT` may
+    tell; else it is "unknown".
+    """
     try:
-        done = subprocess.run(
-            command,
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        head = git("rev-parse", "--short=12", "HEAD")
+        outputs = [f":(top,exclude){folder}" for folder in OUTPUTS]
+        changed = git("status", "--porcelain", "--", ":(top)", *outputs)
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return os.environ.get("LBDL_COMMIT", "").strip() or "unknown"
+    return head + "-dirty" * bool(changed)
+
+
+def git(*arguments: str) -> str:
+    """What git says about the checkout that this library lies in."""
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
     return done.stdout.strip()
+
+
+def require_clean(commit: str) -> None:
+    """Raises ValueError unless a commit holds the code that a result is to be
+    recorded of."""
+    if commit == "unknown":
+        raise ValueError(
+            "nothing is recorded of code whose commit is unknown: run in a checkout, or tell LBDL_COMMIT"
+        )
+    if commit.endswith("-dirty"):
+        raise ValueError(
+            f"nothing is recorded of code that no commit holds: there are changes since "
+            f"{commit.removesuffix('-dirty')}; commit them first"
+        )
 
 
 def in_words(seconds: float) -> str:

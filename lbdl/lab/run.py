@@ -1,9 +1,11 @@
-"""One execution of an experiment: what it is given, its loops that survive a kill, and its result."""
+"""One execution of an experiment: what its function is given, and the result it
+ends in."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,39 +13,55 @@ import torch
 from torch import Generator, nn
 
 from lbdl.core import seeds
-from lbdl.core.progress import progress_bar
 from lbdl.lab import processes
 from lbdl.lab.checkpoints import Checkpoint
-from lbdl.lab.machine import counted_memory, device_name, synchronize
-from lbdl.lab.results import Result, circumstances, file_name, plain, sort_findings
+from lbdl.lab.loops import Loops, fresh_generators
+from lbdl.lab.machine import (
+    counted_memory,
+    deterministic,
+    device_name,
+    synchronize,
+)
+from lbdl.lab.options import Options
+from lbdl.lab.results import Result, now, plain, sort_findings, versions
+from lbdl.lab.steps import sharding
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """One execution of an experiment: what the experiment's function is given.
+    """One execution of an experiment, complete when `Experiment.prepare` hands it
+    out; then it is executed.
 
-    How it computes, beyond the device: `compile` makes machine code of what the function hands to `compiled`;
-    `shard` spreads weights, gradients and the optimizer's state over the processes (FSDP) instead of copying them
-    (DDP); `pieces` is how many pieces a minibatch is taken in from the start.
+    The experiment's function may look at `device`, `seed`, `shard` and `pieces`.
     """
 
     name: str
     work: Callable[..., dict[str, Any]]
-    code: str
-    scale: str
+    parameters: dict[str, Any]
+    options: Options
     device: torch.device
-    seed: int
-    folder: Path | None = None
-    progress: bool | None = None
-    parameters: dict[str, Any] = field(default_factory=dict)
-    checkpoint: Checkpoint | None = None
-    compile: bool = False
-    shard: bool = False
-    pieces: int = 1
-    _loops: int = 0
-    _inside: bool = False
+    code: str
+    commit: str
+    loops: Loops
+    file: Path | None = None
+
+    @property
+    def seed(self) -> int:
+        return self.options.seed
+
+    @property
+    def shard(self) -> bool:
+        return self.options.shard
+
+    @property
+    def pieces(self) -> int:
+        return self.options.pieces
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        return self.loops.checkpoint
 
     def generator(
         self, stream: str, device: torch.device | str = "cpu"
@@ -55,11 +73,13 @@ class Run:
         return seeds.generator(f"{self.name}/{stream}", device, root=self.seed)
 
     def compiled(self, work: Work) -> Work:
-        """A function or a module, compiled by `torch.compile` where the run was asked to; a module in place.
+        """A function or a module, compiled by `torch.compile` where the run was
+        asked to; a module in place.
 
-        What was compiled before is forgotten: torch keeps few versions of one function.
+        What was compiled before is forgotten: torch keeps few versions of one
+        function.
         """
-        if not self.compile:
+        if not self.options.compile:
             return work
         torch.compiler.reset()
         if isinstance(work, nn.Module):
@@ -67,16 +87,26 @@ class Run:
             return work
         return cast(Work, torch.compile(work))
 
-    def chunks(self, n: int, **state: Any) -> Iterator[int]:
-        """Counts from 0 to n - 1, and makes the loop over it one that can be killed and started again.
+    def sharded(self, model: nn.Module, parts: Iterable[nn.Module]) -> nn.Module:
+        """A model, spread over the processes where the run was asked to, in place:
+        see `lbdl.lab.sharding`."""
+        if not self.shard:
+            return model
+        return sharding().sharded(model, parts)
 
-        Before the first chunk, `state` is set to what the last checkpoint holds, and counting begins after
-        the chunks that are done. After each chunk, if the last checkpoint is old enough, `state` is saved,
-        and torch's global generators with it.
+    def chunks(self, n: int, **state: Any) -> Iterator[int]:
+        """Counts from 0 to n - 1, and makes the loop over it one that can be killed
+        and started again.
+
+        Before the first chunk, `state` is set to what the last checkpoint holds,
+        and counting begins after the chunks that are done. After each chunk, if the
+        last checkpoint is old enough, `state` is saved, and torch's global
+        generators with it.
 
         Args:
             n: number of chunks.
-            **state: everything that one chunk hands to the next, or to the result: tensors, lists and dicts
+            **state: everything that one chunk hands to the next, or to the result:
+            tensors, lists and dicts
                 (changed in place), generators, modules, optimizers.
 
         Yields:
@@ -85,53 +115,31 @@ class Run:
         Raises:
             RuntimeError: called inside another loop over chunks.
         """
-        if self._inside:
-            raise RuntimeError(
-                "chunks must not be nested: loop over chunks once, and inside it over something else"
-            )
-        loop = str(self._loops)
-        self._loops, self._inside = self._loops + 1, True
-        everything = {**state, "global generators": GlobalGenerators(self.device)}
-        done = self.checkpoint.restore(loop, everything) if self.checkpoint else 0
-        try:
-            shown = self.progress if processes.is_first() else False
-            for chunk in progress_bar(
-                range(done, n), shown, start=done, label=self.name
-            ):
-                yield chunk
-                self._save(loop, chunk + 1, everything, finished=chunk + 1 == n)
-        finally:
-            self._inside = False
-
-    def _save(
-        self, loop: str, done: int, state: dict[str, Any], finished: bool
-    ) -> None:
-        """Saves when the first process's clock says so; all take part, because a sharded state is in all of them."""
-        if self.checkpoint is None:
-            return
-        due = processes.is_first() and (finished or self.checkpoint.is_due())
-        if processes.any_of_us(due, self.device):
-            self.checkpoint.save(loop, done, state, finished=finished)
+        return self.loops.over(n, state)
 
     def execute(self) -> Result:
-        """Computes the result, writes it if there is a folder, and removes the checkpoint.
+        """Computes the result, writes it if there is a folder, and removes the
+        checkpoint.
 
-        Of several processes the first one writes; all return the result.
+        Of several processes the first one writes; all return the result. What is
+        the caller's (global generators, torch's settings, filters of warnings) is
+        put back.
         """
-        began = time.monotonic()
+        began, before = time.monotonic(), 0.0
         if self.checkpoint:
-            self.checkpoint.began = began
+            before = self.checkpoint.start()
         processes.connect(self.device)
-        with fresh_generators(self), counted_memory(self.device) as peak:
+        with ExitStack() as put_back:
+            put_back.enter_context(warnings.catch_warnings())
+            put_back.enter_context(deterministic(self.options.deterministic))
+            root = seeds.stream_seed(self.name, self.seed)
+            put_back.enter_context(fresh_generators(self.device, root))
+            peak = put_back.enter_context(counted_memory(self.device))
             found = self.work(self, **self.parameters)
             synchronize(self.device)
-        seconds = (
-            self.checkpoint.seconds if self.checkpoint else time.monotonic() - began
-        )
-        result = self.result(found, seconds, peak())
-        if self.checkpoint and processes.is_first():
-            result.save(self.path(".npz"))
-            self.checkpoint.remove()
+            seconds = before + time.monotonic() - began
+            result = self.result(found, seconds, peak())
+        self.keep(result)
         return result
 
     def result(
@@ -141,72 +149,25 @@ class Run:
         numbers, arrays = sort_findings(found)
         return Result(
             experiment=self.name,
-            scale=self.scale,
+            scale=self.options.scale,
             parameters=plain(self.parameters),
             seed=self.seed,
-            device=self.where(),
+            device=device_name(self.device),
+            how=self.options.how,
+            command=self.options.command(self.name),
+            versions=versions(),
+            commit=self.commit,
+            code=self.code,
+            date=now(),
             seconds=round(seconds, 3),
             peak_bytes=peak_bytes,
             numbers=numbers,
             arrays=arrays,
-            **circumstances(),
         )
 
-    def where(self) -> str:
-        """The device in words, how many of them, and how they computed."""
-        many = f"{processes.size()} x " if processes.size() > 1 else ""
-        return (
-            many
-            + device_name(self.device)
-            + ", sharded" * self.shard
-            + ", compiled" * self.compile
-        )
-
-    def path(self, suffix: str) -> Path:
-        """The file of this run that ends in `suffix`."""
-        assert self.folder is not None
-        return self.folder / file_name(self.name, self.scale, self.seed, suffix)
-
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for an interrupted run to be continued."""
-        return {
-            "experiment": self.name,
-            "parameters": plain(self.parameters),
-            "seed": self.seed,
-            "device": self.device.type,
-            "torch": str(torch.__version__),
-            "code": self.code,
-            "compile": self.compile,
-        }
-
-
-class GlobalGenerators:
-    """The state of torch's global generators, of the CPU and of the run's CUDA device, for a checkpoint."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.cuda = device if device.type == "cuda" else None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "cpu": torch.get_rng_state(),
-            "cuda": None
-            if self.cuda is None
-            else torch.cuda.get_rng_state(self.cuda),
-        }
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        torch.set_rng_state(saved["cpu"])
-        if self.cuda is not None:
-            torch.cuda.set_rng_state(saved["cuda"], self.cuda)
-
-
-@contextmanager
-def fresh_generators(run: Run) -> Iterator[None]:
-    """Seeds torch's global generators from the run, and puts them back afterwards."""
-    before = GlobalGenerators(run.device)
-    saved = before.state_dict()
-    torch.manual_seed(seeds.stream_seed(run.name, run.seed))
-    try:
-        yield
-    finally:
-        before.load_state_dict(saved)
+    def keep(self, result: Result) -> None:
+        """Writes the result where one was asked for; the checkpoint has served."""
+        if self.file and processes.is_first():
+            result.save(self.file)
+        if self.checkpoint and processes.is_first():
+            self.checkpoint.remove()

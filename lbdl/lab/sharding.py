@@ -1,6 +1,7 @@
 """A model spread over the processes of a run (FSDP), and its state gathered again.
 
-Rajbhandari, Rasley, Ruwase & He 2020, "ZeRO", arXiv:1910.02054; Zhao et al. 2023, "PyTorch FSDP", arXiv:2304.11277.
+Rajbhandari, Rasley, Ruwase & He 2020, "ZeRO", arXiv:1910.02054; Zhao et al. 2023,
+"PyTorch FSDP", arXiv:2304.11277.
 """
 
 import warnings
@@ -25,9 +26,11 @@ WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def sharded(model: nn.Module, parts: Iterable[nn.Module]) -> nn.Module:
-    """Spreads the weights over the processes: each keeps its share, and gathers a part while it computes with it.
+    """Spreads the weights over the processes: each keeps its share, and gathers a
+    part while it computes with it.
 
-    Gradients and the optimizer's state are spread with them. Make the optimizer after this.
+    Gradients and the optimizer's state are spread with them. Make the optimizer
+    after this.
 
     Args:
         model: on its device, and equal on all processes; changed in place.
@@ -36,7 +39,8 @@ def sharded(model: nn.Module, parts: Iterable[nn.Module]) -> nn.Module:
     Returns:
         The model.
 
-    Source: Rajbhandari et al. 2020, section 5, arXiv:1910.02054; Zhao et al. 2023, arXiv:2304.11277.
+    Source: Rajbhandari et al. 2020, section 5, arXiv:1910.02054; Zhao et al. 2023,
+        arXiv:2304.11277.
     """
     warnings.filterwarnings(
         "ignore", message="FSDP2-wrapped module .* returned a view"
@@ -50,7 +54,8 @@ def sharded(model: nn.Module, parts: Iterable[nn.Module]) -> nn.Module:
 
 
 def whole_state(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """Model and optimizer, sharded or not, by parameter names, on the CPU: empty on all processes but the first."""
+    """Model and optimizer, sharded or not, by parameter names, on the CPU: empty on
+    all processes but the first."""
     if (
         not optimizer.state
     ):  # torch would take a step to have one, and Adam would count it
@@ -63,7 +68,8 @@ def whole_state(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
 
 
 def take_up(model: nn.Module, optimizer: Optimizer, saved: dict[str, Any]) -> None:
-    """Puts what `whole_state` gave on the first process into model and optimizer, each process its share."""
+    """Puts what `whole_state` gave on the first process into model and optimizer,
+    each process its share."""
     set_model_state_dict(model, saved["model"], options=WHOLE)
     optimizer.zero_grad()
     optimizer.state.clear()

@@ -1,12 +1,13 @@
 """Optimizer steps on one device or many, with minibatches of any size.
 
-`training.step` is the plain way and the text of the chapters. `Steps` does the same up to rounding, and also
-shares the rows of a minibatch among the processes of a run, takes them in pieces when memory does not hold them
-all, and computes in lower precision where that is asked for.
+`training.step` is the plain way and the text of the chapters. `Steps` does the same
+up to rounding, and also shares the rows of a minibatch among the processes of a
+run, takes them in pieces when memory does not hold them all, and computes in lower
+precision where that is asked for.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from lbdl.core.training import Loss
+from lbdl import require
+from lbdl.core.training import Loss, follow, require_parameters
 from lbdl.lab import processes
 
 
@@ -25,7 +27,8 @@ class Steps:
 
         w <- optimizer(w, gradient of (1/B) sum_i loss_i(w))
 
-    computed as a weighted sum over pieces of the minibatch, each the mean loss of its rows, on every process.
+    computed as a weighted sum over pieces of the minibatch, each the mean loss of
+    its rows, on every process.
     """
 
     def __init__(
@@ -37,42 +40,49 @@ class Steps:
         autocast: torch.dtype | None = None,
         pieces: int = 1,
     ) -> None:
-        """Takes the model as it is: on its device, and equal on all processes, or `sharded` over them.
+        """Takes the model as it is: on its device, and equal on all processes, or
+        `sharded` over them.
 
         Args:
             model: maps rows x (b, ...) to predictions.
-            loss: of predictions and y, a scalar: the mean over the rows. Where examples meet in one loss, as
-                in a triplet, a row must be a whole group of them.
+            loss: of predictions and y, a scalar: the mean over the rows. Where
+                examples meet in one loss, as in a triplet, a row must be a whole
+                group of them.
             optimizer: over the model's parameters.
-            autocast: floating dtype of the model's matrix products, such as `torch.bfloat16`; None keeps the
-                model's own.
+            autocast: floating dtype of the model's matrix products, such as
+                `torch.bfloat16`; None keeps the model's own.
             pieces: how many pieces a minibatch is taken in from the start.
 
         Raises:
-            ValueError: the model has no parameters.
+            TypeError: `pieces` is no whole number.
+            ValueError: the model has no parameters, or `pieces` is below 1.
         """
-        parameter = next(model.parameters(), None)
-        if parameter is None:
-            raise ValueError("model must have parameters to train, got none")
+        require_parameters(model)
+        require.whole(pieces=pieces, least=1)
         self._sharded = is_sharded(model)
         copied = processes.size() > 1 and not self._sharded
         self.model = DistributedDataParallel(model) if copied else model
-        self.device, self.loss, self.optimizer, self.autocast = (
-            parameter.device,
-            loss,
-            optimizer,
-            autocast,
-        )
+        self.device = next(model.parameters()).device
+        self.loss, self.optimizer, self.autocast = loss, optimizer, autocast
         self.pieces = pieces
-        self._fits = (
-            not copied
-        )  # several processes try first, so that none waits for a failed one
+        # several processes try first, so that none waits for a failed one
+        self._fits = not copied
+
+    def follow(
+        self,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        schedule: Callable[[int], float] | None = None,
+        first: int = 0,
+    ) -> list[Tensor]:
+        """A step on each minibatch, at the rates of a schedule:
+        `lbdl.core.training.follow`, the one loop."""
+        return follow(self, batches, self.optimizer, schedule, first)
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a minibatch, the same on all processes.
 
-        When memory does not hold it, the step is done again in twice as many pieces, with a warning, and later
-        steps keep to that.
+        When memory does not hold it, the step is done again in twice as many
+        pieces, with a warning, and later steps keep to that.
 
         Args:
             x: (B, ...), on the model's device.
@@ -83,8 +93,9 @@ class Steps:
 
         Raises:
             ValueError: there are no rows, or fewer than processes.
-            MemoryError: not even a single row fits, or a minibatch does not fit one of the processes of a
-                sharded model, which cannot try again: the others wait in the middle of the same step.
+            MemoryError: not even a single row fits, or a minibatch does not fit one
+                of the processes of a sharded model, which cannot try again: the
+                others wait in the middle of the same step.
         """
         if len(x) == 0 or len(x) != len(y):
             raise ValueError(
@@ -99,7 +110,8 @@ class Steps:
         return processes.total(value)
 
     def _rehearse(self, x: Tensor, y: Tensor, whole: int) -> None:
-        """Finds out, without a step and without using up randomness, whether memory suffices everywhere."""
+        """Finds out, without a step and without using up randomness, whether memory
+        suffices everywhere."""
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda), self._alone():
             failed = self._gradients(x, y, whole, last_is_shared=False) is None
@@ -112,7 +124,8 @@ class Steps:
     def _gradients(
         self, x: Tensor, y: Tensor, whole: int, last_is_shared: bool = True
     ) -> Tensor | None:
-        """Leaves the gradient in the parameters; this process's part of the loss, or None: out of memory."""
+        """Leaves the gradient in the parameters; this process's part of the loss,
+        or None: out of memory."""
         self.optimizer.zero_grad()
         values = []
         try:
@@ -136,13 +149,15 @@ class Steps:
             return self.loss(self.model(x), y)
 
     def _alone(self) -> AbstractContextManager[None]:
-        """Gradients stay with this process: they are summed with those of the last piece."""
+        """Gradients stay with this process: they are summed with those of the last
+        piece."""
         if isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()
         return unshared(self.model) if self._sharded else nullcontext()
 
     def _halve(self, rows: int) -> None:
-        """Twice as many pieces from now on; MemoryError when each is a single row already."""
+        """Twice as many pieces from now on; MemoryError when each is a single row
+        already."""
         self.optimizer.zero_grad()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -164,11 +179,13 @@ class Steps:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Model and optimizer, whole, by parameter names; of several processes only the first has them."""
+        """Model and optimizer, whole, by parameter names; of several processes only
+        the first has them."""
         return sharding().whole_state(self._bare(), self.optimizer)
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Takes up what `state_dict` gave on the first process, on any number of processes."""
+        """Takes up what `state_dict` gave on the first process, on any number of
+        processes."""
         sharding().take_up(self._bare(), self.optimizer, saved)
 
     def _bare(self) -> nn.Module:
@@ -195,7 +212,8 @@ def unshared(model: Any) -> Iterator[None]:
 
 
 def sharding() -> ModuleType:
-    """`lbdl.lab.sharding`, whose import takes most of a second, and fails where torch was built for one process."""
+    """`lbdl.lab.sharding`, whose import takes most of a second, and fails where
+    torch was built for one process."""
     from lbdl.lab import sharding
 
     return sharding
@@ -204,7 +222,8 @@ def sharding() -> ModuleType:
 def pieces_of(
     x: Tensor, y: Tensor, pieces: int
 ) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """The rows of x and y in nearly equal pieces, at most one for each row, and whether it is the last one."""
+    """The rows of x and y in nearly equal pieces, at most one for each row, and
+    whether it is the last one."""
     pieces = min(pieces, len(x))
     for i, (some_x, some_y) in enumerate(
         zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)
@@ -213,7 +232,8 @@ def pieces_of(
 
 
 def is_out_of_memory(problem: BaseException) -> bool:
-    """Whether an error says that memory is used up, on CUDA or on a CPU whose memory is limited."""
+    """Whether an error says that memory is used up, on CUDA or on a CPU whose
+    memory is limited."""
     return isinstance(
         problem, torch.OutOfMemoryError
     ) or "can't allocate memory" in str(problem)

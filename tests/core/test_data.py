@@ -176,7 +176,7 @@ def test_made_sets_depend_on_the_generator_or_the_seed_of_the_run(
     ("call", "message"),
     [
         (lambda: data.moons(0), "n must be"),
-        (lambda: data.moons(2.5), "n must be"),
+        (lambda: data.two_gaussians(4, dim=0), "dim must be a whole number >= 1"),
         (lambda: data.moons(5, -0.1), "noise must be finite and >= 0, got -0.1"),
         (lambda: data.moons(5, math.nan), "noise must be"),
         (lambda: data.two_gaussians(5, math.inf), "distance must be"),
@@ -198,6 +198,27 @@ def test_made_sets_depend_on_the_generator_or_the_seed_of_the_run(
 )
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: data.moons(2.5), "n must be a whole number, got 2.5"),
+        (lambda: data.moons(True), "n must be a whole number"),
+        (lambda: data.moons(5, "much"), "noise must be a number, got str"),
+        (
+            lambda: data.noisy_quadratic(5, torch.arange(3)),
+            "curvature must be a float",
+        ),
+        (
+            lambda: data.noisy_quadratic(5, [1.0]),
+            "curvature must be a floating tensor",
+        ),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(call, message):
+    with pytest.raises(TypeError, match=message):
         call()
 
 

@@ -89,10 +89,15 @@ def test_stream_seed_is_the_same_everywhere():
     assert seeds.stream_seed("main", 0) == 8691451543668366388
 
 
-@pytest.mark.parametrize("root", [-1, 1.0, "1", True])
-def test_bad_root_is_refused(root):
+@pytest.mark.parametrize("root", [1.0, "1", True, None])
+def test_a_root_that_is_no_whole_number_is_refused(root):
+    with pytest.raises(TypeError, match="root must be a whole number, got"):
+        seeds.stream_seed("x", root)
+
+
+def test_a_negative_root_is_refused():
     with pytest.raises(ValueError, match="root must be a whole number >= 0"):
-        core.generator("x", root=root)
+        core.generator("x", root=-1)
 
 
 def test_seed_everything_seeds_python_numpy_and_torch():

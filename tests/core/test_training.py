@@ -11,7 +11,7 @@ from torch import nn
 
 from lbdl.core import Dataset, accuracy, data, generator, train
 from lbdl.core.progress import progress_bar, somebody_watches
-from lbdl.core.training import minibatches, predict
+from lbdl.core.training import follow, in_training, minibatches, predict
 
 
 def line(weight: float = 0.0) -> nn.Linear:
@@ -214,7 +214,13 @@ def test_a_diverging_run_is_shown_and_not_hidden():
             ValueError,
             "batch_size must be a whole number >= 1, got 0",
         ),
-        ({"batch_size": 2.0}, ValueError, "batch_size must be"),
+        ({"batch_size": 2.0}, TypeError, "batch_size must be a whole number"),
+        ({"epochs": True}, TypeError, "epochs must be a whole number"),
+        (
+            {"batch_size": 13, "drop_last": True},
+            ValueError,
+            "batch_size must be at most the 12 examples",
+        ),
         ({"examples": (1, 2)}, TypeError, "data must be a Dataset, got tuple"),
         (
             {"examples": Dataset(torch.zeros(0, 1), torch.zeros(0, 1))},
@@ -292,3 +298,111 @@ def test_bar_passes_items_through():
         == list(progress_bar([0, 1, 2], True))
         == [0, 1, 2]
     )
+
+
+# --- What is the caller's is put back
+
+
+class Interrupted(nn.Module):
+    """A network with a frozen part; its forward pass raises when it has been called so often."""
+
+    def __init__(self, error: type[BaseException], calls: int) -> None:
+        super().__init__()
+        self.error, self.calls = error, calls
+        self.layer, self.frozen = nn.Linear(1, 1), nn.BatchNorm1d(1)
+        self.double().train()
+        self.frozen.eval()
+
+    def forward(self, x):
+        self.calls -= 1
+        if self.calls == 0:
+            raise self.error
+        return self.frozen(self.layer(x))
+
+
+def flags(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
+def statistics(model: nn.Module) -> torch.Tensor:
+    return torch.cat([b.double().flatten() for b in model.buffers()])
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("calls", [1, 2, 4, 0])
+def test_modes_and_rates_are_put_back_whatever_happens(error, calls):
+    """An error in the first step, in the second, in the measurement; or none."""
+    model = Interrupted(error, calls)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before, seen = flags(model), statistics(model).clone()
+
+    def run():
+        train(
+            model, points(), F.mse_loss, optimizer, epochs=1, batch_size=4,
+            generator=generator("o"), schedule=lambda t: 0.5 ** (t + 1),
+            validation=points(),
+        )  # fmt: skip
+
+    if calls:
+        with pytest.raises(error):
+            run()
+    else:
+        run()
+    assert flags(model) == before == [True, True, False]
+    assert torch.equal(statistics(model), seen), "what is frozen learns nothing"
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize("measure", [predict, accuracy])
+def test_measuring_puts_every_mode_back(measure):
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 3))
+    model[0].eval()
+    before, seen = flags(model), statistics(model).clone()
+    examples = Dataset(torch.randn(6, 3), torch.arange(6) % 3)
+    measure(model, examples.x if measure is predict else examples)
+    assert flags(model) == before == [True, False, True, True]
+    assert torch.equal(statistics(model), seen)
+    with pytest.raises(RuntimeError):
+        predict(model, torch.randn(6, 4))
+    assert flags(model) == before
+
+
+def test_a_model_in_evaluation_mode_trains_whole_and_is_put_back():
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(1, 1)).eval()
+    with in_training(model):
+        assert flags(model) == [True] * 3
+    assert flags(model) == [False] * 3
+
+
+def test_batch_normalisation_and_a_last_batch_of_one_row():
+    def run(**more):
+        model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+        return fit(model.double(), points(13), batch_size=4, **more)[0].losses
+
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        run()
+    losses = run(drop_last=True)
+    assert losses.shape == (9,) and losses.isfinite().all()
+
+
+def test_drop_last_leaves_out_the_smaller_minibatch_only():
+    chance = generator("order", root=0)
+    for n, sizes in ((12, [4, 4, 4]), (13, [4, 4, 4]), (4, [4])):
+        found = minibatches(points(n), 4, chance, drop_last=True)
+        assert [len(x) for x, _ in found] == sizes
+
+
+def test_one_loop_takes_the_steps_at_the_rates_of_the_schedule():
+    optimizer = torch.optim.SGD(line().parameters(), lr=0.5)
+    seen = []
+
+    def take_step(x, y):
+        seen.append((int(x), int(y), optimizer.param_groups[0]["lr"]))
+        return x
+
+    batches = [(torch.tensor(i), torch.tensor(10 * i)) for i in range(3)]
+    losses = follow(take_step, batches, optimizer, lambda t: 1.0 / t, first=2)
+    assert losses == [x for x, _ in batches]
+    assert seen == [(0, 0, 0.5 / 2), (1, 10, 0.5 / 3), (2, 20, 0.5 / 4)]
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    assert follow(take_step, [], optimizer) == []

@@ -1,10 +1,16 @@
 """Every experiment gives the same result on several processes as on one, and on CUDA as on the CPU."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import pytest
 import torch
 
-from lbdl.experiments import find
-from lbdl.lab.results import Result, read_result
+from lbdl.cli import main
+from lbdl.experiments import find, load_result, recorded_results
+from lbdl.lab import Result, checkpoints
+from lbdl.lab.checkpoints import Checkpoint
+from lbdl.lab.results import read_result
 from tests.conftest import needs_cuda
 from tests.experiments.few_steps import FEW, shortened
 from tests.lab.test_processes import torchrun
@@ -12,7 +18,7 @@ from tests.lab.test_processes import torchrun
 
 def test_every_training_experiment_is_tried_on_several_processes():
     assert sorted(FEW) == sorted(
-        name for name, declared in find().items() if declared.parallel
+        name for name, declared in find().items() if "processes" in declared.able
     )
 
 
@@ -38,9 +44,14 @@ def test_the_language_model_can_be_sharded():
 )
 def test_two_processes_find_what_one_finds(folder_of_two, name, how):
     two = read_result(folder_of_two / how / f"{name}-small-seed1.npz")
-    assert ("sharded" in two.device) == (how == "sharded")
+    assert two.how["shard"] == (how == "sharded")
+    assert two.where.endswith(", sharded") == two.how["shard"]
     one = shortened(name).run("small", torch.device("cpu"), seed=1, progress=False)
-    assert two.device.startswith("2 x ") and not one.device.startswith("2 x ")
+    assert (two.how["processes"], one.how["processes"]) == (2, 1)
+    assert two.where.startswith("2 x ") and not one.where.startswith("2 x ")
+    assert two.command.startswith(
+        "torchrun --standalone --nproc-per-node 2 -m lbdl run"
+    )
     assert two.arrays.keys() == one.arrays.keys()
     for key in one.arrays:
         torch.testing.assert_close(
@@ -103,9 +114,109 @@ def test_every_experiment_states_how_well_devices_agree():
 @pytest.mark.cuda
 @needs_cuda
 @pytest.mark.parametrize("name", AGREEMENT)
-def test_cpu_and_cuda_agree(name):
-    cpu, cuda = (
-        find()[name].run("small", torch.device(d), seed=0, progress=False)
-        for d in ("cpu", "cuda")
+def test_cpu_and_cuda_agree(name, small_runs):
+    cuda = find()[name].run("small", torch.device("cuda"), seed=0, progress=False)
+    AGREEMENT[name](small_runs(name).result, cuda)
+
+
+# --- Every experiment at its small scale, run once by the command
+
+
+class SmallRun(NamedTuple):
+    """The result of a run, and the checkpoints that it wrote, one after the other."""
+
+    result: Result
+    checkpoints: list[bytes]
+
+
+@pytest.fixture(scope="module")
+def small_runs(tmp_path_factory):
+    """Runs a small experiment when it is first asked for, with a checkpoint after every
+    chunk."""
+    done: dict[str, SmallRun] = {}
+    folder = tmp_path_factory.mktemp("small")
+
+    def run(name):
+        if name not in done:
+            done[name] = by_command(name, folder)
+        return done[name]
+
+    return run
+
+
+def by_command(name, folder):
+    """`lbdl run NAME`, and what it leaves."""
+    written, write = [], checkpoints.write_checkpoint
+
+    def keeping(path, content):
+        write(path, content)
+        written.append(path.read_bytes())
+
+    words = (
+        f"run {name} --scale small --seed 0 --device cpu --every 0 --fresh --out"
     )
-    AGREEMENT[name](cpu, cuda)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "write_checkpoint", keeping)
+        assert main([*words.split(), str(folder)]) == 0
+    assert not list(folder.glob("*.checkpoint"))
+    return SmallRun(load_result(name, "small", folder=folder), written)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", find())
+def test_interrupted_half_way_it_ends_the_same(
+    name, small_runs, tmp_path, monkeypatch
+):
+    """The checkpoint of the middle is what a kill leaves there; see also
+    `tests/lab/test_checkpoints.py`, where processes are killed."""
+    whole, written = small_runs(name)
+    middle = len(written) // 2
+    if middle:
+        file = tmp_path / f"{name}-small-seed0.checkpoint"
+        file.write_bytes(written[middle - 1])
+        saves, save = [], Checkpoint.save
+        monkeypatch.setattr(
+            Checkpoint,
+            "save",
+            lambda *a, **more: saves.append(1) or save(*a, **more),
+        )
+        again = find()[name].run(
+            "small", torch.device("cpu"), 0, tmp_path, progress=False, every=0.0
+        )
+        assert len(saves) == len(written) - middle, "only the rest is done"
+        assert again.arrays.keys() == whole.arrays.keys()
+        assert all(torch.equal(whole[key], again[key]) for key in whole.arrays)
+        assert again.numbers == whole.numbers
+
+
+WITNESSES = [r for r in recorded_results() if r.scale == "small"]
+LARGER = [r for r in recorded_results() if r.scale != "small"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("witness", WITNESSES, ids=lambda r: r.experiment)
+def test_a_recording_stands_while_its_witness_is_reproduced(witness, small_runs):
+    """A recording of other code is not stale where that code still computes the same:
+    the small scale says so, which was recorded with it and runs here in seconds."""
+    found, name = small_runs(witness.experiment).result, witness.experiment
+    larger = [r for r in LARGER if r.experiment == name]
+    again = "; ".join(f"lbdl run {name} --scale {r.scale} --record" for r in larger)
+    try:
+        AGREEMENT[name](witness, found)
+    except AssertionError as differ:
+        changed = (
+            "has changed since" if witness.code != found.code else "is the same"
+        )
+        raise AssertionError(
+            f"what is recorded of {name} is stale: its code ({changed} commit "
+            f"{witness.commit}) computes something else. Make it again: {again}"
+        ) from differ
+
+
+def test_a_result_that_differs_is_noticed():
+    """Each of the comparisons can fail."""
+    for witness in WITNESSES:
+        moved = {key: x + 0.3 * (1 + x.abs()) for key, x in witness.arrays.items()}
+        other = replace(witness, arrays=moved)
+        with pytest.raises(AssertionError):
+            AGREEMENT[witness.experiment](witness, other)

@@ -12,10 +12,12 @@ import pytest
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from lbdl_book import execution
-from lbdl_book.fingerprints import Library, chapter_modules, fingerprint
+from lbdl_book.fingerprints import chapter_modules, fingerprint
 from nbformat.v4 import new_code_cell, new_notebook
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
+
+from lbdl.lab.closure import Library
 
 FILES = {
     "__init__.py": "",
@@ -41,7 +43,7 @@ def library(
         file.write_text(text)
     (tmp_path / "requirements.txt").write_text("torch==2.13.0")
     monkeypatch.syspath_prepend(tmp_path)
-    return lambda: Library("toybook")
+    return lambda: Library(tmp_path / "toybook")
 
 
 def chapter(folder: Path, code: str, name: str = "chapter.ipynb") -> Path:
@@ -107,6 +109,29 @@ def test_only_a_change_that_can_matter_changes_the_fingerprint(
     file = tmp_path / "toybook" / changed
     file.parent.mkdir(exist_ok=True)
     file.write_text("# changed")
+    assert (fingerprint(path, library(), requirements) != before) is stale
+
+
+@pytest.mark.parametrize(
+    ("recorded", "stale"),
+    [
+        ("part/chapter/own-cpu-seed0.npz", True),
+        ("part/other/foreign-cpu-seed0.npz", False),
+        ("other/chapter/foreign-cpu-seed0.npz", False),
+    ],
+)
+def test_a_recorded_result_concerns_its_own_chapter_only(
+    tmp_path, library, recorded, stale
+):
+    (tmp_path / "part").mkdir()
+    path = chapter(tmp_path / "part", "import toybook.experiments")
+    experiments = tmp_path / "toybook" / "experiments"
+    file = experiments / "recorded" / recorded
+    file.parent.mkdir(parents=True)
+    (experiments / "__init__.py").touch()
+    requirements = tmp_path / "requirements.txt"
+    before = fingerprint(path, library(), requirements)
+    file.write_text("recorded")
     assert (fingerprint(path, library(), requirements) != before) is stale
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from lbdl.lab import Run, experiment, processes
 from lbdl.lab.declare import REGISTRY
-from lbdl.lab.steps import Steps, sharding
+from lbdl.lab.steps import Steps
 
 CHUNKS = 12
 PAUSE = [0.0]
@@ -25,15 +25,13 @@ PAUSE = [0.0]
     shows="that processes agree",
     small={"n": CHUNKS},
     full={"n": CHUNKS},
-    parallel=True,
-    able=("shard",),
+    able=("processes", "shard"),
 )
 def parallel(run: Run, n: int) -> dict:
     model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 3)).to(
         run.device
     )
-    if run.shard:
-        sharding().sharded(model, [model[0]])
+    run.sharded(model, [model[0]])
     steps = Steps(
         model, F.cross_entropy, torch.optim.AdamW(model.parameters(), lr=0.01)
     )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from lbdl.lab import checkpoints
+from lbdl.lab import Options, checkpoints
 from lbdl.lab.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -215,7 +215,7 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
     "key", ["experiment", "parameters", "seed", "device", "torch", "code"]
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, key):
-    run = victim.killable.prepare("small", CPU, 3, tmp_path)
+    run = victim.killable.prepare(Options("small", CPU, 3, tmp_path))
     run.checkpoint.save("0", 1, {}, finished=True)
     content = read_checkpoint(run.checkpoint.path)
     content["identity"][key] = "other"
@@ -223,8 +223,12 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, key):
     with pytest.raises(
         CheckpointError, match=rf"belongs to another run: its {key} is 'other'"
     ):
-        victim.killable.prepare("small", CPU, 3, tmp_path)
-    victim.killable.prepare("small", CPU, 3, tmp_path, fresh=True)
+        victim.killable.prepare(Options("small", CPU, 3, tmp_path))
+    again = victim.killable.prepare(Options("small", CPU, 3, tmp_path, fresh=True))
+    assert run.checkpoint.path.exists(), (
+        "what another run left is kept until this one starts"
+    )
+    again.checkpoint.start()
     assert not run.checkpoint.path.exists()
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lbdl.lab import processes
+from lbdl.lab import Options, processes
 from lbdl.lab.checkpoints import read_checkpoint
 from lbdl.lab.results import read_result
 from tests.lab.parallel import CHUNKS, parallel
-from tests.lab.test_experiments import declare
+from tests.lab.sums import declare
 
+pytestmark = pytest.mark.usefixtures("own_registry")
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [
     sys.executable,
@@ -67,9 +68,8 @@ def test_two_processes_give_the_losses_of_one(tmp_path, how):
         torch.testing.assert_close(
             found.arrays[name], wanted.arrays[name], rtol=1e-5, atol=1e-5
         )
-    assert found.device.startswith("2 x CPU") and ("sharded" in found.device) == (
-        how == "shard"
-    )
+    assert found.where.startswith("2 x CPU")
+    assert found.how["shard"] == (how == "shard")
     assert [p.name for p in tmp_path.iterdir()] == ["parallel-small-seed3.npz"]
 
 
@@ -251,7 +251,7 @@ def test_an_experiment_for_one_process_says_so(second_of_two):
     with pytest.raises(
         ValueError, match="runs in a single process: start it without torchrun"
     ):
-        declare().prepare("small")
+        declare().prepare(Options("small"))
 
 
 def test_nonsense_from_the_environment_is_named(monkeypatch):

@@ -24,7 +24,9 @@ from sphinx.environment import BuildEnvironment
 from sphinx.errors import SphinxError
 from sphinx.util import logging
 
-from .fingerprints import Library, fingerprint
+from lbdl.lab.closure import Library
+
+from .fingerprints import fingerprint
 
 logger = logging.getLogger(__name__)
 

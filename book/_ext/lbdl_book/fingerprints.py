@@ -1,90 +1,52 @@
 """What a chapter's outputs depend on beside its own code, as one hash.
 
-That is: every `lbdl` module that it imports, directly or not, the data files of their packages,
-the pinned requirements, the Python version, and the three settings of a run.
+That is: every `lbdl` module that it imports, directly or not (`lbdl.lab.closure`), the data
+files of their packages, the results that are recorded for it, the pinned requirements, the
+Python version, and the three settings of a run.
 """
 
-import ast
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
 
-import grimp
 import nbformat
-from grimp import ImportGraph
 from IPython.core.inputtransformer2 import TransformerManager
-from sphinx.errors import SphinxError
 
-PACKAGE = "lbdl"
+from lbdl.lab.closure import Library
+
 SETTINGS = ("LBDL_SEED", "LBDL_SCALE", "LBDL_DEVICE")
-IGNORED_SUFFIXES = {".py", ".pyc"}
+IGNORED_SUFFIXES = {".py", ".pyc", ".checkpoint"}
+NO_DATA = {"__pycache__", "recorded"}  # what is recorded concerns one chapter each
 
 
-class Library:
-    """The import graph of the installed library and the files of its modules."""
-
-    def __init__(self, package: str = PACKAGE):
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            raise SphinxError(
-                f"{package} is not installed; run: pip install -e . --no-deps"
-            )
-        self.root = Path(spec.origin).parent
-        self.graph: ImportGraph = grimp.build_graph(package, cache_dir=None)
-
-    def closure(self, modules: Iterable[str]) -> set[str]:
-        """The given modules, all that they import, and the packages that these stand in."""
-        found: set[str] = set()
-        waiting = set(modules) & self.graph.modules
-        while waiting:
-            module = waiting.pop()
-            found.add(module)
-            waiting |= (
-                self.graph.find_modules_directly_imported_by(module)
-                | packages_of(module)
-            ) - found
-        return found
-
-    def files(self, module: str) -> Iterator[Path]:
-        """A module's source file; for a package, its `__init__.py` and its data files."""
-        path = self.root.joinpath(*module.split(".")[1:])
-        if not path.is_dir():
-            yield path.with_suffix(".py")
-            return
-        yield path / "__init__.py"
-        yield from data_files(path)
-
-
-def packages_of(module: str) -> set[str]:
-    """`a.b.c` stands in `a.b` and in `a`."""
-    parts = module.split(".")
-    return {".".join(parts[:n]) for n in range(1, len(parts))}
+def files_of(library: Library, module: str) -> Iterator[Path]:
+    """A module's source file; for a package, its `__init__.py` and its data files."""
+    source = library.modules[module]
+    yield source
+    if source.name == "__init__.py":
+        yield from data_files(source.parent)
 
 
 def data_files(folder: Path) -> Iterator[Path]:
-    """Files that are not code, in this folder and in subfolders that are no packages themselves."""
+    """Files that are not code, in this folder and in subfolders that are no packages
+    themselves."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix not in IGNORED_SUFFIXES:
             yield path
         elif (
             path.is_dir()
-            and path.name != "__pycache__"
+            and path.name not in NO_DATA
             and not (path / "__init__.py").exists()
         ):
             yield from data_files(path)
 
 
-def named_modules(code: str) -> Iterator[str]:
-    """Names that import statements in the code may mean: `from a.b import c` is `a.b` or `a.b.c`."""
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def recorded_files(library: Library, chapter: Path) -> list[Path]:
+    """The results that are recorded for a chapter, `part/topic.ipynb`."""
+    place = Path("experiments", "recorded", chapter.parent.name, chapter.stem)
+    return sorted((library.root / place).glob("*.npz"))
 
 
 def chapter_code(path: Path) -> str:
@@ -97,25 +59,23 @@ def chapter_code(path: Path) -> str:
 
 
 def chapter_modules(path: Path, library: Library) -> set[str]:
-    """All library modules that can change a chapter's outputs; its own experiments are among them."""
-    return library.closure(
-        {
-            *named_modules(chapter_code(path)),
-            f"{PACKAGE}.experiments.{path.parent.name}.{path.stem}",
-        }
-    )
+    """All library modules that can change a chapter's outputs; its own experiments are
+    among them."""
+    own = f"{library.root.name}.experiments.{path.parent.name}.{path.stem}"
+    return library.closure({*library.named_in(chapter_code(path)), own})
 
 
 def fingerprint(chapter: Path, library: Library, requirements: Path) -> str:
-    """One hash over everything but the chapter's own cells that can change its outputs."""
+    """One hash over everything but the chapter's own cells that can change its
+    outputs."""
     digest = hashlib.sha256(f"python {sys.version_info[:2]}".encode())
     for name in SETTINGS:
         digest.update(f"\0{name}={os.environ.get(name, '')}".encode())
     files = [
         file
         for module in sorted(chapter_modules(chapter, library))
-        for file in library.files(module)
+        for file in files_of(library, module)
     ]
-    for file in [*files, requirements]:
+    for file in [*files, *recorded_files(library, chapter), requirements]:
         digest.update(f"\0{file.name}\0".encode() + file.read_bytes())
     return digest.hexdigest()

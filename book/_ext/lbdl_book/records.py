@@ -95,6 +95,9 @@ class Experiments(RecordedTable):
 
     def render(self, file: Path) -> Iterator[str]:
         result = read_result(file)
+        others = list(file.parent.glob(f"{result.experiment}-*.npz"))
+        if result.scale == "small" and len(others) > 1:
+            return  # the witness of a larger one
         declared = find_one(result.experiment)
         chapter = self.env.app.builder.get_relative_uri(
             self.env.docname, f"book/{declared.chapter}"
@@ -103,9 +106,10 @@ class Experiments(RecordedTable):
         yield f"<p>It shows that {escape(declared.shows)}.</p>"
         yield f'<p>Chapter: <a href="{chapter}">{title(declared.chapter)}</a>.</p>'
         yield f"<p>{escape(result.provenance)}.</p>"
-        how = " --compile" if "compiled" in result.device else ""
-        again = f"lbdl run {result.experiment} --scale {result.scale} --seed {result.seed}{how}"
-        yield f"<p>Again: <code>{escape(again)}</code></p>"
+        yield (
+            f"<p>Made at commit <code>{escape(result.commit)}</code>. Again: "
+            f"<code>{escape(result.command)}</code></p>"
+        )
         found = {
             name: str(array.tolist())
             for name, array in result.arrays.items()

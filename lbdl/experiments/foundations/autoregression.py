@@ -6,13 +6,14 @@ comparable.
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lbdl.core import data
-from lbdl.core.training import set_rates
+from lbdl.core.training import in_evaluation, in_training, set_rates
 from lbdl.foundations.autoregression import (
     BPE,
     bits_per_byte,
@@ -21,7 +22,6 @@ from lbdl.foundations.autoregression import (
     train_bpe,
 )
 from lbdl.lab import Run, Steps, experiment
-from lbdl.lab.steps import sharding
 from lbdl.models.transformer import GPT
 
 WARMUP = 50  # steps in which the learning rate rises
@@ -59,6 +59,11 @@ def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
+def factor(t: int, of: int) -> float:
+    """Of the highest rate at step t: it rises for a moment, and falls along half a cosine."""
+    return min((t + 1) / WARMUP, (1 + math.cos(math.pi * t / of)) / 2)
+
+
 class Trial:
     """One training: a tokenizer, a network for its vocabulary, an optimizer, and the two texts as tokens."""
 
@@ -77,16 +82,14 @@ class Trial:
         ]
         self.sizes = [len(text.encode()) for text in texts]
         self.model = GPT(len(tokenizer), **options).to(run.device)
-        if run.shard:
-            sharding().sharded(self.model, self.model.blocks)
+        run.sharded(self.model, self.model.blocks)
         run.compiled(self.model)
         self.draw = run.generator(f"windows/{len(tokenizer)}")
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), weight_decay=0.1, betas=(0.9, 0.95)
         )
-        lower = (
-            torch.bfloat16 if run.device.type == "cuda" else None
-        )  # in which a GPU is fast
+        # in which a GPU is fast
+        lower = torch.bfloat16 if run.device.type == "cuda" else None
         self.take_step = Steps(
             self.model,
             token_loss,
@@ -97,21 +100,22 @@ class Trial:
 
     def train(self, steps: range, of: int, rate: float) -> None:
         """Some steps out of `of`, with a rate that rises for a moment and falls along a cosine."""
-        self.model.train()
-        for t in steps:
-            factor = min((t + 1) / WARMUP, (1 + math.cos(math.pi * t / of)) / 2)
-            set_rates(self.optimizer, [rate], factor)
-            x, y = random_windows(self.texts[0], self.batch, self.window, self.draw)
-            self.take_step(x, y)
+        set_rates(self.optimizer, [rate])
+        windows = (
+            random_windows(self.texts[0], self.batch, self.window, self.draw)
+            for _ in steps
+        )
+        with in_training(self.model):
+            self.take_step.follow(windows, partial(factor, of=of), steps.start)
 
     def bits(self, part: int) -> float:
         """Bits per byte of the training text (0), as much of it as there is validation text, or of the latter (1)."""
-        self.model.eval()
         share = min(1.0, self.sizes[1] / self.sizes[part])
         tokens = self.texts[part][: max(2, int(share * len(self.texts[part])))]
-        logs = stream_log_probs(
-            self.model, tokens, self.window, max(1, self.window // 2)
-        )
+        with in_evaluation(self.model):
+            logs = stream_log_probs(
+                self.model, tokens, self.window, max(1, self.window // 2)
+            )
         return float(
             bits_per_byte(
                 -logs.mean(), len(logs), max(1, round(share * self.sizes[part]))
@@ -165,8 +169,7 @@ class Trial:
         "rate": 1e-3,
         "measured": 12,
     },
-    parallel=True,
-    able=("compile", "shard", "pieces"),
+    able=("processes", "compile", "shard", "pieces"),
 )
 def merges(
     run: Run,

@@ -7,14 +7,15 @@ the squared error, Greydanus & Kobak 2024, arXiv:2011.14439.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from lbdl.core import data
 from lbdl.core.data import Dataset
 from lbdl.core.training import minibatches, predict
+from lbdl.foundations.schedules import cosine_restarts
 from lbdl.lab import Run, Steps, experiment
 
 __all__ = [
@@ -237,7 +238,7 @@ BEYOND = [740, 780, 830, 900, 1000, 1200, 1500, 2000, 2800, 4000, 5600, 8000]
         "task": "mnist1d", "widths": FULL + BEYOND, "runs": 20, "together": 20,
         "examples": 3500, "noise": 0.2, "steps": 6000, "batch": 3500, "lr": 0.01,
     },
-    parallel=True,
+    able=("processes",),
 )  # fmt: skip
 def double_descent(
     run: Run,
@@ -341,13 +342,9 @@ def fit(
 ) -> None:
     """Trains all networks for so many steps of Adam."""
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    schedule = CosineAnnealingLR(optimizer, steps)
-    take_step = Steps(model, squared_error, optimizer)
-    for _, (x, y) in zip(
-        range(steps), forever(examples, batch, generator), strict=False
-    ):
-        take_step(x, y)
-        schedule.step()
+    factors = cosine_restarts(torch.arange(steps), cycle=max(1, steps)).tolist()
+    batches = islice(forever(examples, batch, generator), steps)
+    Steps(model, squared_error, optimizer).follow(batches, factors.__getitem__)
 
 
 def forever(

@@ -225,11 +225,9 @@ def take_steps(
     model: nn.Module, examples: Dataset, batches: Tensor, loss: Loss
 ) -> None:
     """One step of AdamW, at the rate 0.002, for each batch of row numbers (steps, G, B)."""
-    take_step = Steps(
-        model, over_groups(loss), torch.optim.AdamW(model.parameters(), lr=2e-3)
-    )
-    for rows in batches:
-        take_step(examples.x[rows], examples.y[rows])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    rows = ((examples.x[some], examples.y[some]) for some in batches)
+    Steps(model, over_groups(loss), optimizer).follow(rows)
 
 
 def retrieval(points: Tensor, labels: Tensor) -> Tensor:
@@ -307,7 +305,7 @@ def split_classes(
         "each": 16,
         "groups": 8,
     },
-    parallel=True,
+    able=("processes",),
 )
 def metric_learning(
     run: Run,

@@ -11,6 +11,7 @@ from lbdl.core.training import step
 from lbdl.experiments.foundations import autoregression as E
 from lbdl.foundations.autoregression import train_bpe
 from lbdl.foundations.losses import cross_entropy
+from lbdl.lab import Options
 
 CPU = torch.device("cpu")
 TINY = {
@@ -78,7 +79,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
 
 
 def test_bits_are_those_of_an_untrained_guess() -> None:
-    run = tiny.prepare("tiny", CPU, 0)
+    run = tiny.prepare(Options("tiny", CPU, 0))
     trial = E.Trial(
         run, train_bpe("", 0), E.split_text(data.english()), TINY["options"], 8
     )
@@ -96,15 +97,20 @@ def test_cuda_computes_in_bfloat16_and_agrees() -> None:
     torch.testing.assert_close(one, other, atol=0.2, rtol=0)
 
 
-def test_the_rate_rises_and_falls() -> None:
-    run = tiny.prepare("tiny", CPU, 0)
+def test_the_rate_rises_and_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny.prepare(Options("tiny", CPU, 0))
     trial = E.Trial(
         run, train_bpe("", 0), E.split_text(data.english()), TINY["options"], 2
     )
-    rates = []
+    rates, step = [], trial.optimizer.step
+    monkeypatch.setattr(
+        trial.optimizer,
+        "step",
+        lambda: rates.append(trial.optimizer.param_groups[0]["lr"]) or step(),
+    )
     for t in (0, E.WARMUP - 1, 100, 199):
         trial.train(range(t, t + 1), 200, 1.0)
-        rates.append(trial.optimizer.param_groups[0]["lr"])
+    assert trial.optimizer.param_groups[0]["lr"] == 1.0
     assert rates[0] == 1 / E.WARMUP
     assert rates[1] == pytest.approx((1 + math.cos(math.pi * 49 / 200)) / 2)
     assert rates[2] == pytest.approx(0.5)
@@ -129,7 +135,7 @@ def test_parameters_that_do_not_fit_are_named() -> None:
 
 
 def test_training_is_the_shared_step() -> None:
-    run = tiny.prepare("tiny", CPU, 3)
+    run = tiny.prepare(Options("tiny", CPU, 3))
     torch.manual_seed(0)
     trial = E.Trial(
         run,

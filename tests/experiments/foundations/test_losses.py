@@ -11,6 +11,7 @@ from lbdl.core import data
 from lbdl.core.data import Dataset, Splits
 from lbdl.experiments.foundations import losses as E
 from lbdl.foundations import losses as L
+from lbdl.lab import Options
 
 SIZES = {"steps": 60, "width": 32, "dim": 8, "each": 6}
 
@@ -165,7 +166,7 @@ def test_experiment_stores_what_single_trainings_give(small_sets: None) -> None:
         "groups": 2,
     }
     declared = replace(E.metric_learning, scales={"tiny": tiny})
-    run = declared.prepare("tiny", torch.device("cpu"), seed=3)
+    run = declared.prepare(Options("tiny", torch.device("cpu"), seed=3))
     scores = run.execute()["scores"]
     assert scores.shape == (1, 2, 6, 2, 2)
     assert scores.min() >= 0 and scores.max() <= 1

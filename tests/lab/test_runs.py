@@ -1,76 +1,28 @@
-"""Declaring, finding, running, recording and loading experiments."""
+"""Declaring an experiment, preparing a run of it, executing it, and its result."""
 
 import json
 import math
 import os
 import shutil
+import warnings
 import zipfile
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lbdl.experiments import (
-    LARGEST,
-    RECORDED,
-    find,
-    find_one,
-    load_result,
-    problems_of_recorded,
-    recorded_results,
-)
-from lbdl.lab.declare import REGISTRY, Experiment, experiment
+from lbdl.experiments import load_result
+from lbdl.lab import Options, Run
+from lbdl.lab.declare import REGISTRY, experiment
+from lbdl.lab.options import ABILITIES
 from lbdl.lab.results import in_bytes, in_words, read_result, sort_findings
 from tests.conftest import needs_compiler
+from tests.lab.sums import declare
 
+pytestmark = pytest.mark.usefixtures("own_registry")
 CPU = torch.device("cpu")
-
-
-def declare(name="sums", small=None, full=None, **more) -> Experiment:
-    """An experiment that adds random numbers, with the given parameters."""
-
-    @experiment(
-        name,
-        chapter="lab/test",
-        shows="sums",
-        small=small or {"n": 3},
-        full=full or {"n": 30},
-        **more,
-    )
-    def sums(run, n, sizes=(2,)):
-        total = torch.zeros(sizes, device=run.device)
-        for chunk in run.chunks(n, total=total):
-            total += torch.rand(
-                sizes, generator=run.generator(f"chunk {chunk}")
-            ).to(run.device) + torch.rand(())
-        return {
-            "total": total,
-            "mean": total.mean().item(),
-            "n": n,
-            "label": "sums",
-            "nan": math.nan,
-        }
-
-    return sums
-
-
-@pytest.fixture(autouse=True)
-def registry_is_put_back(monkeypatch):
-    before = dict(REGISTRY)
-    monkeypatch.delenv("LBDL_SCALE", raising=False)
-    monkeypatch.delenv("LBDL_SEED", raising=False)
-    yield
-    REGISTRY.clear()
-    REGISTRY.update(before)
-
-
-def test_declared_experiments_are_sorted_by_chapter():
-    found = find()
-    assert [item.chapter for item in found.values()] == sorted(
-        item.chapter for item in found.values()
-    )
-    assert all(name == item.name for name, item in found.items())
 
 
 def test_the_seed_decides_the_result_and_nothing_else_does(device):
@@ -159,49 +111,6 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_load_prefers_the_full_scale(tmp_path):
-    sums = declare(large_cpu={"n": 10})
-    for scale, expected in (("small", 3), ("large_cpu", 10), ("full", 30)):
-        sums.run(scale, CPU, 0, tmp_path)
-        assert load_result("sums", folder=tmp_path)["n"] == expected
-    assert load_result("sums", "small", folder=tmp_path)["n"] == 3
-
-
-def test_a_stale_result_is_refused_and_found(tmp_path):
-    declare().run("full", CPU, 0, tmp_path)
-    assert problems_of_recorded(tmp_path) == []
-    declare(full={"n": 31})
-    message = r"recorded result of sums is stale.*'n': 30.*'n': 31.*lbdl run sums --scale full --record"
-    with pytest.raises(ValueError, match=message):
-        load_result("sums", folder=tmp_path)
-    assert [
-        problem.split(":")[0] for problem in problems_of_recorded(tmp_path)
-    ] == ["sums-full-seed0.npz"]
-
-
-def test_a_result_of_a_scale_no_longer_declared_is_stale(tmp_path):
-    declare(large_cpu={"n": 10}).run("large_cpu", CPU, 0, tmp_path)
-    declare()
-    assert "stale" in problems_of_recorded(tmp_path)[0]
-
-
-def test_misnamed_damaged_and_unknown_recordings_are_found(tmp_path):
-    declare().run("small", CPU, 0, tmp_path)
-    good = tmp_path / "sums-small-seed0.npz"
-    shutil.copy(good, tmp_path / "sums-small-seed1.npz")
-    (tmp_path / "cut-small-seed0.npz").write_bytes(good.read_bytes()[:200])
-    (tmp_path / "junk-small-seed0.npz").write_bytes(b"junk")
-    problems = problems_of_recorded(tmp_path)
-    assert [problem.split(":")[0] for problem in problems] == [
-        "cut-small-seed0.npz", "junk-small-seed0.npz", "sums-small-seed1.npz",
-    ]  # fmt: skip
-    del REGISTRY["sums"]
-    assert any(
-        "no experiment called 'sums'" in problem
-        for problem in problems_of_recorded(tmp_path)
-    )
-
-
 def test_a_pickle_inside_a_result_is_refused(tmp_path):
     path = tmp_path / "bad-small-seed0.npz"
     np.savez(path, about=np.array(["x"], dtype=object))
@@ -209,38 +118,6 @@ def test_a_pickle_inside_a_result_is_refused(tmp_path):
         ValueError, match=r"bad-small-seed0\.npz is damaged, or no result"
     ):
         read_result(path)
-
-
-def test_nothing_recorded_says_how_to_record(tmp_path):
-    declare()
-    with pytest.raises(
-        FileNotFoundError, match="lbdl run sums --scale small --record"
-    ):
-        load_result("sums", "small", folder=tmp_path)
-    assert recorded_results(tmp_path) == []
-
-
-def test_what_comes_with_the_library_is_fresh_and_small():
-    assert problems_of_recorded() == []
-    sizes = {path.name: path.stat().st_size for path in RECORDED.glob("**/*.npz")}
-    assert {name: size for name, size in sizes.items() if size > LARGEST} == {}
-
-
-def test_recordings_lie_by_part_and_topic_and_are_found_by_name():
-    for path in RECORDED.glob("**/*.npz"):
-        result = read_result(path)
-        assert path.parent == RECORDED / find_one(result.experiment).chapter
-        assert load_result(result.experiment, result.scale).date == result.date
-
-
-def test_unknown_names_suggest_near_ones():
-    declare()
-    with pytest.raises(
-        ValueError, match="no experiment called 'sum'; did you mean sums"
-    ):
-        find_one("sum")
-    with pytest.raises(ValueError, match="`lbdl experiments` lists"):
-        find_one("xyzzyxyzzy")
 
 
 @pytest.mark.parametrize(
@@ -271,22 +148,22 @@ def test_unknown_scale_is_refused():
     with pytest.raises(
         ValueError, match="scale of sums must be one of small, full, got 'huge'"
     ):
-        declare().prepare("huge", CPU)
+        declare().prepare(Options("huge", CPU))
 
 
 def test_a_negative_seed_is_refused_before_any_work():
     with pytest.raises(
         ValueError, match="seed must be a whole number >= 0, got -1"
     ):
-        declare().prepare("small", CPU, -1)
+        declare().prepare(Options("small", CPU, -1))
 
 
 def test_an_experiment_says_what_it_is_able_to():
     able = declare(able=("compile", "pieces"))
-    assert able.prepare("small", pieces=3).pieces == 3
+    assert able.prepare(Options("small", pieces=3)).pieces == 3
     assert (
         declare(name="plain")
-        .prepare("small", compile=False, shard=False, pieces=1)
+        .prepare(Options("small", compile=False, shard=False, pieces=1))
         .pieces
         == 1
     )
@@ -294,20 +171,22 @@ def test_an_experiment_says_what_it_is_able_to():
         ValueError,
         match="sums takes no option shard; it is able to: compile, pieces",
     ):
-        able.prepare("small", shard=True)
+        able.prepare(Options("small", shard=True))
     with pytest.raises(
         ValueError,
-        match="plain takes no option pieces; it is able to: none of compile",
+        match="plain takes no option pieces; it is able to: none of processes, compile, shard, pieces",
     ):
-        declare(name="plain").prepare("small", pieces=2)
-    with pytest.raises(ValueError, match="pieces must be >= 1, got 0"):
-        able.prepare("small", pieces=0)
+        declare(name="plain").prepare(Options("small", pieces=2))
+    with pytest.raises(
+        ValueError, match="pieces must be a whole number >= 1, got 0"
+    ):
+        able.prepare(Options("small", pieces=0))
     with pytest.raises(ValueError, match="start it with torchrun"):
-        declare(able=("shard",)).prepare("small", shard=True)
+        declare(able=("shard",)).prepare(Options("small", shard=True))
 
 
 def test_a_run_that_was_not_asked_to_compile_hands_back_what_it_is_given():
-    run, module = declare().prepare("small"), torch.nn.Linear(2, 2)
+    run, module = declare().prepare(Options("small")), torch.nn.Linear(2, 2)
     assert run.compiled(torch.add) is torch.add
     assert run.compiled(module) is module and module._compiled_call_impl is None
 
@@ -341,7 +220,9 @@ def test_a_compiled_run_computes_the_same_and_says_so(tmp_path):
     plain = compiling.run("small", torch.device("cpu"), 0)
     quick = compiling.run("small", torch.device("cpu"), 0, tmp_path, compile=True)
     assert calls == [False, True]
-    assert quick.device == plain.device + ", compiled"
+    assert quick.where == plain.where + ", compiled"
+    assert quick.how["compile"] and not plain.how["compile"]
+    assert "--compile" in quick.command and "--compile" not in plain.command
     torch.testing.assert_close((quick["y"], quick["z"]), (plain["y"], plain["z"]))
 
 
@@ -355,18 +236,18 @@ def test_without_a_compiler_one_line_says_so_before_any_work(monkeypatch):
         match=r"^torch\.compile does not work on cpu of this machine: No working C.. compiler",
     ):
         declare(able=("compile",)).prepare(
-            "small", torch.device("cpu"), compile=True
+            Options("small", torch.device("cpu"), compile=True)
         )
 
 
 def test_a_compiled_run_does_not_go_on_from_a_plain_one(tmp_path, monkeypatch):
     able = declare(able=("compile",))
-    able.prepare("small", folder=tmp_path).checkpoint.save("0", 1, {})
+    able.prepare(Options("small", folder=tmp_path)).checkpoint.save("0", 1, {})
     monkeypatch.setattr("lbdl.lab.declare.require_compiler", lambda device: None)
     with pytest.raises(
         ValueError, match="its compile is False, this run's is True"
     ):
-        able.prepare("small", folder=tmp_path, compile=True)
+        able.prepare(Options("small", folder=tmp_path, compile=True))
 
 
 def test_nested_chunks_are_refused():
@@ -409,7 +290,7 @@ def test_a_folder_without_room_is_refused_before_any_work(tmp_path, monkeypatch)
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OSError, match=r"no room in the folder .* 1 MB free"):
-        declare().prepare("small", CPU, 0, tmp_path)
+        declare().prepare(Options("small", CPU, 0, tmp_path))
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
@@ -417,10 +298,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     with pytest.raises(
         OSError, match=r"cannot write to the folder .*: Not a directory"
     ):
-        declare().prepare("small", CPU, 0, tmp_path / "file" / "below")
+        declare().prepare(Options("small", CPU, 0, tmp_path / "file" / "below"))
     if os.path.isdir("/proc/self"):
         with pytest.raises(OSError, match="cannot write to the folder /proc/self"):
-            declare().prepare("small", CPU, 0, Path("/proc/self"))
+            declare().prepare(Options("small", CPU, 0, Path("/proc/self")))
 
 
 def test_sizes_and_times_in_words():
@@ -439,3 +320,89 @@ def test_results_are_compressed(tmp_path):
     path = tmp_path / "sums-small-seed0.npz"
     assert zipfile.is_zipfile(path)
     assert path.stat().st_size < 10_000
+
+
+# --- A run is complete when it is prepared
+
+
+def test_a_prepared_run_is_complete_and_cannot_be_changed(tmp_path):
+    run = declare().prepare(Options("small", CPU, 4, tmp_path))
+    assert (run.name, run.parameters, run.seed) == ("sums", {"n": 3}, 4)
+    assert run.file == tmp_path / "sums-small-seed4.npz"
+    assert run.checkpoint.path == tmp_path / "sums-small-seed4.checkpoint"
+    assert len(run.code) == 16 and run.commit
+    for f in fields(Run):
+        with pytest.raises(FrozenInstanceError):
+            setattr(run, f.name, None)
+    with pytest.raises(FrozenInstanceError):
+        run.options.seed = 5
+
+
+def test_preparing_writes_nothing(tmp_path):
+    declare().prepare(Options("small", CPU, 4, tmp_path, fresh=True))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wishes", "error", "message"),
+    [
+        ({"seed": 1.5}, TypeError, "seed must be a whole number, got 1.5"),
+        ({"pieces": 2.0}, TypeError, "pieces must be a whole number"),
+        ({"pieces": 0}, ValueError, "pieces must be a whole number >= 1, got 0"),
+        ({"every": -1}, ValueError, "every must be finite and >= 0, got -1"),
+        ({"every": math.nan}, ValueError, "every must be finite"),
+    ],
+)
+def test_impossible_wishes_are_named(wishes, error, message):
+    with pytest.raises(error, match=message):
+        Options(**wishes)
+
+
+def test_wishes_ask_for_abilities():
+    asked = {"processes": 2, "compile": True, "shard": True, "pieces": 4}
+    assert Options().abilities == [] and asked.keys() == ABILITIES.keys()
+    for name, value in asked.items():
+        assert Options(**{name: value}).abilities == [name]
+    assert Options(**asked).how == asked | {"deterministic": False}
+
+
+def test_an_unknown_ability_is_refused():
+    with pytest.raises(ValueError, match="able must be one of processes, compile"):
+        declare(able=("fly",))
+
+
+def test_a_result_tells_how_it_was_made(tmp_path):
+    able = declare(able=("pieces",))
+    made = able.run("small", CPU, 5, tmp_path, pieces=3, deterministic=True)
+    read = read_result(tmp_path / "sums-small-seed5.npz")
+    assert read.how == made.how == {
+        "processes": 1, "compile": False, "shard": False, "pieces": 3, "deterministic": True,
+    }  # fmt: skip
+    assert read.command == (
+        "lbdl run sums --scale small --seed 5 --device cpu --pieces 3 --deterministic"
+    )
+    assert read.code == made.code and read.commit == made.commit
+    assert read.where == f"{read.device}, deterministic, minibatches in 3 pieces"
+    assert read.where in read.provenance
+
+
+def test_what_is_the_callers_is_put_back_after_an_error():
+    @experiment("failing", chapter="lab/test", shows="-", small={}, full={})
+    def failing(run):
+        warnings.filterwarnings("ignore", message="of this run alone")
+        assert torch.are_deterministic_algorithms_enabled()
+        torch.rand(1)
+        raise KeyboardInterrupt
+
+    def state():
+        return (
+            list(warnings.filters),
+            torch.are_deterministic_algorithms_enabled(),
+            os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+            torch.get_rng_state().tolist(),
+        )
+
+    before = state()
+    with pytest.raises(KeyboardInterrupt):
+        failing.run("small", CPU, deterministic=True)
+    assert state() == before
