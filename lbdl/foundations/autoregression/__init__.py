@@ -3,7 +3,7 @@
 Read `likelihood.py` first: the chain rule and the numbers by which models are
 judged. `ngram.py` makes models by counting, `neural.py` by learning; `causality.py`
 tests that no model sees what it is to predict; `sampling.py` turns logits into
-texts; `bpe.py` decides what a token is.
+texts, `speculative.py` faster; `bpe.py` decides what a token is.
 """
 
 from lbdl.foundations.autoregression.bpe import (
@@ -48,19 +48,28 @@ from lbdl.foundations.autoregression.ngram import (
     continuation_counts,
     count_ngrams,
     count_up_to,
+    estimated_discount,
     jelinek_mercer,
     kneser_ney,
     kneser_ney_counts,
     lookup,
+    modified_discounts,
+    modified_kneser_ney,
     relative_frequency,
 )
 from lbdl.foundations.autoregression.sampling import (
     generate,
+    keep_min_p,
     keep_nucleus,
     keep_top_k,
     restrict,
     sample,
     with_temperature,
+)
+from lbdl.foundations.autoregression.speculative import (
+    acceptance_rate,
+    speculative_generate,
+    speculative_sample,
 )
 
 __all__ = [
@@ -70,6 +79,7 @@ __all__ = [
     "FixedContext",
     "GPT2_PATTERN",
     "NGram",
+    "acceptance_rate",
     "add_k",
     "bits_per_byte",
     "byte_letters",
@@ -80,12 +90,14 @@ __all__ = [
     "count_up_to",
     "dependence",
     "end_of_word",
+    "estimated_discount",
     "fast_merge_word",
     "fast_merges",
     "generate",
     "gradient_dependence",
     "jelinek_mercer",
     "joint",
+    "keep_min_p",
     "keep_nucleus",
     "keep_top_k",
     "kneser_ney",
@@ -93,6 +105,8 @@ __all__ = [
     "leaks",
     "leaks_by_gradient",
     "lookup",
+    "modified_discounts",
+    "modified_kneser_ney",
     "next_token_pairs",
     "perplexity",
     "plain_merge_word",
@@ -103,6 +117,8 @@ __all__ = [
     "sample",
     "sample_ancestral",
     "sequence_log_prob",
+    "speculative_generate",
+    "speculative_sample",
     "stream_log_probs",
     "token_log_probs",
     "train_bpe",

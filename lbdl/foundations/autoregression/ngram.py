@@ -2,7 +2,7 @@
 others?
 
 Counts of n-grams lie in sorted tensors, and every question to them is a batched
-binary search. A count of zero is no probability of zero: three ways to smooth, from
+binary search. A count of zero is no probability of zero: four ways to smooth, from
 the plainest to the best.
 
 Shannon 1948, section 3 (the first n-gram texts); Jelinek & Mercer 1980
@@ -30,6 +30,9 @@ __all__ = [
     "add_k",
     "jelinek_mercer",
     "kneser_ney",
+    "estimated_discount",
+    "modified_discounts",
+    "modified_kneser_ney",
     "NGram",
 ]
 
@@ -48,6 +51,9 @@ class Counts(NamedTuple):
         contexts: (V,), int64, ascending: codes of their first n - 1 tokens.
         totals: (V,), int64: the sum of the counts behind each context.
         kinds: (V,), int64: how many different tokens follow it.
+        once: (V,), int64: how many of these follow it once only.
+        twice: (V,), int64: how many follow it twice.
+        repeats: (4,), int64: how many n-grams occur once, twice, 3 and 4 times.
 
     Source: Chen & Goodman 1999.
     """
@@ -59,6 +65,9 @@ class Counts(NamedTuple):
     contexts: Tensor
     totals: Tensor
     kinds: Tensor
+    once: Tensor
+    twice: Tensor
+    repeats: Tensor
 
 
 # --- Counting ---------------------------------------------------------------------
@@ -98,8 +107,13 @@ def tabulate(codes: Tensor, counts: Tensor, order: int, vocabulary: int) -> Coun
     contexts, place, kinds = (codes // vocabulary).unique_consecutive(
         return_inverse=True, return_counts=True
     )
-    totals = torch.zeros_like(contexts).index_add_(0, place, counts)
-    return Counts(order, vocabulary, codes, counts, contexts, totals, kinds)
+    totals, once, twice = (
+        torch.zeros_like(contexts).index_add_(0, place, each.long())
+        for each in (counts, counts == 1, counts == 2)
+    )
+    behind = (contexts, totals, kinds, once, twice)
+    repeats = torch.bincount(counts.clamp(max=5), minlength=6)[1:5]
+    return Counts(order, vocabulary, codes, counts, *behind, repeats)
 
 
 def encode(grams: Tensor, vocabulary: int) -> Tensor:
@@ -356,6 +370,108 @@ def kneser_ney(
         mixed = ((count - d).clamp(min=0) + d * kinds * p) / total.clamp(min=1)
         p = torch.where(total > 0, mixed, p)
     return p
+
+
+def modified_kneser_ney(levels: Sequence[Counts], grams: Tensor) -> Tensor:
+    """Kneser-Ney with three discounts an order, estimated from the counts
+    themselves.
+
+        p_n = (max(c - D(c), 0) + (D_1 N_1 + D_2 N_2 + D_3 N_3+) p_{n-1}) /
+        c(context) D(c) = D_1, D_2 or D_3  for counts of 1, 2, and 3 or more
+
+    N_1, N_2, N_3+ are how many tokens followed the context once, twice, more often;
+    the rest is as in `kneser_ney`, the discounts as in `modified_discounts`.
+
+    Args:
+        levels: counts of orders 1, 2, ..., from `kneser_ney_counts`.
+        grams: (..., n), int64, for an order n that was counted.
+
+    Returns:
+        Probabilities (...), float64.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: order n was not counted.
+
+    Source: Chen & Goodman 1999, section 3.
+    """
+    require_level(levels, grams)
+    order, p = grams.shape[-1], uniform(levels, grams)
+    for n in range(1, order + 1):
+        level, gram = levels[n - 1], grams[..., order - n :]
+        count, total, kinds = seen(level, gram)
+        once, twice = rare_kinds(level, gram)
+        d = modified_discounts(level)
+        own = torch.cat([d.new_zeros(1), d])[count.clamp(max=3).long()]
+        saved = d[0] * once + d[1] * twice + d[2] * (kinds - once - twice)
+        mixed = ((count - own).clamp(min=0) + saved * p) / total.clamp(min=1)
+        p = torch.where(total > 0, mixed, p)
+    return p
+
+
+def rare_kinds(counts: Counts, grams: Tensor) -> tuple[Tensor, Tensor]:
+    """How many tokens followed the contexts of n-grams (..., n) once, and twice."""
+    contexts = encode(grams, counts.vocabulary) // counts.vocabulary
+    once, twice = (
+        lookup(counts.contexts, each, contexts).double()
+        for each in (counts.once, counts.twice)
+    )
+    return once, twice
+
+
+def modified_discounts(counts: Counts) -> Tensor:
+    """The three discounts of modified Kneser-Ney, by leaving out one n-gram at a
+    time.
+
+        Y = n_1 / (n_1 + 2 n_2),    D_i = i - (i + 1) Y n_{i+1} / n_i,    i = 1, 2,
+        3
+
+    n_i is how many n-grams were counted i times. Where one of n_1 to n_4 is zero,
+    the text is too small for the formula, and 1/2, 1, 3/2 are taken.
+
+    Args:
+        counts: of any order.
+
+    Returns:
+        D_1, D_2, D_3 (3,), float64, each within [0, i].
+
+    Raises:
+        TypeError: `counts` is no `Counts`.
+
+    Source: Chen & Goodman 1999, equation 26; the way out of Heafield et al. 2013,
+        "Scalable Modified Kneser-Ney Language Model Estimation".
+    """
+    require.instance(Counts, counts=counts)
+    n1, n2, n3, n4 = counts.repeats.tolist()
+    if not (n1 and n2 and n3 and n4):
+        discounts = [0.5, 1.0, 1.5]
+    else:
+        y = n1 / (n1 + 2 * n2)
+        discounts = [1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3]
+    limits = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    found = torch.tensor(discounts, dtype=torch.float64).clamp(min=0)
+    return found.minimum(limits).to(counts.codes.device)
+
+
+def estimated_discount(counts: Counts) -> float:
+    """The one discount that leaving out one n-gram at a time estimates.
+
+        d = n_1 / (n_1 + 2 n_2)
+
+    Args:
+        counts: of any order; n_i of its n-grams were counted i times.
+
+    Returns:
+        d, in [0, 1]; 1/2 where no n-gram was counted once or twice.
+
+    Raises:
+        TypeError: `counts` is no `Counts`.
+
+    Source: Ney, Essen & Kneser 1994; Chen & Goodman 1999, on absolute discounting.
+    """
+    require.instance(Counts, counts=counts)
+    n1, n2 = counts.repeats[:2].tolist()
+    return n1 / (n1 + 2 * n2) if n1 + n2 else 0.5
 
 
 def uniform(levels: Sequence[Counts], grams: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
-"""From logits to a next token: temperature, top-k, nucleus, and the draw itself.
+"""From logits to a next token: temperature, top-k, nucleus, min-p, the draw itself.
 
 Each rule maps logits to logits, with -inf for the tokens it rules out, so that
 rules can follow one another.
 
 Ackley, Hinton & Sejnowski 1985 (temperature); Fan, Lewis & Dauphin 2018,
-arXiv:1805.04833 (top-k); Holtzman et al. 2020, arXiv:1904.09751 (nucleus).
+arXiv:1805.04833 (top-k); Holtzman et al. 2020, arXiv:1904.09751 (nucleus); Nguyen
+et al. 2024, arXiv:2407.01082 (min-p).
 """
 
 import math
@@ -19,6 +20,7 @@ __all__ = [
     "with_temperature",
     "keep_top_k",
     "keep_nucleus",
+    "keep_min_p",
     "restrict",
     "sample",
     "generate",
@@ -126,17 +128,47 @@ def keep_nucleus(logits: Tensor, p: float, dim: int = -1) -> Tensor:
     return logits.masked_fill(dropped, -math.inf)
 
 
+def keep_min_p(logits: Tensor, p: float, dim: int = -1) -> Tensor:
+    """Keep the tokens that are not much less likely than the most likely one.
+
+        logits_i  where p_i >= p max_j p_j,  -inf elsewhere
+
+    Where the model is sure few tokens stay, where it hesitates many. No cumulative
+    sum is needed: it is a bound on logits, log(p) below the largest.
+
+    Args:
+        logits: (..., K, ...), floating; -inf marks tokens that cannot come.
+        p: in [0, 1]; 0 keeps all, 1 only the most likely ones.
+        dim: the dimension of the tokens.
+
+    Returns:
+        Logits, shape and dtype of `logits`.
+
+    Raises:
+        TypeError: `logits` is not floating, or another argument of the wrong kind.
+        ValueError: p is outside [0, 1], or a row has NaN, +inf or no finite logit.
+
+    Source: Nguyen et al. 2024, arXiv:2407.01082.
+    """
+    require_logits(logits, dim)
+    require.number(p=p, least=0, most=1)
+    wide = require.widen(logits)
+    least = wide.amax(dim=dim, keepdim=True) + (math.log(p) if p else -math.inf)
+    return logits.masked_fill(wide < least, -math.inf)
+
+
 def restrict(
     logits: Tensor,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
     dim: int = -1,
+    min_p: float = 0.0,
 ) -> Tensor:
-    """Temperature, then top-k, then nucleus: the order in which they are usually
-    applied.
+    """Temperature, then top-k, then nucleus, then min-p: the order in which they
+    are usually applied.
 
-        restrict = keep_nucleus(keep_top_k(with_temperature(logits)))
+        restrict = keep_min_p(keep_nucleus(keep_top_k(with_temperature(logits))))
 
     Args:
         logits: (..., K, ...), floating; -inf marks tokens that cannot come.
@@ -144,6 +176,7 @@ def restrict(
         top_k: >= 1, or None for all.
         top_p: in (0, 1].
         dim: the dimension of the tokens.
+        min_p: in [0, 1].
 
     Returns:
         Logits, shape and dtype of `logits`; their softmax is the distribution that
@@ -156,11 +189,11 @@ def restrict(
 
     Source: Holtzman et al. 2020, section 3, arXiv:1904.09751.
     """
-    require_restriction(temperature, top_k, top_p)
+    require_restriction(temperature, top_k, top_p, min_p)
     logits = with_temperature(logits, temperature, dim)
     if top_k is not None:
         logits = keep_top_k(logits, top_k, dim)
-    return keep_nucleus(logits, top_p, dim)
+    return keep_min_p(keep_nucleus(logits, top_p, dim), min_p, dim)
 
 
 def sample(
@@ -203,6 +236,7 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
+    min_p: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Write on: draw a token, append it, ask the model again.
@@ -218,6 +252,7 @@ def generate(
         temperature: >= 0.
         top_k: >= 1, or None for all.
         top_p: in (0, 1].
+        min_p: in [0, 1].
         generator: source of randomness, on the device of the logits.
 
     Returns:
@@ -234,13 +269,14 @@ def generate(
     require.shapes(prompt=(prompt, "B T"))
     require.whole(length=length, least=0)
     require.whole(context=context, least=1)
-    require_restriction(temperature, top_k, top_p)
+    require_restriction(temperature, top_k, top_p, min_p)
     require_generator(generator)
     tokens = prompt
     with torch.no_grad():
         for _ in range(length):
             logits = model(tokens[:, -context:])[:, -1]
-            drawn = sample(restrict(logits, temperature, top_k, top_p), generator)
+            allowed = restrict(logits, temperature, top_k, top_p, min_p=min_p)
+            drawn = sample(allowed, generator)
             tokens = torch.cat([tokens, drawn.unsqueeze(-1)], dim=-1)
     return tokens
 
@@ -253,13 +289,14 @@ def require_logits(logits: Tensor, dim: int) -> None:
 
 
 def require_restriction(
-    temperature: float, top_k: int | None, top_p: float
+    temperature: float, top_k: int | None, top_p: float, min_p: float
 ) -> None:
     """Refuse bad arguments of `restrict`."""
     require.number(temperature=temperature, least=0)
     if top_k is not None:
         require.whole(top_k=top_k, least=1)
     require.number(top_p=top_p, above=0, most=1)
+    require.number(min_p=min_p, least=0, most=1)
 
 
 def require_generator(generator: torch.Generator | None) -> None:

@@ -3,7 +3,7 @@
 Each map from scores to probabilities that comes from an entropy has a loss of its
 own, the Fenchel-Young loss (Blondel, Martins & Niculae 2020, arXiv:1901.02324):
 cross-entropy for softmax, the sparsemax loss for sparsemax, the entmax losses
-between. A map that comes from no entropy can still be trained: the universal
+between. A monotone map without an entropy can still be trained: the universal
 surrogate loss has the gradient p - target by construction.
 
 Cross-entropy itself, and what label smoothing makes of it, stand in
@@ -208,10 +208,15 @@ def fenchel_young_loss(
 def universal_surrogate_loss(
     x: Tensor, target: Tensor, mapping: Map = softmax
 ) -> Tensor:
-    """A loss for any map from scores to probabilities: its gradient is p - target
-    by construction.
+    """A loss for a monotone map from scores to probabilities: its gradient is p -
+    target by construction.
 
         L = <sg(p - target), x>,   p = mapping(x),   sg: no gradient passes
+
+    A step against the gradient lowers the scores of classes whose p is above the
+    target. That leads to p = target where a class whose score falls loses
+    probability: for a monotone map. With p = softmax(-x) it leads away, to p = 0
+    for the true class.
 
     The value means nothing (it can fall below 0); only the gradient does. The stop
     must be on p - target: on x instead, the gradient would be that of p, weighted

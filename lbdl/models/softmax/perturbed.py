@@ -119,6 +119,83 @@ def sample_perturb_max(
     return wins.mean(0).movedim(-1, dim).to(x.dtype)
 
 
+def gumbel_softmax(
+    x: Tensor,
+    temperature: float = 1.0,
+    hard: bool = False,
+    dim: int = -1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """A draw from softmax that a gradient can pass: the race of scores with Gumbel
+    noise, and softmax in place of its winner.
+
+        y = softmax((x + g) / temperature),    g_i = -log(-log u_i),    u_i ~ U(0,
+        1)
+
+    The largest entry is an exact draw from softmax(x), whatever the temperature; y
+    nears its one-hot vector as the temperature falls, and its gradient grows
+    without bound. The mean of y is softmax(x) in that limit only.
+
+    Args:
+        x: scores (..., n, ...), any floating dtype; -inf marks an element that must
+            get 0.
+        temperature: above 0.
+        hard: give the one-hot vector of the winner, with the gradient of y: the
+            straight-through estimate, see `straight_through`.
+        dim: the dimension, of size n >= 1, that becomes a distribution.
+        generator: where the noise comes from, on the device of `x`.
+
+    Returns:
+        y, shape and dtype of `x`.
+
+    Raises:
+        TypeError: `x` is not a floating tensor, or another argument of the wrong
+            kind.
+        ValueError: bad `temperature` or `dim`; a row with NaN, +inf or no finite
+            score.
+
+    Source: Jang, Gu & Poole 2017, arXiv:1611.01144; Maddison, Mnih & Teh 2017,
+        arXiv:1611.00712 (the "concrete" distribution).
+    """
+    require_generator(generator)
+    scores = shifted(x, dim)
+    racing = scores + draw_noise("gumbel", torch.empty_like(scores), generator)
+    y = softmax(racing, dim, temperature).to(x.dtype)
+    if not hard:
+        return y
+    winner = racing.argmax(dim, keepdim=True)
+    return straight_through(torch.zeros_like(y).scatter(dim, winner, 1), y)
+
+
+def straight_through(value: Tensor, slope: Tensor) -> Tensor:
+    """A tensor with the value of one and the gradient of another.
+
+        forward: value,    backward: the gradient goes to `slope`, as if it were the
+            value
+
+    For steps that have no gradient: a draw, a rounding. The gradient is an estimate
+    with a bias: that of another function. Exact where what follows is linear and
+    the slope is that of the mean.
+
+    Args:
+        value: any shape, floating.
+        slope: the shape and dtype of `value`.
+
+    Returns:
+        The numbers of `value`, attached to `slope`.
+
+    Raises:
+        TypeError: an argument is not floating, or the dtypes differ.
+        ValueError: the shapes differ.
+
+    Source: Bengio, Leonard & Courville 2013, arXiv:1308.3432.
+    """
+    require.floating(value=value, slope=slope)
+    require.alike(value=value, slope=slope)
+    require.same_shape(value=value, slope=slope)
+    return value.detach() + (slope - slope.detach())
+
+
 def draw_noise(
     noise: str, empty: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:

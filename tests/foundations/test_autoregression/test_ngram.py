@@ -1,5 +1,6 @@
 """n-grams against counting with dictionaries, and against the laws that smoothing must obey."""
 
+import itertools
 import math
 from collections import Counter
 from functools import partial
@@ -266,6 +267,83 @@ def test_more_context_helps_a_text_with_memory() -> None:
         losses.append(-model.log_probs(tokens)[5:].mean().item())
     assert losses[0] > losses[1] > losses[2]
     assert losses[2] < 0.05 < math.log(2) - 0.05 < losses[1]
+
+
+# --- Modified Kneser-Ney
+
+
+def by_hand(tokens: list[int], order: int) -> dict[tuple[int, ...], float]:
+    """Modified Kneser-Ney written out with dictionaries, for all n-grams of an order."""
+    counts: list[dict] = []
+    for n in range(1, order + 1):
+        grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+        counts.append({g: grams.count(g) for g in set(grams)})
+    for n in range(order - 1):
+        longer = {tuple(g) for g in counts[n + 1]}
+        if n + 1 < order:
+            counts[n] = {
+                g: sum(g == each[1:] for each in longer) for g in counts[n]
+            }
+            counts[n] = {g: c for g, c in counts[n].items() if c}
+    p = {(): 1 / K}
+    for n in range(1, order + 1):
+        table = counts[n - 1]
+        n_i = [sum(c == i for c in table.values()) for i in range(1, 5)]
+        if all(n_i):
+            y = n_i[0] / (n_i[0] + 2 * n_i[1])
+            D = [i - (i + 1) * y * n_i[i] / n_i[i - 1] for i in (1, 2, 3)]
+            D = [min(max(d, 0), i) for i, d in enumerate(D, 1)]
+        else:
+            D = [0.5, 1.0, 1.5]
+        discount = lambda c, D=D: D[min(c, 3) - 1] if c else 0.0
+        longer = {}
+        for gram in itertools.product(range(K), repeat=n):
+            behind = [c for g, c in table.items() if g[:-1] == gram[:-1]]
+            lower = p[gram[1:]]
+            if behind:
+                own = table.get(gram, 0)
+                saved = sum(map(discount, behind))
+                longer[gram] = (max(own - discount(own), 0) + saved * lower) / sum(
+                    behind
+                )
+            else:
+                longer[gram] = lower
+        p = longer
+    return p
+
+
+@pytest.mark.parametrize(("size", "order"), [(40, 1), (40, 3), (400, 2), (2000, 3)])
+def test_modified_kneser_ney_written_out(size: int, order: int) -> None:
+    chance = torch.tensor([0.6, 0.25, 0.1, 0.05])
+    tokens = torch.multinomial(
+        chance, size, True, generator=torch.Generator().manual_seed(0)
+    )
+    expected = by_hand(tokens.tolist(), order)
+    levels = A.kneser_ney_counts(tokens, order, K)
+    grams = torch.tensor(list(expected))
+    torch.testing.assert_close(
+        A.modified_kneser_ney(levels, grams),
+        torch.tensor([*expected.values()], dtype=torch.float64),
+        rtol=1e-12,
+        atol=0,
+    )
+
+
+def test_discounts_by_hand() -> None:
+    """n-grams counted 1, 2, 3, 4 times: 8, 4, 2, 1 of them."""
+    times = [1] * 8 + [2] * 4 + [3] * 2 + [4]
+    tokens = torch.tensor([i for i, n in enumerate(times) for _ in range(n)])
+    counts = A.count_ngrams(tokens, 1, 15)
+    assert counts.repeats.tolist() == [8, 4, 2, 1]
+    y = 8 / (8 + 2 * 4)
+    assert A.estimated_discount(counts) == y
+    expected = [1 - 2 * y * 4 / 8, 2 - 3 * y * 2 / 4, 3 - 4 * y * 1 / 2]
+    assert A.modified_discounts(counts).tolist() == pytest.approx(expected)
+    few = A.count_ngrams(tokens[:8], 1, 15)
+    assert A.modified_discounts(few).tolist() == [0.5, 1.0, 1.5]
+    assert A.estimated_discount(few) == 1.0
+    nothing = A.count_ngrams(tokens[:0], 1, 15)
+    assert A.estimated_discount(nothing) == 0.5
 
 
 RAW = A.count_up_to(torch.tensor([0, 1, 2]), 2, K)

@@ -260,9 +260,45 @@ def test_greedy_generation_takes_the_largest() -> None:
 ROW = torch.zeros(3)
 
 
+# --- min-p
+
+
+def test_min_p_by_its_definition() -> None:
+    logits = torch.randn(50, 9, dtype=torch.float64, generator=seeded())
+    p = logits.softmax(-1)
+    for least in (0.0, 0.05, 0.5, 1.0):
+        kept = A.keep_min_p(logits, least) > -math.inf
+        assert torch.equal(kept, p >= least * p.amax(-1, keepdim=True) - 1e-15)
+    assert torch.equal(A.keep_min_p(logits, 0.0), logits)
+    assert torch.equal(A.keep_min_p(logits.T, 0.3, 0).T, A.keep_min_p(logits, 0.3))
+
+
+def test_min_p_keeps_few_where_the_model_is_sure_and_many_where_it_is_not() -> None:
+    sure, unsure = torch.tensor([9.0, 0, 0, 0]), torch.tensor([0.3, 0.2, 0.1, 0.0])
+    kept = [int((A.keep_min_p(x, 0.1) > -math.inf).sum()) for x in (sure, unsure)]
+    assert kept == [1, 4]
+
+
+def test_min_p_is_the_last_of_the_rules() -> None:
+    logits = torch.randn(6, 9, generator=seeded())
+    expected = A.keep_min_p(A.restrict(logits, 1.5, 7, 0.95), 0.2)
+    assert torch.equal(A.restrict(logits, 1.5, 7, 0.95, min_p=0.2), expected)
+
+
+def test_min_p_with_masked_tokens() -> None:
+    logits = torch.tensor([0.0, -math.inf, -1.0])
+    assert A.keep_min_p(logits, 0.0).tolist() == logits.tolist()
+    assert A.keep_min_p(logits, 0.9).tolist() == [0.0, -math.inf, -math.inf]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda: A.keep_min_p(torch.zeros(3), 1.5),
+            ValueError,
+            "p must be finite and >= 0 and <= 1, got 1.5",
+        ),
         (
             lambda: A.with_temperature(ROW, -1),
             ValueError,
