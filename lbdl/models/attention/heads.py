@@ -17,10 +17,12 @@ from lbdl.models.attention.scaled import (
     attention,
     attention_scores,
     attention_weights,
+    require_broadcast,
     require_qkv,
 )
 
 Rotary = Callable[[Tensor, int], Tensor]
+Distances = Callable[[int, int], Tensor]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -71,6 +73,7 @@ def grouped_attention(
     v: Tensor,
     mask: Tensor | None = None,
     *,
+    bias: Tensor | None = None,
     causal: bool = False,
 ) -> Tensor:
     """Attention where groups of query heads share one head of keys and values.
@@ -85,14 +88,16 @@ def grouped_attention(
         k: keys (..., G, m, d), dtype of `q`; G divides H.
         v: values (..., G, m, e), dtype of `q`.
         mask: bool, broadcasts to (..., H, n, m); true where allowed.
+        bias: added to the scores, floating, broadcasts to (..., H, n, m).
         causal: as in `attention`.
 
     Returns:
         (..., H, n, e), dtype of `q`.
 
     Raises:
-        TypeError: q, k, v are not floating tensors of one dtype, or the mask not
-            bool.
+        TypeError: q, k, v are not floating tensors of one dtype, the mask is not
+            bool,
+            or the bias not floating.
         ValueError: shapes do not fit.
 
     Source: Ainslie et al. 2023, section 2.2, arXiv:2305.13245.
@@ -106,11 +111,25 @@ def grouped_attention(
     if H % G:
         raise ValueError(f"the heads of k must divide those of q, got {G} and {H}")
     rows = q.unflatten(-3, (G, H // G)).flatten(-3, -2)  # (..., G, H/G n, d)
-    mask = allowed(mask, torch.Size((*q.shape[:-1], m)), causal, q.device)
-    if mask is not None:
-        mask = mask.expand(torch.broadcast_shapes(mask.shape, (H, n, m)))
-        mask = mask.unflatten(-3, (G, H // G)).flatten(-3, -2)  # (..., G, H/G n, m)
-    return attention(rows, k, v, mask).unflatten(-2, (H // G, n)).flatten(-4, -3)
+    shape = torch.Size((*q.shape[:-1], m))
+    mask = allowed(mask, shape, causal, q.device)
+    if bias is not None:
+        require.floating(bias=bias)
+        require_broadcast("bias", bias, shape)
+    mask, bias = (below_each_other(x, (H, n, m), G) for x in (mask, bias))
+    found = attention(rows, k, v, mask, bias=bias)
+    return found.unflatten(-2, (H // G, n)).flatten(-4, -3)
+
+
+def below_each_other(
+    x: Tensor | None, shape: tuple[int, int, int], groups: int
+) -> Tensor | None:
+    """What broadcasts to (..., H, n, m) as (..., G, H/G n, m): the heads of a group
+    stand below each other."""
+    if x is None:
+        return None
+    x = x.expand(torch.broadcast_shapes(x.shape, shape))
+    return x.unflatten(-3, (groups, shape[0] // groups)).flatten(-3, -2)
 
 
 def talking_heads_attention(
@@ -183,6 +202,8 @@ class MultiHeadAttention(nn.Module):
         bias: whether the four matrices have biases.
         rotary: turns queries and keys (..., n, d) by their places, which begin at a
             whole number: `rotary(q, 0)`; by default they stay.
+        distances: gives numbers (H, n, m) that are added to the scores,
+            `distances(n, m)`; by default none are.
 
     Raises:
         TypeError: a size is no whole number; called with the wrong kind of thing.
@@ -200,6 +221,7 @@ class MultiHeadAttention(nn.Module):
         context_width: int | None = None,
         bias: bool = True,
         rotary: Rotary | None = None,
+        distances: Distances | None = None,
     ) -> None:
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
@@ -211,7 +233,8 @@ class MultiHeadAttention(nn.Module):
                 f"heads must divide width, and kv_heads heads, "
                 f"got {width}, {heads}, {kv_heads}"
             )
-        self.heads, self.kv_heads, self.rotary = heads, kv_heads, rotary
+        self.heads, self.kv_heads = heads, kv_heads
+        self.rotary, self.distances = rotary, distances
         shared = width // heads * kv_heads
         self.query = nn.Linear(width, width, bias)
         self.key = nn.Linear(context_width, shared, bias)
@@ -241,6 +264,8 @@ class MultiHeadAttention(nn.Module):
             q, k = self.rotary(q, start), self.rotary(k, start)
         if cache is not None:
             k, v = cache.append(k, v)
-        return self.out(
-            merge_heads(grouped_attention(q, k, v, mask, causal=causal))
-        )
+        bias = None
+        if self.distances is not None:
+            bias = self.distances(q.shape[-2], k.shape[-2])
+        found = grouped_attention(q, k, v, mask, bias=bias, causal=causal)
+        return self.out(merge_heads(found))

@@ -21,6 +21,7 @@ def attention(
     v: Tensor,
     mask: Tensor | None = None,
     *,
+    bias: Tensor | None = None,
     causal: bool = False,
     scale: float | None = None,
     mapping: Map | None = None,
@@ -40,6 +41,7 @@ def attention(
         k: keys (..., m, d), dtype of `q`.
         v: values (..., m, e), dtype of `q`.
         mask: bool, broadcasts to (..., n, m); true where query i may look at key j.
+        bias: added to the scores, floating, broadcasts to (..., n, m).
         causal: query i sees the keys up to its own place; the last query stands at
             the last key, so that n < m are the newest places of a longer text.
         scale: in place of 1 / sqrt(d); finite.
@@ -58,6 +60,10 @@ def attention(
     """
     require_qkv(q, k, v)
     scores = attention_scores(q, k, scale)
+    if bias is not None:
+        require.floating(bias=bias)
+        require_broadcast("bias", bias, scores.shape)
+        scores = scores + bias
     mask = allowed(mask, scores.shape, causal, q.device)
     weights = attention_weights(scores, mask, mapping)
     return (weights @ require.widen(v)).to(q.dtype)
@@ -211,12 +217,17 @@ def require_qkv(q: Tensor, k: Tensor, v: Tensor) -> dict[str, int]:
 def require_mask(mask: Tensor, shape: torch.Size) -> None:
     """A bool mask that broadcasts to scores of a shape."""
     require.boolean(mask=mask)
+    require_broadcast("mask", mask, shape)
+
+
+def require_broadcast(name: str, x: Tensor, shape: torch.Size) -> None:
+    """What broadcasts to scores of a shape."""
     try:
-        fits = torch.broadcast_shapes(mask.shape, shape) == shape
+        fits = torch.broadcast_shapes(x.shape, shape) == shape
     except RuntimeError:
         fits = False
     if not fits:
         raise ValueError(
-            f"mask must broadcast to the scores {tuple(shape)}, "
-            f"got shape {tuple(mask.shape)}"
+            f"{name} must broadcast to the scores {tuple(shape)}, "
+            f"got shape {tuple(x.shape)}"
         )

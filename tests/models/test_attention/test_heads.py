@@ -18,6 +18,7 @@ from lbdl.models.attention import (
     split_heads,
     talking_heads_attention,
 )
+from lbdl.models.positions import ALiBi
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -106,6 +107,31 @@ def test_groups_share_keys_as_if_these_were_repeated(groups, causal):
             grouped_attention(q, k, v, mask, causal=causal),
             attention(q, *repeated, mask, causal=causal),
         )
+
+
+def test_a_bias_is_added_to_the_scores_of_each_head():
+    q, k, v = (
+        randn(2, 4, 5, 8),
+        randn(2, 2, 6, 8, seed=1),
+        randn(2, 2, 6, 3, seed=2),
+    )
+    bias = randn(4, 5, 6, seed=3)
+    repeated = [x.repeat_interleave(2, 1) for x in (k, v)]
+    weights = (attention_scores(q, repeated[0]) + bias).softmax(-1)
+    torch.testing.assert_close(
+        grouped_attention(q, k, v, bias=bias), weights @ repeated[1]
+    )
+    layer, x = (
+        MultiHeadAttention(16, 4, distances=ALiBi(4)).double(),
+        randn(2, 6, 16),
+    )
+    plain = MultiHeadAttention(16, 4).double()
+    plain.load_state_dict(layer.state_dict())
+    assert not torch.allclose(layer(x), plain(x))
+    cache = KeyValueCache(2, 4, 8, 4, dtype=torch.float64)
+    with torch.no_grad():
+        parts = [layer(p, causal=True, cache=cache) for p in x.split(2, 1)]
+    torch.testing.assert_close(torch.cat(parts, 1), layer(x, causal=True))
 
 
 def test_heads_of_keys_must_divide_heads_of_queries():
