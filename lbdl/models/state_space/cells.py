@@ -2,7 +2,7 @@
 into it, and reads all of it.
 
 Sources: Voelker, Kajic & Eliasmith 2019, "Legendre memory units"; Gu et al. 2020,
-section 2.3, arXiv:2008.07669.
+"HiPPO", arXiv:2008.07669.
 """
 
 from typing import Any
@@ -98,7 +98,7 @@ class HiPPOCell(nn.Module):
         TypeError: a size is not a whole number.
         ValueError: a size < 1.
 
-    Source: Gu et al. 2020, section 2.3, arXiv:2008.07669.
+    Source: Gu et al. 2020, "HiPPO", arXiv:2008.07669.
     """
 
     A_bar: Tensor
@@ -109,7 +109,8 @@ class HiPPOCell(nn.Module):
         require.whole(
             inputs=inputs, hidden=hidden, memory=memory, longest=longest, least=1
         )
-        A_bar, B_bar = all_transitions(memory, longest)
+        dtype = torch.get_default_dtype()
+        A_bar, B_bar = legs_transitions(memory, torch.arange(longest), dtype=dtype)
         self.register_buffer("A_bar", A_bar, persistent=False)
         self.register_buffer("B_bar", B_bar, persistent=False)
         self.gate = nn.Linear(inputs + memory + hidden, hidden)
@@ -133,18 +134,6 @@ class HiPPOCell(nn.Module):
         h = (1 - g) * h + g * self.mix(seen).tanh()
         c = apply(self.A_bar[k], c) + self.B_bar[k] * self.write(h)
         return h, (h, c, k + 1)
-
-
-def all_transitions(memory: int, longest: int) -> tuple[Tensor, Tensor]:
-    """The exact LegS steps 0 ... longest - 1 in the default dtype; step 0 takes the
-    first sample for a constant."""
-    dtype = torch.get_default_dtype()
-    A_first = torch.zeros(1, memory, memory, dtype=dtype)
-    B_first = torch.eye(memory, dtype=dtype)[:1]
-    if longest == 1:
-        return A_first, B_first
-    A_rest, B_rest = legs_transitions(memory, torch.arange(1, longest), dtype=dtype)
-    return torch.cat([A_first, A_rest]), torch.cat([B_first, B_rest])
 
 
 def unroll(

@@ -66,7 +66,7 @@ def discretize(
         ValueError: shapes do not fit, `step` <= 0, the method is unknown, or the
             implicit equation has no solution.
 
-    Source: Gu et al. 2020, "HiPPO", section 2.4 and appendix B.3, arXiv:2008.07669.
+    Source: Gu et al. 2020, "HiPPO", section 2.4, arXiv:2008.07669.
     """
     require.choice(METHODS, method=method)
     if method == "exact":
@@ -98,8 +98,8 @@ def generalized_bilinear(
         ValueError: shapes do not fit, `step` <= 0, `weight` outside [0, 1], or the
             implicit equation has no solution.
 
-    Source: Zhang, Chen & Chou 2007, "Generalized bilinear transformation", after Gu
-    et al. 2020, appendix B.3.
+    Source: Zhang, Chen & Chen 2009, "Digital redesign via the generalized bilinear
+    transformation".
     """
     require_step(A, B, step)
     require.number(weight=weight, least=0, most=1)

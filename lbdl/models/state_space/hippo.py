@@ -52,7 +52,7 @@ SCALES = ("probability", "lebesgue", "legendre")
 def legendre(s: Tensor, N: int) -> Tensor:
     """The first N Legendre polynomials, by their recurrence.
 
-        P_0 = 1,   P_1 = s,   (n + 1) P_{n+1} = (2n + 1) s P_n - n P_{n-1}
+        P_0 = 1,   P_1 = s,   P_{n+1} = (1 + w) s P_n - w P_{n-1},   w = n / (n + 1)
 
     >>> legendre(torch.tensor([1.0, 0.5]), 3)
     tensor([[ 1.0000,  1.0000,  1.0000],
@@ -74,7 +74,8 @@ def legendre(s: Tensor, N: int) -> Tensor:
     s = require.widen(s)
     values = [torch.ones_like(s), s]
     for n in range(1, N - 1):
-        values.append(((2 * n + 1) * s * values[n] - n * values[n - 1]) / (n + 1))
+        weight = n / (n + 1)
+        values.append((1 + weight) * s * values[n] - weight * values[n - 1])
     return torch.stack(values[:N], -1)
 
 
@@ -145,7 +146,7 @@ def hippo_legt(
             a floating dtype.
         ValueError: `N` < 1, `window` <= 0, or the scale is unknown.
 
-    Source: Gu et al. 2020, appendix D.1, arXiv:2008.07669.
+    Source: Gu et al. 2020, theorem 1, arXiv:2008.07669.
     """
     require_sizes(N, window, dtype)
     n = torch.arange(N, dtype=torch.float64)
@@ -216,7 +217,7 @@ def hippo_lmu(
             a floating dtype.
         ValueError: `N` < 1, or `window` <= 0.
 
-    Source: Voelker, Kajic & Eliasmith 2019, equation (2).
+    Source: Voelker, Kajic & Eliasmith 2019, "Legendre memory units".
     """
     require_sizes(N, window, dtype)
     i = torch.arange(N, dtype=torch.float64)
@@ -258,7 +259,7 @@ def hippo_fourier(
             a complex dtype.
         ValueError: `N` < 0, `window` <= 0, or the closure is unknown.
 
-    Source: Gu et al. 2020, appendix D.4, arXiv:2008.07669 ("end"); Gu et al. 2023,
+    Source: Gu et al. 2020, arXiv:2008.07669 ("end"); Gu et al. 2023,
     "How to train your HiPPO", arXiv:2206.12037 ("mean", in real form).
     """
     n = frequencies(N, dtype)

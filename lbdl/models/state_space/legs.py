@@ -9,8 +9,7 @@ of time is left in it. Written with v_n = sqrt(2n + 1),
 
 so a product is a running sum, and a solve is a recurrence of one number.
 
-Source: Gu et al. 2020, theorem 2, propositions 3 and 4, appendix E,
-arXiv:2008.07669.
+Source: Gu et al. 2020, theorem 2, propositions 3 and 4, arXiv:2008.07669.
 """
 
 import torch
@@ -22,9 +21,8 @@ from lbdl.models.state_space.discretization import (
     METHODS,
     WEIGHTS,
     Method,
-    zero_order_hold,
 )
-from lbdl.models.state_space.hippo import hippo_legs
+from lbdl.models.state_space.hippo import basis, gauss_legendre, hippo_legs
 from lbdl.models.state_space.systems import apply, require_dtype
 
 __all__ = [
@@ -35,8 +33,8 @@ __all__ = [
     "legs_states",
 ]
 
-BLOCK = 32  # entries that a solve takes at once
-CHUNK = 64  # steps whose matrices exist at a time
+BLOCK = 64  # entries that a solve takes at once
+ENTRIES = 2**18  # of matrices that exist at a time
 
 # --- The matrix in O(N) -----------------------------------------------------------
 
@@ -92,7 +90,7 @@ def legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
 
 
 def fast_legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
-    """`legs_solve` in blocks of 32: within each a small matrix product, from one to
+    """`legs_solve` in blocks of 64: within each a small matrix product, from one to
     the next a single number.
 
     Args:
@@ -114,7 +112,8 @@ def fast_legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
     spare = -x.shape[-1] % BLOCK
     a = F.pad(keep, (0, spare)).unflatten(-1, (-1, BLOCK))
     b = F.pad(take * wide, (0, spare)).unflatten(-1, (-1, BLOCK))
-    inside = apply(running_products(a).to(b.dtype), b)  # (..., blocks, 32)
+    powers = running_products(a).to(b.dtype)  # (..., blocks, 64, 64)
+    inside = torch.einsum("...kij,...kj->...ki", powers, b)
     through = a.cumprod(-1)
     starts = carried(through[..., -1], inside[..., -1])
     sums = inside + through * starts.unsqueeze(-1)
@@ -179,7 +178,7 @@ def legs_transitions(
 ) -> tuple[Tensor, Tensor]:
     """The steps of LegS from k samples to k + 1: x_{k+1} = A_bar x_k + B_bar u_k.
 
-        exact       discretized exactly over the step log((k + 1) / k) of log t
+        exact       as `zero_order_hold` over the step log((k + 1) / k) of log t
         otherwise   (I - b A) x_{k+1} = (I + a A) x_k + (a + b) B u_k,
                     a = (1 - w) / k,   b = w / (k + 1)
 
@@ -188,7 +187,8 @@ def legs_transitions(
 
     Args:
         N: number of coefficients, >= 1.
-        k: how many samples there have been, (...), int64, >= 1.
+        k: how many samples there have been, (...), int64, >= 1; with "exact" also 0,
+            where the state before does not count.
         method: "forward", "backward", "bilinear" or "exact".
         dtype: a real floating dtype.
 
@@ -198,27 +198,36 @@ def legs_transitions(
     Raises:
         TypeError: `N` is not a whole number, `k` not an int64 tensor, or `dtype`
             not a floating dtype.
-        ValueError: `N` < 1, a `k` < 1, or the method is unknown.
+        ValueError: `N` < 1, a `k` is too small, or the method is unknown.
 
-    Source: Gu et al. 2020, appendix B.3 and D.3, arXiv:2008.07669.
+    Source: Gu et al. 2020, "HiPPO", arXiv:2008.07669; there the weights of B differ.
     """
     require_dtype(dtype)
+    require.whole(N=N, least=1)
     require.integer(k=k)
-    require.within(k=k, least=1)
     require.choice(METHODS, method=method)
-    A, B = (each.to(k.device) for each in hippo_legs(N))
-    t = k.double()
+    require.within(k=k, least=0 if method == "exact" else 1)
     if method == "exact":
-        A_bar, B_bar = zero_order_hold(A, B, (1 / t).log1p())
+        A_bar, B_bar = exact_transitions(N, k.double())
     else:
-        A_bar, B_bar = weighted_transitions(A, B, t, WEIGHTS[method])
+        A_bar, B_bar = weighted_transitions(N, k.double(), WEIGHTS[method])
     return A_bar.to(dtype), B_bar.to(dtype)
 
 
-def weighted_transitions(
-    A: Tensor, B: Tensor, t: Tensor, weight: float
-) -> tuple[Tensor, Tensor]:
+def exact_transitions(N: int, k: Tensor) -> tuple[Tensor, Tensor]:
+    """Squeeze the remembered polynomial into the first k / (k + 1) of the history, let
+    the sample fill the rest, and project: N places of quadrature are exact for it."""
+    s, weights = (x.to(k.device) for x in gauss_legendre(N))
+    share = (k / (k + 1)).unsqueeze(-1)
+    old = basis(share * (1 + s) - 1, N)  # (..., places, N)
+    new = basis(1 - (1 - share) * (1 - s), N)
+    A_bar = share.unsqueeze(-1) / 2 * old.mT @ (weights[:, None] * basis(s, N))
+    return A_bar, (1 - share) / 2 * (weights @ new)
+
+
+def weighted_transitions(N: int, t: Tensor, weight: float) -> tuple[Tensor, Tensor]:
     """The steps of (A x + B u) / t by the slopes at both ends, weighted."""
+    A, B = (x.to(t.device) for x in hippo_legs(N))
     early, late = (
         (1 - weight) / t[..., None, None],
         weight / (t[..., None, None] + 1),
@@ -259,9 +268,9 @@ def legs_states(u: Tensor, N: int, method: Method = "exact") -> Tensor:
     u = require.widen(u)
     x = F.pad(u[..., :1], (0, N - 1))
     reached = [x]
-    for k in torch.arange(1, L, device=u.device).split(CHUNK):
+    for k in torch.arange(1, L, device=u.device).split(max(1, ENTRIES // N**2)):
         A_bar, B_bar = legs_transitions(N, k, method, dtype=u.dtype)
-        pushes = u[..., k, None] * B_bar  # (..., CHUNK, N)
+        pushes = u[..., k, None] * B_bar  # (..., steps, N)
         for A_k, push in zip(A_bar, pushes.unbind(-2), strict=True):
             x = apply(A_k, x) + push
             reached.append(x)

@@ -17,6 +17,7 @@ from lbdl.models.state_space import (
     legs_transitions,
     project,
     project_held,
+    zero_order_hold,
 )
 
 METHODS = ["forward", "backward", "bilinear", "exact"]
@@ -92,6 +93,24 @@ def test_the_exact_steps_are_the_projection_of_held_samples(N, device):
         torch.testing.assert_close(x[:, k - 1], truth, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("N", [1, 2, 16, 48])
+def test_the_exact_steps_are_exponentials(N):
+    """By projection in the library, by a matrix exponential of log((k + 1) / k) here."""
+    k = torch.tensor([1, 2, 7, 100, 10**6])
+    A_bar, B_bar = legs_transitions(N, k)
+    expected = zero_order_hold(*hippo_legs(N), (1 / k.double()).log1p())
+    torch.testing.assert_close(A_bar, expected[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(B_bar, expected[1], rtol=0, atol=1e-12)
+
+
+def test_the_first_exact_step_forgets_what_was_before():
+    A_bar, B_bar = legs_transitions(6, torch.tensor(0))
+    torch.testing.assert_close(
+        A_bar, torch.zeros(6, 6).double(), rtol=0, atol=1e-15
+    )
+    torch.testing.assert_close(B_bar, torch.eye(6)[0].double(), rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_constant_stays_what_it_is(method):
     x = legs_states(torch.full((50,), 3.0).double(), 6, method)
@@ -165,6 +184,8 @@ def test_gradients_and_precision():
 
 def test_counts_below_one_are_refused():
     with pytest.raises(ValueError, match="k must be >= 1"):
-        legs_transitions(3, torch.tensor([0, 1]))
+        legs_transitions(3, torch.tensor([0, 1]), "bilinear")
+    with pytest.raises(ValueError, match="k must be >= 0"):
+        legs_transitions(3, torch.tensor([-1, 1]))
     with pytest.raises(ValueError, match="method must be one of"):
         legs_states(torch.ones(3), 2, "euler")
