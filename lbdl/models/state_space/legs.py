@@ -187,8 +187,8 @@ def legs_transitions(
 
     Args:
         N: number of coefficients, >= 1.
-        k: how many samples there have been, (...), int64, >= 1; with "exact" also 0,
-            where the state before does not count.
+        k: how many samples there have been, (...), int64, >= 1; with "exact" also
+            0, where the state before does not count.
         method: "forward", "backward", "bilinear" or "exact".
         dtype: a real floating dtype.
 
@@ -200,7 +200,7 @@ def legs_transitions(
             not a floating dtype.
         ValueError: `N` < 1, a `k` is too small, or the method is unknown.
 
-    Source: Gu et al. 2020, "HiPPO", arXiv:2008.07669; there the weights of B differ.
+    Source: Gu et al. 2020, arXiv:2008.07669, with other weights of B.
     """
     require_dtype(dtype)
     require.whole(N=N, least=1)
@@ -215,8 +215,8 @@ def legs_transitions(
 
 
 def exact_transitions(N: int, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Squeeze the remembered polynomial into the first k / (k + 1) of the history, let
-    the sample fill the rest, and project: N places of quadrature are exact for it."""
+    """Squeeze the remembered polynomial into the first k / (k + 1) of the history,
+    let the sample fill the rest, and project: N places of quadrature are exact."""
     s, weights = (x.to(k.device) for x in gauss_legendre(N))
     share = (k / (k + 1)).unsqueeze(-1)
     old = basis(share * (1 + s) - 1, N)  # (..., places, N)
