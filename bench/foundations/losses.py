@@ -15,6 +15,7 @@ from lbdl.foundations.losses import (
     batch_hard_triplet,
     binary_cross_entropy,
     cross_entropy,
+    distillation,
     fast_batch_hard_triplet,
     fast_cross_entropy,
     fast_semi_hard_triplet,
@@ -79,7 +80,31 @@ def races() -> Iterator[Race]:
         n,
         goal=1.0,
     )
+    yield race_of_distillation()
     yield from races_of_mining()
+
+
+def race_of_distillation() -> Race:
+    """Against the line that is usually written for it."""
+    teacher, T = randn(4096, 1000, seed=1), 4.0
+    by_torch = lambda x: (
+        T**2
+        * F.kl_div(
+            torch.log_softmax(x / T, -1),
+            torch.log_softmax(teacher.to(x) / T, -1),
+            log_target=True,
+            reduction="batchmean",
+        )
+    )
+    return against(
+        "distillation, (4096, 1000)",
+        "F.kl_div of log-softmaxes",
+        lambda x: distillation(x, teacher, temperature=T),
+        by_torch,
+        randn(4096, 1000),
+        goal=2.0,
+        note="ours asks for finite rows and lets impossible classes be",
+    )
 
 
 def races_of_classes() -> Iterator[Race]:

@@ -1183,6 +1183,123 @@ def test_info_nce_is_batched_and_stays_finite_when_cold() -> None:
             assert bool(each.isfinite().all())
 
 
+# --- Preferences and teachers
+
+
+def kl_by_torch(x: Tensor, y: Tensor, T: float, reduction: str) -> Tensor:
+    """Hinton's loss as it is usually written, `batchmean` where the mean is over rows."""
+    log_q, log_p = torch.log_softmax(x / T, -1), torch.log_softmax(y / T, -1)
+    rows = F.kl_div(log_q, log_p, log_target=True, reduction="none").sum(-1)
+    return T**2 * reduced(rows, reduction)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_distillation_is_torchs_divergence(
+    reduction: str, temperature: float
+) -> None:
+    x, y = 3 * randn(7, 5), 3 * randn(7, 5, seed=1)
+    ours = value_and_gradients(
+        partial(L.distillation, temperature=temperature),
+        [x, y],
+        (),
+        reduction=reduction,
+    )
+    theirs = value_and_gradients(
+        partial(kl_by_torch, T=temperature), [x, y], (), reduction=reduction
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, **TOLERANCE[DOUBLE])
+    torch.testing.assert_close(
+        L.distillation(
+            x.mT, y.mT, temperature=temperature, dim=0, reduction="none"
+        ),
+        L.distillation(x, y, temperature=temperature, reduction="none"),
+    )
+
+
+def test_a_hot_teacher_matches_logits_and_a_cold_one_names_the_class() -> None:
+    x, y = randn(6, 4), randn(6, 4, seed=1)
+    centred = lambda z: z - z.mean(-1, keepdim=True)
+    _, gradient, _ = value_and_gradients(
+        partial(L.distillation, temperature=1e4, reduction="sum"), [x, y], ()
+    )
+    torch.testing.assert_close(
+        gradient, (centred(x) - centred(y)) / 4, rtol=1e-3, atol=1e-4
+    )
+    cold = L.distillation(x, y, temperature=1e-3, reduction="none") / 1e-3
+    gap = x.amax(-1) - x.gather(-1, y.argmax(-1, keepdim=True)).squeeze(-1)
+    torch.testing.assert_close(cold, gap, rtol=1e-3, atol=1e-3)
+
+
+def test_a_class_that_the_teacher_rules_out_adds_nothing() -> None:
+    x, y = randn(3, 4), randn(3, 4, seed=1)
+    x[:, 2] = y[:, 2] = -math.inf
+    kept = [0, 1, 3]
+    value, gradient, _ = value_and_gradients(L.distillation, [x, y], ())
+    torch.testing.assert_close(value, L.distillation(x[:, kept], y[:, kept]))
+    assert gradient.isfinite().all() and not gradient[:, 2].any()
+
+
+def test_preferences_are_a_logistic_regression_on_differences() -> None:
+    a, b, c, d = (randn(9, seed=s) for s in range(4))
+    torch.testing.assert_close(
+        L.bradley_terry(a, b),
+        F.binary_cross_entropy_with_logits(a - b, torch.ones_like(a)),
+    )
+    torch.testing.assert_close(L.bradley_terry(a + 7, b + 7), L.bradley_terry(a, b))
+    published = -F.logsigmoid(0.3 * ((a - b) - (c - d)))  # as in the authors' code
+    torch.testing.assert_close(
+        L.dpo(a, b, c, d, beta=0.3, reduction="none"), published
+    )
+    torch.testing.assert_close(
+        L.dpo(a, b, a, b), torch.tensor(math.log(2), dtype=DOUBLE)
+    )
+
+
+@pytest.mark.parametrize(
+    "loss", [L.bradley_terry, lambda a, b: L.dpo(a, b, 0 * a, 0 * b)]
+)
+def test_preferences_at_extreme_rewards(loss) -> None:
+    far = torch.tensor([1e4, -1e4], dtype=torch.float32)
+    value, up, down = value_and_gradients(
+        lambda a, b: loss(a, b), [far, 0 * far], ()
+    )
+    assert value.isfinite() and up.isfinite().all()
+    assert (up <= 0).all() and (down >= 0).all() and up[1] < 0
+
+
+@given(seed=st.integers(0, 50), beta=st.floats(0.1, 3.0))
+def test_the_best_policy_of_dpo_tilts_the_reference_by_its_rewards(
+    seed: int, beta: float
+) -> None:
+    """pi ~ pi_ref exp(r / beta): with preferences drawn by Bradley and Terry, no slope is left there."""
+    r, reference = (
+        randn(5, seed=seed),
+        torch.log_softmax(randn(5, seed=seed + 1), -1),
+    )
+    odds = torch.sigmoid(r[:, None] - r)  # that i is preferred to j
+
+    def expected(logits: Tensor) -> Tensor:
+        log_pi = torch.log_softmax(logits, -1)
+        i, j = torch.meshgrid(torch.arange(5), torch.arange(5), indexing="ij")
+        losses = L.dpo(
+            log_pi[i],
+            log_pi[j],
+            reference[i],
+            reference[j],
+            beta=beta,
+            reduction="none",
+        )
+        return (odds * losses).sum()
+
+    slope = torch.func.grad(expected)
+    torch.testing.assert_close(
+        slope(reference + r / beta), 0 * r, rtol=0, atol=1e-10
+    )
+    assert slope(reference + 2 * r / beta).abs().max() > 1e-3 * r.std()
+
+
 # --- Penalties
 
 

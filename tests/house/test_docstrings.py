@@ -21,7 +21,9 @@ SHAPE = re.compile(
 
 
 # Words in the place of a source, where the function needs none.
-EMPTY = re.compile(r"(by )?(the )?(definition|house rule|folklore)\b", re.IGNORECASE)
+EMPTY = re.compile(
+    r"(by )?(the )?(definition|house rule|folklore)\b", re.IGNORECASE
+)
 
 
 def tensors_of(function: object) -> list[str]:

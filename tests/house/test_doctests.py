@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
 import lbdl
 
@@ -18,7 +19,11 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_hold(name: str):
-    found = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
+    found = doctest.testmod(
+        importlib.import_module(name),
+        optionflags=OPTIONS,
+        extraglobs={"torch": torch},
+    )
     assert found.failed == 0
 
 

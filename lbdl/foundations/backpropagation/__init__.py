@@ -5,7 +5,8 @@ Read `tape.py` first: a whole engine for reverse mode. `forward.py` does forward
 mode with dual numbers, and `functions.py` has what is made of both: Jacobian
 products, Jacobians, `gradcheck`. `dense.py` is a layer by hand, with its operations
 counted. `memory.py` measures memory; `checkpointing.py` and `reversible.py` save
-it. `signals.py` follows gradients through many layers, and clips them.
+it. `signals.py` follows gradients through many layers, and clips them;
+`scaling.py` keeps them from vanishing in half precision.
 """
 
 from lbdl.foundations.backpropagation.checkpointing import (
@@ -33,6 +34,7 @@ from lbdl.foundations.backpropagation.functions import (
     concatenate,
     cross_entropy,
     gradcheck,
+    hessian_vector_product,
     jacobian_forward,
     jacobian_reverse,
     jvp,
@@ -51,6 +53,7 @@ from lbdl.foundations.backpropagation.reversible import (
     reversible_chain_inverse,
     reversible_chain_stored,
 )
+from lbdl.foundations.backpropagation.scaling import next_scale, unscale
 from lbdl.foundations.backpropagation.signals import (
     ACTIVATIONS,
     MAX_SLOPES,
@@ -87,12 +90,14 @@ __all__ = [
     "dense_backward",
     "equal_lengths",
     "gradcheck",
+    "hessian_vector_product",
     "jacobian_forward",
     "jacobian_reverse",
     "jvp",
     "live_memory",
     "matmul_flops",
     "network_flops",
+    "next_scale",
     "numerical_jacobian",
     "peak_bytes",
     "peak_states",
@@ -106,6 +111,7 @@ __all__ = [
     "signal_norms",
     "tapered_lengths",
     "unbroadcast",
+    "unscale",
     "vanishing_bound",
     "vjp",
     "with_spectral_radius",

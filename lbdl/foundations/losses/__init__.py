@@ -4,6 +4,7 @@
 `classification.py` those of classes, all from logits (cross-entropy, label
 smoothing, focal, hinge), `metric.py` those that arrange points by their distances
 (contrastive, triplet with mining, InfoNCE), `retrieval.py` how well they did,
+`preference.py` those that follow another judge (preferences, a teacher),
 `penalties.py` what is added for the weights. The losses of an example come first;
 `reduction` makes one number of a batch, as in torch.
 """
@@ -33,6 +34,7 @@ from lbdl.foundations.losses.metric import (
     triplet,
 )
 from lbdl.foundations.losses.penalties import l1_penalty, l2_penalty, soft_threshold
+from lbdl.foundations.losses.preference import bradley_terry, distillation, dpo
 from lbdl.foundations.losses.reduction import reduce
 from lbdl.foundations.losses.regression import (
     absolute_error,
@@ -51,7 +53,10 @@ __all__ = [
     "average_precision",
     "batch_hard_triplet",
     "binary_cross_entropy",
+    "bradley_terry",
     "cross_entropy",
+    "distillation",
+    "dpo",
     "fast_batch_hard_triplet",
     "fast_cross_entropy",
     "fast_semi_hard_triplet",

@@ -202,11 +202,11 @@ def log_softmax(logits: Tensor, dim: int = -1) -> Tensor:
     return log_probabilities(logits, dim).to(logits.dtype)
 
 
-def log_probabilities(logits: Tensor, dim: int) -> Tensor:
+def log_probabilities(logits: Tensor, dim: int, name: str = "logits") -> Tensor:
     """`log_softmax` in float32 or better."""
     x = require.widen(logits)
     peak = x.detach().amax(dim, keepdim=True)
-    require.unmasked(logits=peak)
+    require.unmasked(**{name: peak})
     z = x - peak
     return z - z.exp().sum(dim, keepdim=True).log()
 

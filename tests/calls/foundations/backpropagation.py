@@ -24,12 +24,14 @@ from lbdl.foundations.backpropagation import (
     dense_backward,
     equal_lengths,
     gradcheck,
+    hessian_vector_product,
     jacobian_forward,
     jacobian_reverse,
     jvp,
     live_memory,
     matmul_flops,
     network_flops,
+    next_scale,
     numerical_jacobian,
     peak_bytes,
     peak_states,
@@ -43,6 +45,7 @@ from lbdl.foundations.backpropagation import (
     signal_norms,
     tapered_lengths,
     unbroadcast,
+    unscale,
     vanishing_bound,
     vjp,
     with_spectral_radius,
@@ -61,6 +64,10 @@ NAMES = "names the arguments that it changes, by its underscore"
 
 def curve(x):
     return (x * x).exp().sum(-1)
+
+
+def energy(x):
+    return (x * x).exp().sum()
 
 
 def job():
@@ -102,6 +109,20 @@ CALLS = [
     Call(vjp, {"f": curve, "inputs": [X]}),
     Call(jacobian_forward, {"f": curve, "x": X}),
     Call(jacobian_reverse, {"f": curve, "x": X}),
+    Call(hessian_vector_product, {"f": energy, "x": X, "v": Y}, degrees={"v": 1}),
+    Call(unscale, {"gradients": [X, B], "scale": 1024.0}),
+    Call(
+        next_scale,
+        {
+            "scale": 1024.0,
+            "good": 3,
+            "finite": True,
+            "growth": 2.0,
+            "backoff": 0.5,
+            "interval": 2000,
+        },
+        takes={"finite": "none"},
+    ),
     Call(numerical_jacobian, {"f": curve, "x": X.double(), "eps": 1e-6}),
     Call(
         gradcheck,

@@ -544,6 +544,18 @@ def test_the_two_modes_are_transposes(seed: int) -> None:
     torch.testing.assert_close((u * forward).sum(), (back * t).sum(), **CLOSE)
 
 
+@given(seed=st.integers(0, 100))
+def test_hessian_vector_products_are_those_of_the_hessian(seed: int) -> None:
+    x, v = 0.5 * randn(2, 3, seed=seed), randn(2, 3, seed=seed + 1)
+    f = lambda x: curve(x).sum() + (x**3).sum()
+    H = torch.func.hessian(f)(x).reshape(6, 6)
+    found = B.hessian_vector_product(f, x, v)
+    torch.testing.assert_close(found.flatten(), H @ v.flatten(), **CLOSE)
+    slope = lambda x: B.vjp(f, x)[1](torch.tensor(1.0, dtype=DOUBLE))[0]  # our tape
+    ahead, behind = slope(x + 1e-5 * v), slope(x - 1e-5 * v)
+    torch.testing.assert_close(found, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-7)
+
+
 def test_central_differences_err_by_the_square_of_the_step() -> None:
     x = torch.tensor(0.7, dtype=DOUBLE)
     errors = [
