@@ -163,8 +163,8 @@ def online_softmax(scores: Tensor, values: Tensor, block: int = 128) -> Tensor:
 
     Source: Dao et al. 2022, section 3.1, arXiv:2205.14135.
 
-    >>> online_softmax(torch.zeros(1, 4), torch.tensor([[1.0], [2.0], [3.0],
-    [6.0]])) tensor([[3.]])
+    >>> online_softmax(torch.zeros(1, 2), torch.tensor([[1.0], [5.0]]))
+    tensor([[3.]])
     """
     require_block(scores, values)
     require.whole(block=block, least=1)
