@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lbdl import require
+
 __all__ = [
     "ClassMoments",
     "conditional_gaussian",
@@ -87,18 +89,24 @@ def conditional_gaussian(
         (..., m, m), which x does not change.
 
     Raises:
-        ValueError: shapes do not fit, or the covariance of x is singular or not
-            finite.
+        TypeError: an argument is not a floating tensor, or dtypes differ.
+        ValueError: shapes or devices do not fit, the covariance of x is singular or
+            not finite, or the joint covariance has a negative eigenvalue.
 
     Source: Anderson 2003, An Introduction to Multivariate Statistical Analysis,
         theorem 2.5.1.
     """
-    d = x.shape[-1]
-    require_joint(mean, covariance, d)
+    require.floating(mean=mean, covariance=covariance, x=x)
+    require.alike(mean=mean, covariance=covariance, x=x)
+    require_joint(mean, covariance, x)
+    d, dtype = x.shape[-1], x.dtype
+    mean, covariance, x = (require.widen(t) for t in (mean, covariance, x))
     cross = covariance[..., :d, d:]  # (..., d, m)
     weight = solve_covariance(covariance[..., :d, :d], cross)
     shift = ((x - mean[..., :d]).unsqueeze(-2) @ weight).squeeze(-2)  # (..., m)
-    return mean[..., d:] + shift, covariance[..., d:, d:] - cross.mT @ weight
+    left = covariance[..., d:, d:] - cross.mT @ weight
+    require_semidefinite(left, covariance[..., d:, d:])
+    return (mean[..., d:] + shift).to(dtype), left.to(dtype)
 
 
 def linear_regression(
@@ -119,25 +127,26 @@ def linear_regression(
         Weights (..., d, m) and biases (..., m), in the dtype of `x`.
 
     Raises:
-        ValueError: shapes do not fit, or S_xx is singular or not finite.
-        TypeError: `x` is not floating.
+        TypeError: `x` or `y` is not a floating tensor, dtypes differ, or
+            `shrinkage` is neither a number nor a floating tensor.
+        ValueError: shapes or devices do not fit, a value is not finite, `shrinkage`
+            is outside [0, 1], or S_xx is singular.
 
     Source: Anderson 2003, section 2.5; least squares itself, Legendre 1805 and
         Gauss 1809.
     """
-    require_rows(x)
-    if y.dim() != x.dim() or y.shape[:-1] != x.shape[:-1]:
-        raise ValueError(
-            f"y must be (..., n, m) beside x {tuple(x.shape)}, got shape "
-            f"{tuple(y.shape)}"
-        )
+    require.floating(x=x, y=y)
+    require.alike(x=x, y=y)
+    require.shapes(x=(x, "... n d"), y=(y, "... n m"))
+    require.finite(x=x, y=y)
+    require.number_or_tensor(shrinkage=shrinkage, least=0, most=1)
     rows, targets = x.double(), y.double()
     mean_x, mean_y = rows.mean(-2, keepdim=True), targets.mean(-2, keepdim=True)
     centred, n = rows - mean_x, x.shape[-2]
     covariance = shrink(centred.mT @ centred / n, shrinkage)
     correlation_factor(covariance, torch.finfo(x.dtype).eps ** 2)
-    # (..., d, m)
-    weight = solve_covariance(covariance, centred.mT @ (targets - mean_y) / n)
+    products = centred.mT @ (targets - mean_y) / n
+    weight = solve_covariance(covariance, products)  # (..., d, m)
     return weight.to(x.dtype), (mean_y - mean_x @ weight).squeeze(-2).to(x.dtype)
 
 
@@ -155,7 +164,7 @@ def class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
 
     Args:
         x: inputs (..., n, d), floating dtype.
-        y: class of each row (..., n), integers in [0, num_classes); every class
+        y: class of each row (..., n), int64 in [0, num_classes); every class
             occurs.
         num_classes: K >= 2.
 
@@ -164,9 +173,10 @@ def class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
         float64.
 
     Raises:
+        TypeError: `x` is not a floating or `y` not an int64 tensor, or
+            `num_classes` is no whole number.
         ValueError: shapes do not fit, a label is out of range, a class has no
-            example, or `x` is not finite.
-        TypeError: `x` is not floating, or `y` is not integer.
+            example, `num_classes` < 2, or `x` is not finite.
 
     Source: Anderson 2003, An Introduction to Multivariate Statistical Analysis,
         section 6.5.
@@ -174,7 +184,7 @@ def class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
     member = memberships(x, y, num_classes)  # (..., n, K)
     rows, count = x.double(), member.sum(-2)  # (..., K)
     mean = (member.mT @ rows) / count.unsqueeze(-1)  # (..., K, d)
-    require_finite(mean)
+    require_sums(mean)
     residual = rows - member @ mean  # each row less the mean of its class
     return ClassMoments(
         count / x.shape[-2], mean, residual.mT @ residual / x.shape[-2]
@@ -191,7 +201,7 @@ def fast_class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
 
     Args:
         x: inputs (..., n, d), floating dtype; a block at a time becomes float64.
-        y: class of each row (..., n), integers in [0, num_classes); every class
+        y: class of each row (..., n), int64 in [0, num_classes); every class
             occurs.
         num_classes: K >= 2.
 
@@ -200,9 +210,10 @@ def fast_class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
         float64.
 
     Raises:
+        TypeError: `x` is not a floating or `y` not an int64 tensor, or
+            `num_classes` is no whole number.
         ValueError: shapes do not fit, a label is out of range, a class has no
-            example, or `x` is not finite.
-        TypeError: `x` is not floating, or `y` is not integer.
+            example, `num_classes` < 2, or `x` is not finite.
 
     Source: as `class_moments`, blocked.
     """
@@ -212,7 +223,7 @@ def fast_class_moments(x: Tensor, y: Tensor, num_classes: int) -> ClassMoments:
     mean = total(own.mT @ rows.double() for rows, own in blocks) / count.unsqueeze(
         -1
     )  # (..., K, d)
-    require_finite(mean)
+    require_sums(mean)
     residuals = (rows.double() - own @ mean for rows, own in blocks)
     return ClassMoments(
         count / x.shape[-2], mean, total(r.mT @ r for r in residuals) / x.shape[-2]
@@ -256,11 +267,14 @@ def within_covariance(
         Sigma (..., d, d).
 
     Raises:
-        ValueError: shapes do not fit.
+        TypeError: an argument is not a floating tensor, or dtypes differ.
+        ValueError: shapes or devices do not fit.
 
     Source: the law of total covariance; Rao 1948, JRSS B 10(2).
     """
-    require_moments(prior, class_mean, covariance)
+    named = {"prior": prior, "class_mean": class_mean, "covariance": covariance}
+    require_moments(mean=mean, **named)
+    require.shapes(mean=(mean, "... d"), class_mean=(class_mean, "... K d"))
     apart = class_mean - mean.unsqueeze(-2)  # (..., K, d)
     return covariance - apart.mT @ (prior.unsqueeze(-1) * apart)
 
@@ -286,22 +300,24 @@ def shrink(covariance: Tensor, strength: Strength) -> Tensor:
         The shrunk covariance, the shapes broadcast: (..., d, d).
 
     Raises:
+        TypeError: `covariance` is not a floating tensor, or `strength` neither a
+            number nor one.
         ValueError: `covariance` is not square, or `strength` is outside [0, 1].
 
     Source: Friedman 1989, JASA 84(405); Ledoit & Wolf 2004, section 2.
     """
     require_square(covariance)
-    g = torch.as_tensor(strength, dtype=covariance.dtype, device=covariance.device)[
+    require.number_or_tensor(strength=strength, least=0, most=1)
+    d, dtype = covariance.shape[-1], covariance.dtype
+    wide = require.widen(covariance)
+    g = torch.as_tensor(strength, dtype=wide.dtype, device=wide.device)[
         ..., None, None
     ]
-    if not bool(((g >= 0) & (g <= 1)).all()):
-        raise ValueError(f"strength must be in [0, 1], got {strength}")
-    eye = torch.eye(
-        covariance.shape[-1], dtype=covariance.dtype, device=covariance.device
-    )
-    # the mean eigenvalue
-    size = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    return (1 - g) * covariance + g * size * eye
+    eye = torch.eye(d, dtype=wide.dtype, device=wide.device)
+    size = wide.diagonal(dim1=-2, dim2=-1).mean(-1)[
+        ..., None, None
+    ]  # mean eigenvalue
+    return ((1 - g) * wide + g * size * eye).to(dtype)
 
 
 def ledoit_wolf(centred: Tensor) -> Tensor:
@@ -322,26 +338,23 @@ def ledoit_wolf(centred: Tensor) -> Tensor:
         The strength g in [0, 1], shape (...); 1 where S is round already.
 
     Raises:
+        TypeError: `centred` is not a floating tensor.
         ValueError: there is no row or no column.
-        TypeError: `centred` is not floating.
 
     Source: Ledoit & Wolf 2004, J. Multivariate Anal. 88(2), section 3.
     """
-    require_rows(centred)
-    rows, n = working(centred), centred.shape[-2]
+    require_rows(centred=centred)
+    rows, n = require.widen(centred), centred.shape[-2]
+    rows = rows / require.power_of_two(
+        rows, (-2, -1)
+    )  # the strength knows no scale
     S = rows.mT @ rows / n
-    size = S.diagonal(dim1=-2, dim2=-1).mean(-1)
-    # ||S - size I||^2
-    apart = S.square().sum((-2, -1)) - S.shape[-1] * size.square()
-    by_chance = (
-        rows.square().sum(-1).square().sum(-1) / n**2 - S.square().sum((-2, -1)) / n
-    )
-    shown = by_chance < apart
-    return (
-        torch.where(shown, by_chance / torch.where(shown, apart, 1), 1)
-        .clamp(min=0)
-        .to(centred.dtype)
-    )
+    size, energy = S.diagonal(dim1=-2, dim2=-1).mean(-1), S.square().sum((-2, -1))
+    apart = energy - S.shape[-1] * size.square()  # ||S - size I||^2
+    by_chance = rows.square().sum(-1).square().sum(-1) / n**2 - energy / n
+    round_already = by_chance >= apart
+    strength = by_chance / torch.where(round_already, 1, apart)
+    return torch.where(round_already, 1, strength).clamp(min=0).to(centred.dtype)
 
 
 def shrunk_class_moments(
@@ -356,7 +369,7 @@ def shrunk_class_moments(
 
     Args:
         x: inputs (..., n, d), floating dtype.
-        y: class of each row (..., n), integers in [0, num_classes); every class
+        y: class of each row (..., n), int64 in [0, num_classes); every class
             occurs.
         num_classes: K >= 2.
         shrinkage: strength in [0, 1], a number or a tensor (...); or "auto".
@@ -366,21 +379,22 @@ def shrunk_class_moments(
         float64.
 
     Raises:
+        TypeError: as `class_moments`, or `shrinkage` is neither "auto", nor a
+            number, nor a floating tensor.
         ValueError: as `class_moments`; `shrinkage` is outside [0, 1] or another
             word than "auto"; or it is 0 although n - K < d, where the covariance is
             singular for certain; or the covariance is singular but for the rounding
             of the data.
-        TypeError: `x` is not floating, or `y` is not integer.
 
     Source: Friedman 1989, JASA 84; Ledoit & Wolf 2004.
     """
     require_enough(x, num_classes, shrinkage)
     moments = fast_class_moments(x, y, num_classes)
     if isinstance(shrinkage, str):
-        own_mean = moments.mean.to(working(x[..., :1]).dtype).gather(
+        own_mean = moments.mean.to(require.widen(x[..., :1]).dtype).gather(
             -2, y.long().unsqueeze(-1).expand(x.shape)
         )
-        shrinkage = ledoit_wolf(working(x) - own_mean)  # (...)
+        shrinkage = ledoit_wolf(require.widen(x) - own_mean)  # (...)
     covariance = shrink(moments.covariance, shrinkage)
     # what is left below is rounding of the data
     correlation_factor(covariance, torch.finfo(x.dtype).eps ** 2)
@@ -406,23 +420,24 @@ def logistic_from_gaussians(moments: ClassMoments) -> tuple[Tensor, Tensor]:
         Weights (..., d) and biases (...).
 
     Raises:
-        ValueError: shapes do not fit, there are not two classes, or the covariance
+        TypeError: `moments` are no `ClassMoments` of floating tensors of one dtype.
+        ValueError: shapes do not fit, a share is not above 0, there are not two
+            classes, or the covariance
             is singular or not finite.
 
     Source: Efron 1975, JASA 70(352), section 1; Fisher 1936.
     """
-    prior, mean, covariance = moments
-    require_moments(prior, mean, covariance)
+    prior, mean, covariance = as_moments(moments)
     if prior.shape[-1] != 2:
         raise ValueError(
             f"moments must be of two classes, got {prior.shape[-1]}: see "
             "softmax_from_gaussians"
         )
-    weight = solve_covariance(
-        covariance, (mean[..., 1, :] - mean[..., 0, :]).unsqueeze(-1)
-    ).squeeze(-1)
+    apart = (mean[..., 1, :] - mean[..., 0, :]).unsqueeze(-1)
+    weight = solve_covariance(covariance, apart).squeeze(-1)
     log_odds = prior[..., 1].log() - prior[..., 0].log()
-    return weight, log_odds - (weight * mean.mean(-2)).sum(-1)
+    bias = log_odds - (weight * mean.mean(-2)).sum(-1)
+    return weight.to(moments.mean.dtype), bias.to(moments.mean.dtype)
 
 
 def softmax_from_gaussians(moments: ClassMoments) -> tuple[Tensor, Tensor]:
@@ -444,16 +459,18 @@ def softmax_from_gaussians(moments: ClassMoments) -> tuple[Tensor, Tensor]:
         Weights (..., d, K) and biases (..., K).
 
     Raises:
-        ValueError: shapes do not fit, or the covariance is singular or not finite.
+        TypeError: `moments` are no `ClassMoments` of floating tensors of one dtype.
+        ValueError: shapes do not fit, a share is not above 0, or the covariance
+            is singular or not finite.
 
     Source: Rao 1948, JRSS B 10(2); Hastie, Tibshirani & Friedman 2009, equation
         (4.10).
     """
-    prior, mean, covariance = moments
-    require_moments(prior, mean, covariance)
+    prior, mean, covariance = as_moments(moments)
     origin = prior.unsqueeze(-2) @ mean  # (..., 1, d)
     weight = solve_covariance(covariance, (mean - origin).mT)  # (..., d, K)
-    return weight, prior.log() - (weight.mT * (mean + origin)).sum(-1) / 2
+    bias = prior.log() - (weight.mT * (mean + origin)).sum(-1) / 2
+    return weight.to(moments.mean.dtype), bias.to(moments.mean.dtype)
 
 
 def closed_form_logistic(
@@ -466,7 +483,7 @@ def closed_form_logistic(
 
     Args:
         x: inputs (..., n, d), floating dtype.
-        y: 0 or 1 for each row (..., n), integer; both occur.
+        y: 0 or 1 for each row (..., n), int64; both occur.
         shrinkage: strength in [0, 1], a number or a tensor (...); or "auto", Ledoit
             and Wolf's.
 
@@ -474,8 +491,8 @@ def closed_form_logistic(
         Weights (..., d) and biases (...), in the dtype of `x`.
 
     Raises:
+        TypeError: as `shrunk_class_moments`.
         ValueError: as `shrunk_class_moments`, or the covariance is singular.
-        TypeError: `x` is not floating, or `y` is not integer.
 
     Source: Efron 1975, JASA 70, section 1.
     """
@@ -494,7 +511,7 @@ def closed_form_softmax(
 
     Args:
         x: inputs (..., n, d), floating dtype.
-        y: class of each row (..., n), integers in [0, num_classes); every class
+        y: class of each row (..., n), int64 in [0, num_classes); every class
             occurs.
         num_classes: K >= 2.
         shrinkage: strength in [0, 1], a number or a tensor (...); or "auto", Ledoit
@@ -504,8 +521,8 @@ def closed_form_softmax(
         Weights (..., d, K) and biases (..., K), in the dtype of `x`.
 
     Raises:
+        TypeError: as `shrunk_class_moments`.
         ValueError: as `shrunk_class_moments`, or the covariance is singular.
-        TypeError: `x` is not floating, or `y` is not integer.
 
     Source: Rao 1948, JRSS B 10(2); Hastie, Tibshirani & Friedman 2009, section 4.3.
     """
@@ -532,45 +549,60 @@ def maximum_likelihood_logistic(
         w, b = argmin  (1/n) sum_i [softplus(z_i) - y_i z_i] + penalty ||w||^2 / 2,
         z = x w + b
 
-    A batch of data sets is solved at once. When a plane separates the classes and
-    `penalty` is 0 there is no minimum: the weights grow until the gradient is below
-    `tolerance`. Not for `torch.compile`: the data end the loop.
+    A batch of data sets is solved at once, each feature in a unit in which it is of
+    size one. When a plane separates the classes and `penalty` is 0 there is no
+    minimum: the weights grow until the gradient is below `tolerance`.
+
+    No `torch.compile`: the data end the loop. No `torch.func`: the data end the
+    loop.
 
     Args:
         x: inputs (..., n, d), floating dtype; half precision is computed in
             float32.
-        y: 0 or 1 for each row (..., n), integer.
+        y: 0 or 1 for each row (..., n), int64.
         penalty: ridge on the weights, >= 0; 1 / (C n) for scikit-learn's C.
         steps: most Newton steps, >= 0.
-        tolerance: stop when no part of the gradient exceeds it.
+        tolerance: stop when no part of the gradient, in those units, exceeds
+            it, >= 0.
 
     Returns:
         Weights (..., d) and biases (...), in the dtype of `x`.
 
     Raises:
-        ValueError: shapes do not fit, a label is not 0 or 1, a class has no
-            example, or `penalty` is negative.
-        TypeError: `x` is not floating, or `y` is not integer.
+        TypeError: `x` is not a floating or `y` not an int64 tensor, `penalty` or
+            `tolerance` is no number, or `steps` no whole number.
+        ValueError: shapes do not fit, a value of `x` is not finite, a label is not
+            0 or 1, a class has no example, or `penalty`, `steps` or `tolerance` is
+            out of range.
 
     Source: Nelder & Wedderburn 1972, JRSS A 135 (iterative weighting); Hastie et
         al. 2009, section 4.4.1.
     """
-    target = memberships(x, y, 2)[..., 1].to(working(x[..., :1]).dtype)
-    if not (penalty >= 0 and math.isfinite(penalty)):
-        raise ValueError(f"penalty must be finite and >= 0, got {penalty}")
-    # (..., n, d + 1): the bias is the weight of a one
-    rows = F.pad(working(x), (0, 1), value=1.0)
-    # the bias goes free
-    ridge = F.pad(rows.new_full((x.shape[-1],), float(penalty)), (0, 1))
-    theta = rows.new_zeros(*x.shape[:-2], x.shape[-1] + 1)
+    require.number(penalty=penalty, least=0)
+    require.number(tolerance=tolerance, least=0)
+    require.whole(steps=steps, least=0)
+    member = memberships(x, y, 2)
+    require.finite(x=x)
+    rows, size = in_own_units(require.widen(x), penalty)
+    target = member[..., 1].to(rows.dtype)
+    ridge = F.pad(penalty / size / size, (0, 1))  # the bias goes free
+    theta = rows.new_zeros(rows.shape[:-2] + rows.shape[-1:])
     for _ in range(steps):
-        gradient, hessian = logistic_derivatives(theta, rows, target, ridge)
-        if not bool((gradient.abs() > tolerance).any()):
+        gradient, hessian = derivatives(theta, rows, target, ridge)
+        if bool((gradient.abs() <= tolerance).all()):
             break
-        theta = downhill(
-            theta, torch.linalg.solve(hessian, gradient), rows, target, ridge
-        )
-    return theta[..., :-1].to(x.dtype), theta[..., -1].to(x.dtype)
+        step = torch.linalg.solve(hessian, gradient)
+        theta = downhill(theta, step, rows, target, ridge)
+    return (theta[..., :-1] / size).to(x.dtype), theta[..., -1].to(x.dtype)
+
+
+def in_own_units(x: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """Rows whose features are of size one, a one appended for the bias (..., n,
+    d + 1), and the units (..., d): powers of two, none far below the root of the
+    penalty."""
+    least = 2.0 ** math.floor(math.log2(penalty) / 2) if penalty else 0.0
+    size = require.power_of_two(x, -2).clamp(min=least)  # (..., 1, d)
+    return F.pad(x / size, (0, 1), value=1.0), size.squeeze(-2)
 
 
 def logistic_loss(
@@ -596,28 +628,49 @@ def logistic_derivatives(
     even where the data fix no direction.
 
     Args:
-        theta: weights, the bias last (..., d + 1), float32 or float64.
+        theta: weights, the bias last (..., d + 1), floating dtype.
         rows: inputs with a one appended (..., n, d + 1).
         target: 0 or 1 for each row (..., n), same dtype.
-        ridge: strength of the ridge on each weight (d + 1,).
+        ridge: strength of the ridge on each weight (..., d + 1), same dtype.
 
     Returns:
         Gradient (..., d + 1) and Hessian (..., d + 1, d + 1).
 
+    Raises:
+        TypeError: an argument is not a floating tensor, or dtypes differ.
+        ValueError: shapes or devices do not fit.
+
     Source: Hastie, Tibshirani & Friedman 2009, section 4.4.1, with the sign of a
         loss.
     """
-    # (..., n)
-    n, p = rows.shape[-2], (rows @ theta.unsqueeze(-1)).squeeze(-1).sigmoid()
+    tensors = {"theta": theta, "rows": rows, "target": target, "ridge": ridge}
+    require.floating(**tensors)
+    require.alike(**tensors)
+    require.shapes(
+        theta=(theta, "... p"),
+        rows=(rows, "... n p"),
+        target=(target, "... n"),
+        ridge=(ridge, "... p"),
+    )
+    gradient, hessian = derivatives(*map(require.widen, tensors.values()))
+    return gradient.to(theta.dtype), hessian.to(theta.dtype)
+
+
+def derivatives(
+    theta: Tensor, rows: Tensor, target: Tensor, ridge: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`logistic_derivatives`, of tensors that were looked at."""
+    n = rows.shape[-2]
+    p = (rows @ theta.unsqueeze(-1)).squeeze(-1).sigmoid()  # (..., n)
     gradient = (rows.mT @ (p - target).unsqueeze(-1)).squeeze(
         -1
     ) / n + ridge * theta
-    hessian = rows.mT @ ((p * (1 - p)).unsqueeze(-1) * rows) / n + ridge.diag()
+    weighted = (p * (1 - p)).unsqueeze(-1) * rows
+    hessian = rows.mT @ weighted / n + torch.diag_embed(ridge)
     size = hessian.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    least = 1e3 * torch.finfo(rows.dtype).eps
-    return gradient, hessian + (
-        least * size + torch.finfo(rows.dtype).tiny
-    ) * torch.eye(rows.shape[-1]).to(rows)
+    info = torch.finfo(rows.dtype)
+    lift = 1e3 * info.eps * size + info.tiny
+    return gradient, hessian + lift * torch.eye(rows.shape[-1]).to(rows)
 
 
 def downhill(
@@ -652,26 +705,26 @@ def efron_efficiency(gap: Tensor) -> Tensor:
     with n.
 
     Args:
-        gap: D >= 0, the Mahalanobis distance of the means, any shape, float32 or
-            float64.
+        gap: D >= 0, the Mahalanobis distance of the means, any shape, floating
+            dtype.
 
     Returns:
         The efficiency in (0, 1], shape and dtype of `gap`.
 
     Raises:
-        ValueError: a gap is negative.
-        TypeError: `gap` is not floating.
+        TypeError: `gap` is not a floating tensor.
+        ValueError: a gap is negative or nan.
 
     Source: Efron 1975, JASA 70(352), for equal priors; by the trapezoidal rule.
     """
-    if not gap.is_floating_point():
-        raise TypeError(f"gap must be floating, got {gap.dtype}")
-    if bool((gap < 0).any()):
-        raise ValueError("gap must be >= 0, got a negative one")
-    t = torch.linspace(-12, 12, 2401, dtype=gap.dtype, device=gap.device)
+    require.floating(gap=gap)
+    require.within(gap=gap, least=0)
+    wide = require.widen(gap).clamp(max=1e3)  # beyond, it is 0 in every dtype
+    t = torch.linspace(-12, 12, 2401, dtype=wide.dtype, device=wide.device)
     density = torch.exp(-t.square() / 2) / math.sqrt(2 * math.pi)
-    integral = torch.trapezoid(density / torch.cosh(gap.unsqueeze(-1) * t / 2), t)
-    return (1 + gap.square() / 4) * torch.exp(-gap.square() / 8) * integral
+    integral = torch.trapezoid(density / torch.cosh(wide.unsqueeze(-1) * t / 2), t)
+    ratio = (1 + wide.square() / 4) * torch.exp(-wide.square() / 8) * integral
+    return ratio.to(gap.dtype)
 
 
 # --- Solving, and refusing --------------------------------------------------------
@@ -711,116 +764,120 @@ def correlation_factor(
     matrix is refused.
     """
     deviation = covariance.diagonal(dim1=-2, dim2=-1).sqrt().unsqueeze(-1)
-    factor = torch.linalg.cholesky_ex(covariance / (deviation * deviation.mT)).L
+    correlation = covariance / (deviation * deviation.mT)
+    factor = torch.linalg.cholesky_ex((correlation + correlation.mT) / 2).L
     unexplained = factor.diagonal(dim1=-2, dim2=-1).square()
-    if not bool((unexplained > covariance.shape[-1] * rounding).all()):
-        raise ValueError(
-            "covariance must be finite and positive definite, got one that is "
-            "singular to working precision: "
-            "a feature is constant or a combination of others; drop it or pass "
-            "shrinkage > 0"
-        )
+    require.values(
+        unexplained > covariance.shape[-1] * rounding,
+        "covariance must be finite and positive definite, got one that is singular "
+        "to working precision: a feature is constant or a combination of others; "
+        "drop it or pass shrinkage > 0",
+    )
     return factor, deviation
-
-
-def working(x: Tensor) -> Tensor:
-    """`x`, in float32 where it came in half precision."""
-    return x.float() if x.dtype.itemsize < 4 else x
 
 
 def memberships(x: Tensor, y: Tensor, num_classes: int) -> Tensor:
     """Which row belongs to which class: ones and zeros (..., n, K), float64."""
-    require_rows(x)
-    require_labels(x, y, num_classes)
-    member = F.one_hot(y.long(), num_classes).double()
-    if not bool((member.sum(-2) > 0).all()):
+    require_rows(x=x)
+    require.whole(num_classes=num_classes, least=2)
+    require.classes(num_classes, name="y", targets=y)
+    require.shapes(x=(x, "... n d"), y=(y, "... n"))
+    if y.shape != x.shape[:-1]:
         raise ValueError(
-            f"y must hold every one of the {num_classes} classes, got a class "
-            "without examples"
+            f"y must be (..., n) beside x {tuple(x.shape)}, "
+            f"got shape {tuple(y.shape)}"
         )
+    member = F.one_hot(y, num_classes).double()
+    require.values(
+        member.sum(-2) > 0,
+        f"y must hold every one of the {num_classes} classes, got a class without "
+        "examples",
+    )
     return member
 
 
-def require_rows(x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise TypeError(f"x must be floating, got {x.dtype}")
-    if x.dim() < 2 or x.shape[-1] == 0 or x.shape[-2] == 0:
-        raise ValueError(
-            f"x must be (..., n, d) with n, d >= 1, got shape {tuple(x.shape)}"
-        )
+def require_rows(**rows: Tensor) -> None:
+    """Floating tensors (..., n, d)."""
+    require.floating(**rows)
+    require.shapes(least=1, **{name: (x, "... n d") for name, x in rows.items()})
 
 
-def require_labels(x: Tensor, y: Tensor, num_classes: int) -> None:
-    if y.is_floating_point() or y.is_complex():
-        raise TypeError(f"y must be integer, got {y.dtype}")
-    if y.shape != x.shape[:-1]:
-        raise ValueError(
-            f"y must be (..., n) beside x {tuple(x.shape)}, got shape "
-            f"{tuple(y.shape)}"
-        )
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be >= 2, got {num_classes}")
-    if y.numel() and (int(y.min()) < 0 or int(y.max()) >= num_classes):
-        raise ValueError(
-            f"y must lie in [0, {num_classes}), got labels from {int(y.min())} to "
-            f"{int(y.max())}"
-        )
-
-
-def require_finite(mean: Tensor) -> None:
-    if not bool(mean.isfinite().all()):
-        raise ValueError(
-            "x must be finite, got inf, nan, or numbers whose sum overflows"
-        )
+def require_sums(mean: Tensor) -> None:
+    """Means show a value that is not finite, and a sum that is too large."""
+    require.values(
+        mean.isfinite(),
+        "x must be finite, got inf, nan, or numbers whose sum overflows",
+    )
 
 
 def require_enough(x: Tensor, num_classes: int, shrinkage: Strength | str) -> None:
+    """A strength in [0, 1], not 0 where the covariance is singular for certain."""
     if isinstance(shrinkage, str):
         if shrinkage != "auto":
             raise ValueError(
                 f"shrinkage must be a number in [0, 1] or 'auto', got {shrinkage!r}"
             )
         return
-    none = bool((torch.as_tensor(shrinkage) == 0).any())
-    if none and x.dim() >= 2 and x.shape[-2] - num_classes < x.shape[-1]:
-        raise ValueError(
-            f"shrinkage must be > 0 when n - K < d, got {shrinkage} with n = "
-            f"{x.shape[-2]}, K = {num_classes}, "
-            f"d = {x.shape[-1]}: the covariance is singular"
+    require.number_or_tensor(shrinkage=shrinkage, least=0, most=1)
+    require_rows(x=x)
+    require.whole(num_classes=num_classes, least=2)
+    n, d = x.shape[-2:]
+    if n - num_classes < d:
+        require.values(
+            torch.as_tensor(shrinkage) > 0,
+            f"shrinkage must be > 0 when n - K < d, got {shrinkage} with n = {n}, "
+            f"K = {num_classes}, d = {d}: the covariance is singular",
         )
 
 
 def require_square(covariance: Tensor) -> None:
-    if (
-        covariance.dim() < 2
-        or covariance.shape[-1] != covariance.shape[-2]
-        or covariance.shape[-1] == 0
-    ):
-        raise ValueError(
-            "covariance must be (..., d, d) with d >= 1, got shape "
-            f"{tuple(covariance.shape)}"
-        )
+    """Floating matrices (..., d, d)."""
+    require.floating(covariance=covariance)
+    require.shapes(covariance=(covariance, "... d d"))
 
 
-def require_joint(mean: Tensor, covariance: Tensor, d: int) -> None:
+def require_joint(mean: Tensor, covariance: Tensor, x: Tensor) -> None:
+    """x (..., d) is the first part of what has this mean and covariance."""
     require_square(covariance)
-    if mean.shape[-1] != covariance.shape[-1] or not 1 <= d < mean.shape[-1]:
+    require.shapes(mean=(mean, "... s"), covariance=(covariance, "... s s"))
+    require.shapes(x=(x, "... d"))
+    if x.shape[-1] >= mean.shape[-1]:
         raise ValueError(
-            "mean (..., d + m), covariance (..., d + m, d + m) and x (..., d) "
-            f"must fit, got {tuple(mean.shape)}, "
-            f"{tuple(covariance.shape)} and d = {d}"
+            f"x must be shorter than mean {tuple(mean.shape)}: (..., d) beside "
+            f"(..., d + m), got shape {tuple(x.shape)}"
         )
+    require.broadcast(x=x.shape[:-1], mean=mean.shape[:-1])
 
 
-def require_moments(prior: Tensor, mean: Tensor, covariance: Tensor) -> None:
-    require_square(covariance)
-    if (
-        mean.dim() < 2
-        or mean.shape[-1] != covariance.shape[-1]
-        or prior.shape[-1:] != mean.shape[-2:-1]
-    ):
-        raise ValueError(
-            "prior (..., K), mean (..., K, d) and covariance (..., d, d) must "
-            f"fit, got {tuple(prior.shape)}, "
-            f"{tuple(mean.shape)} and {tuple(covariance.shape)}"
+def require_moments(**tensors: Tensor) -> None:
+    """Shares (..., K), class means (..., K, d), a covariance (..., d, d) and what
+    else is there, of one dtype and device."""
+    require.floating(**tensors)
+    require.alike(**tensors)
+    means = "class_mean" if "class_mean" in tensors else "mean"
+    patterns = {"prior": "... K", means: "... K d", "covariance": "... d d"}
+    require.shapes(
+        least=1, **{name: (tensors[name], p) for name, p in patterns.items()}
+    )
+
+
+def as_moments(moments: ClassMoments) -> tuple[Tensor, Tensor, Tensor]:
+    """The three moments, looked at, in float32 or more."""
+    require.instance(ClassMoments, moments=moments)
+    require_moments(**moments._asdict())
+    require.within(prior=moments.prior, above=0)
+    prior, mean, covariance = map(require.widen, moments)
+    return prior, mean, covariance
+
+
+def require_semidefinite(left: Tensor, whole: Tensor) -> None:
+    """A conditional covariance has no eigenvalue below zero, up to half of the
+    digits of what it is left of."""
+    if require.visible(left):
+        rounding = math.sqrt(torch.finfo(left.dtype).eps) * whole.abs().amax(
+            (-2, -1)
+        )
+        require.values(
+            torch.linalg.eigvalsh(left)[..., 0] >= -rounding,
+            "covariance must be positive semi-definite, got a negative eigenvalue",
         )

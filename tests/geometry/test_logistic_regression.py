@@ -432,15 +432,15 @@ def test_half_precision(device, dtype, shrinkage):
     )
 
 
-def test_non_contiguous_and_small_integer_labels():
+def test_non_contiguous_rows_and_labels_of_one_dtype():
     x, y = rows_like(6, 2, 18, n=80)
     strided = torch.stack([x, x], -1)[..., 0]
     assert not strided.is_contiguous()
     expected = closed_form_logistic(x, y)
-    torch.testing.assert_close(
-        closed_form_logistic(strided, y.to(torch.int8)), expected
-    )
-    torch.testing.assert_close(closed_form_logistic(strided, y.bool()), expected)
+    torch.testing.assert_close(closed_form_logistic(strided, y), expected)
+    for labels in (y.to(torch.int8), y.bool()):
+        with pytest.raises(TypeError, match="y must be an int64 tensor"):
+            closed_form_logistic(x, labels)
 
 
 def test_one_feature():
@@ -650,12 +650,12 @@ X, Y = rows_like(3, 2, 30)
         (
             lambda: closed_form_logistic(X.long(), Y),
             TypeError,
-            "x must be floating, got torch.int64",
+            r"x must be a floating tensor, got torch\.int64",
         ),
         (
             lambda: closed_form_logistic(X, Y.double()),
             TypeError,
-            "y must be integer, got torch.float64",
+            r"y must be an int64 tensor, got torch\.float64",
         ),
         (
             lambda: closed_form_logistic(X[0], Y),
@@ -671,17 +671,17 @@ X, Y = rows_like(3, 2, 30)
         (
             lambda: closed_form_logistic(X, Y[:-1]),
             ValueError,
-            r"y must be \(..., n\) beside x \(60, 3\), got shape \(59,\)",
+            r"y must be \(..., n\) with n = 60, got shape \(59,\)",
         ),
         (
             lambda: closed_form_logistic(X, Y + 1),
             ValueError,
-            r"y must lie in \[0, 2\), got labels from 1 to 2",
+            "y must hold class numbers from 0 to 1",
         ),
         (
             lambda: closed_form_logistic(X, Y - 1),
             ValueError,
-            "got labels from -1 to 0",
+            "y must hold class numbers from 0 to 1",
         ),
         (
             lambda: closed_form_logistic(X, 0 * Y),
@@ -696,7 +696,7 @@ X, Y = rows_like(3, 2, 30)
         (
             lambda: closed_form_softmax(X, 0 * Y, 1),
             ValueError,
-            "num_classes must be >= 2, got 1",
+            "num_classes must be a whole number >= 2, got 1",
         ),
         (
             lambda: closed_form_logistic(X, Y, "ledoit"),
@@ -706,12 +706,12 @@ X, Y = rows_like(3, 2, 30)
         (
             lambda: closed_form_logistic(X, Y, -0.1),
             ValueError,
-            r"strength must be in \[0, 1\], got -0.1",
+            "shrinkage must be .* >= 0 and <= 1, got -0.1",
         ),
         (
             lambda: closed_form_logistic(X, Y, math.nan),
             ValueError,
-            r"strength must be in \[0, 1\], got nan",
+            "shrinkage must be .* >= 0 and <= 1, got nan",
         ),
         (
             lambda: closed_form_logistic(X.masked_fill(X > 1, math.nan), Y),
@@ -733,14 +733,19 @@ X, Y = rows_like(3, 2, 30)
             ValueError,
             "penalty must be finite and >= 0, got -1.0",
         ),
-        (lambda: linear_regression(X, Y), ValueError, r"y must be \(..., n, m\)"),
+        (lambda: linear_regression(X, Y), TypeError, "y must be a floating tensor"),
+        (
+            lambda: linear_regression(X, X[:, 0]),
+            ValueError,
+            r"y must be \(..., n, m\)",
+        ),
         (
             lambda: linear_regression(X * math.nan, X),
             ValueError,
-            "covariance must be finite",
+            "x must be finite",
         ),
         (lambda: shrink(X, 0.1), ValueError, r"covariance must be \(..., d, d\)"),
-        (lambda: ledoit_wolf(X[0]), ValueError, r"x must be \(..., n, d\)"),
+        (lambda: ledoit_wolf(X[0]), ValueError, r"centred must be \(..., n, d\)"),
         (
             lambda: logistic_from_gaussians(moments_like(3, 4, 0)),
             ValueError,
@@ -748,17 +753,17 @@ X, Y = rows_like(3, 2, 30)
         ),
         (
             lambda: softmax_from_gaussians(
-                moments_like(3, 4, 0)._replace(prior=torch.ones(3))
+                moments_like(3, 4, 0)._replace(prior=torch.ones(3).double())
             ),
             ValueError,
-            "must fit",
+            "mean must be .* with K = 3",
         ),
         (
             lambda: conditional_gaussian(
                 torch.ones(2), torch.eye(2), torch.ones(2)
             ),
             ValueError,
-            "must fit",
+            "x must be shorter than mean",
         ),
         (
             lambda: conditional_gaussian(
@@ -775,13 +780,127 @@ X, Y = rows_like(3, 2, 30)
         (
             lambda: efron_efficiency(torch.tensor(1)),
             TypeError,
-            "gap must be floating",
+            "gap must be a floating tensor",
         ),
     ],
 )
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# --- Never a good number out of a bad one, at every scale -----------------------------
+
+
+def test_maximum_likelihood_refuses_what_is_not_finite():
+    """A18: with one nan it answered (0, 0), as if it had converged."""
+    for bad in (math.nan, math.inf):
+        x = X.clone()
+        x[3, 1] = bad
+        with pytest.raises(ValueError, match="x must be finite"):
+            maximum_likelihood_logistic(x, Y)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_maximum_likelihood_at_every_scale(scale):
+    """A18: rows of size 1e30 gave weights that were nan."""
+    x, y = X.float(), Y
+    expected, bias = maximum_likelihood_logistic(x, y)
+    weight, found = maximum_likelihood_logistic(x * scale, y)
+    torch.testing.assert_close(weight * scale, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found, bias, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("penalty", [1e-6, 0.1, 1e3])
+def test_a_penalty_knows_the_scale(penalty):
+    """Units of their own for the features do not change what is minimised."""
+    for scale in (1e-3, 1.0, 1e3):
+        x = scale * X
+        weight, _ = maximum_likelihood_logistic(x, Y, penalty, tolerance=1e-12)
+        model = LogisticRegression(
+            C=1 / (penalty * len(Y)), tol=1e-12, max_iter=10**4
+        )
+        expected = model.fit(x.numpy(), Y.numpy()).coef_[0]
+        torch.testing.assert_close(
+            scale * weight, scale * torch.from_numpy(expected), rtol=1e-3, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-9, 1e9, 1e30])
+def test_ledoit_wolf_does_not_know_the_scale(scale):
+    """A19: in float32 rows of size 1e9 (timestamps) gave 1.0."""
+    x = (X - X.mean(0)).float()
+    expected = sklearn_ledoit_wolf(x.double().numpy(), assume_centered=True)[1]
+    assert float(ledoit_wolf(x * scale)) == pytest.approx(expected, rel=1e-4)
+    before = closed_form_logistic(X.float(), Y, "auto")
+    after = closed_form_logistic(X.float() * scale, Y, "auto")
+    torch.testing.assert_close(after[0] * scale, before[0], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(after[1], before[1], rtol=1e-3, atol=1e-4)
+
+
+def heavy_tailed():
+    """Rows on which Newton's whole steps run away to a loss of 1e305."""
+    chance = torch.Generator().manual_seed(1362)
+    x = torch.randn(12, 3, generator=chance, dtype=torch.float32).double()
+    x = x.sign() * x.abs() ** 6
+    y = torch.rand(12, generator=chance) < torch.rand(1, generator=chance)
+    y[0], y[1] = False, True
+    return x, y.long()
+
+
+def test_step_halving_saves_newtons_method():
+    x, y = heavy_tailed()
+    rows = torch.cat([x, torch.ones(12, 1, dtype=x.dtype)], dim=-1)
+    target, none = y.double(), torch.zeros(4, dtype=x.dtype)
+
+    def loss(theta):
+        return module.logistic_loss(theta, rows, target, none)
+
+    whole = torch.zeros(4, dtype=x.dtype)
+    for _ in range(60):
+        gradient, hessian = module.logistic_derivatives(whole, rows, target, none)
+        whole = whole - torch.linalg.solve(hessian, gradient)
+    assert not float(loss(whole)) < 1e100  # without halving
+    weight, bias = maximum_likelihood_logistic(x, y, tolerance=1e-9)
+    theta = torch.cat([weight, bias[None]])
+    gradient, _ = module.logistic_derivatives(theta, rows, target, none)
+    assert float(gradient.abs().max()) < 1e-5
+    assert float(loss(theta)) < float(loss(torch.zeros(4, dtype=x.dtype)))
+    alone = maximum_likelihood_logistic(x, y)
+    calm, labels = rows_like(3, 2, 5, n=12)
+    both = maximum_likelihood_logistic(
+        torch.stack([x, calm]), torch.stack([y, labels])
+    )
+    torch.testing.assert_close(both[0][0], alone[0], rtol=1e-3, atol=1e-5)
+
+
+def test_an_indefinite_joint_covariance_is_refused():
+    """A23: y would have a variance below zero once x is seen."""
+    joint = torch.tensor([[1.0, 2.0], [2.0, 1.0]])
+    with pytest.raises(
+        ValueError, match="covariance must be positive semi-definite"
+    ):
+        conditional_gaussian(torch.zeros(2), joint, torch.ones(1))
+    certain = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+    _, left = conditional_gaussian(torch.zeros(2), certain, torch.ones(1))
+    assert float(left) == 0
+
+
+def test_efficiency_at_huge_gaps_is_zero_and_a_nan_is_refused():
+    gap = torch.tensor([1e3, 1e20, 1e30, math.inf])
+    assert efron_efficiency(gap).tolist() == [0, 0, 0, 0]
+    with pytest.raises(ValueError, match="gap must be >= 0 everywhere, got nan"):
+        efron_efficiency(torch.tensor([1.0, math.nan]))
+
+
+def test_half_precision_is_computed_in_float32():
+    x, y = X.bfloat16(), Y
+    moments = class_moments(x, y, 2)
+    half = ClassMoments(*(part.bfloat16() for part in moments))
+    for solve in (logistic_from_gaussians, softmax_from_gaussians):
+        for found, expected in zip(solve(half), solve(moments), strict=True):
+            assert found.dtype == torch.bfloat16
+            torch.testing.assert_close(found.double(), expected, rtol=0.1, atol=0.1)
 
 
 # --- The scikit-learn classifier --------------------------------------------------------------------------------------
