@@ -301,8 +301,7 @@ def adam(
     """
     beta1, beta2 = require_adam(betas, eps)
     require_step(w, gradient, lr)
-    m, v, t = (None, None, 0) if state is None else state
-    require_memory(w, m=m, v=v)
+    m, v, t = (None, None, 0) if state is None else require_moments(w, state)
     g = require.widen(gradient)
     m = (1 - beta1) * g + (0 if m is None else beta1 * m)
     v = (1 - beta2) * g**2 + (0 if v is None else beta2 * v)
@@ -445,7 +444,10 @@ def adam_(
     beta1, beta2 = require_adam(betas, eps)
     require_lists(weights, gradients, lr)
     require.number(decay=decay, least=0)
-    ms, vs, t = state or (zeros_like(weights), zeros_like(weights), 0)
+    if state is not None:
+        require.sequence(state=state)
+    start = (zeros_like(weights), zeros_like(weights), 0)
+    ms, vs, t = start if state is None else state
     root, scratch = math.sqrt(1 - beta2 ** (t + 1)), torch.empty(0)
     for w, gradient, m, v in zip(weights, gradients, ms, vs, strict=True):
         g = require.widen(gradient)
@@ -570,7 +572,9 @@ def saddle_free_newton(
 def along_axes(gradient: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Curvatures (..., d), their directions (..., d, d), and the gradient along
     these (..., d)."""
-    curvature, directions = torch.linalg.eigh(require.widen(hessian))
+    require.finite(gradient=gradient, hessian=hessian)
+    h = require.widen(hessian)
+    curvature, directions = torch.linalg.eigh((h + h.mT) / 2)
     slope = directions.mT @ require.widen(gradient).unsqueeze(-1)
     return curvature, directions, slope.squeeze(-1)
 
@@ -673,6 +677,8 @@ def trajectory(
     A batch of independent descents costs one call: give `w0` leading dimensions,
     and `lr` or `beta` a shape that broadcasts against it.
 
+    No `torch.func`: the path is detached, its gradients are autograd's.
+
     Args:
         rule: a first-order rule of this module.
         f: objective, points (..., d) -> values (...), differentiable, each value of
@@ -729,9 +735,10 @@ def newton_trajectory(
     Raises:
         TypeError: `w0` is not floating, `steps` is no whole number, or `rule` or
             `f` no function.
-        ValueError: `steps` is negative, or the rule refuses.
+        ValueError: `steps` is negative, there is no point, or the rule refuses.
     """
     require_start(rule, f, w0, steps=steps)
+    require.nonempty(w0=w0)
     path = [w0.detach()]
     for _ in range(steps):
         path.append(rule(path[-1], *gradient_and_hessian(f, path[-1]), **options))
@@ -752,6 +759,8 @@ def minimize(
 
         stop when ||grad f(w)|| <= tolerance;
         the result is argmin f over the points visited
+
+    No `torch.func`: when to stop is read from the values.
 
     Args:
         rule: a first-order rule of this module.
@@ -790,6 +799,9 @@ def gradient_of(f: Objective, w: Tensor) -> Tensor:
 
         grad f(w),    f applied to each point by itself
 
+    No `torch.func`: it is autograd's gradient, detached; `torch.func.grad` is the
+    one that composes.
+
     Args:
         f: points (..., d) -> values (...), differentiable.
         w: points (..., d), floating dtype.
@@ -823,12 +835,13 @@ def gradient_and_hessian(f: Objective, w: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         TypeError: `w` is not floating, or `f` no function.
-        ValueError: `w` has no dimension.
+        ValueError: there is no point, or no coordinate.
 
     """
     require.function(f=f)
     require.floating(w=w)
     require.shapes(w=(w, "... d"))
+    require.nonempty(w=w)
     points = w.reshape(-1, w.shape[-1])
     gradients = torch.func.vmap(torch.func.grad(f))(points)
     hessians = torch.func.vmap(torch.func.jacrev(torch.func.grad(f)))(points)
@@ -995,12 +1008,14 @@ def spectral_radius(matrix: Tensor) -> Tensor:
 
     Raises:
         TypeError: `matrix` is not a floating tensor.
-        ValueError: the last two dimensions differ, or are 0.
+        ValueError: the last two dimensions differ, or are 0, or a value is not
+            finite.
 
     Source: Gelfand 1941; Polyak 1987, Introduction to Optimization.
     """
     require.floating(matrix=matrix)
     require.shapes(matrix=(matrix, "... n n"))
+    require.finite(matrix=matrix)
     radii = torch.linalg.eigvals(require.widen(matrix)).abs().amax(-1)
     return radii.to(matrix.dtype)
 
@@ -1102,7 +1117,10 @@ def fgsm(x: Tensor, gradient: Tensor, eps: Rate) -> Tensor:
     require.alike(x=x, gradient=gradient)
     require.same_shape(x=x, gradient=gradient)
     require.number_or_tensor(eps=eps, least=0)
-    return x + eps * gradient.sign()
+    signs = torch.where(
+        gradient.isnan(), gradient, gradient.sign()
+    )  # sign(nan) is 0
+    return x + eps * signs
 
 
 def worst_logistic_loss(
@@ -1184,16 +1202,19 @@ def lipschitz_bound(weights: Sequence[Tensor]) -> Tensor:
         The bounds (...).
 
     Raises:
-        TypeError: an entry is not a floating tensor, or dtypes differ.
-        ValueError: the list is empty, or an entry is no matrix.
+        TypeError: `weights` is no list, an entry is not a floating tensor, or
+            dtypes differ.
+        ValueError: the list is empty, or an entry is no matrix or not finite.
 
     Source: Szegedy et al. 2014, section 4.3, arXiv:1312.6199.
     """
+    require.sequence(weights=weights)
     if len(weights) == 0:
         raise ValueError("weights must hold at least one matrix, got none")
     named = {f"weights[{i}]": w for i, w in enumerate(weights)}
     require.floating(**named)
     require.alike(**named)
+    require.finite(**named)
     for name, w in named.items():
         require.shapes(**{name: (w, "... n m")})  # type: ignore[arg-type]
     norms = [torch.linalg.matrix_norm(require.widen(w), 2) for w in weights]
@@ -1210,6 +1231,9 @@ def require_step(w: Tensor, gradient: Tensor, lr: Rate, **betas: Rate) -> None:
     require.same_shape(w=w, gradient=gradient)
     require.number_or_tensor(lr=lr, least=0)
     require.number_or_tensor(least=0, below=1, **betas)  # type: ignore[arg-type]
+    rates = {"lr": lr, **betas}
+    shapes = {name: x.shape for name, x in rates.items() if isinstance(x, Tensor)}
+    require.broadcast(w=w.shape, **shapes)
 
 
 def require_memory(w: Tensor, **memories: Tensor | None) -> None:
@@ -1218,6 +1242,15 @@ def require_memory(w: Tensor, **memories: Tensor | None) -> None:
         if memory is not None:
             require.floating(**{name: memory})
             require.same_shape(w=w, **{name: memory})
+
+
+def require_moments(w: Tensor, state: State) -> tuple[Tensor, Tensor, int]:
+    """What Adam remembers of a weight: two moments of its shape, and a number."""
+    if not isinstance(state, list | tuple) or len(state) != 3:
+        raise TypeError(f"state must be (m, v, t), got {require.kind(state)}")
+    m, v, t = state
+    require_memory(w, **{"m of state": m, "v of state": v})
+    return m, v, t
 
 
 def require_adam(betas: tuple[float, float], eps: float) -> tuple[float, float]:
@@ -1234,6 +1267,7 @@ def require_lists(
     weights: Sequence[Tensor], gradients: Sequence[Tensor], lr: float
 ) -> None:
     """One gradient for every weight, and a rate that is read on the CPU."""
+    require.sequence(weights=weights, gradients=gradients)
     if len(weights) == 0 or len(weights) != len(gradients):
         raise ValueError(
             "gradients must match weights, at least one tensor, "

@@ -34,9 +34,9 @@ class Optimizer(torch.optim.Optimizer):
             not name their own.
 
     Raises:
-        TypeError: `rule` is no function, `lr` no number, or a parameter is not
-            floating; at the first step, what the rule refuses, an option that it
-            does not know, or a sparse gradient.
+        TypeError: `params` are no tensors or groups, `rule` is no function, `lr` no
+            number, or a parameter is not floating; at the first step, what the rule
+            refuses, an option that it does not know, or a sparse gradient.
         ValueError: `lr` is negative or not finite; at the first step, what the rule
             refuses.
     """
@@ -49,6 +49,8 @@ class Optimizer(torch.optim.Optimizer):
         lr: float | Tensor = 1e-3,
         **options: Any,
     ) -> None:
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise TypeError(f"params must be tensors, got {require.kind(params)}")
         require.function(rule=rule)
         require.number_or_tensor(lr=lr, least=0)
         self.rule = rule

@@ -343,6 +343,7 @@ def simple_noise_scale(gradients: Tensor) -> Tensor:
     """
     require.floating(gradients=gradients)
     require.dim(gradients, 0, "gradients")
+    require.nonempty(gradients=gradients)
     g = of_size_one(require.widen(gradients))  # its squares stay in range
     ratio = gradient_variance(g) / g.mean(0).square().sum()
     return ratio.to(gradients.dtype)
@@ -350,7 +351,7 @@ def simple_noise_scale(gradients: Tensor) -> Tensor:
 
 def of_size_one(x: Tensor) -> Tensor:
     """A tensor divided by its largest absolute value, where that is not 0."""
-    peak = x.detach().abs().amax() if x.numel() else x.new_ones(())
+    peak = x.detach().abs().amax()
     return x / torch.where(peak == 0, 1, peak)
 
 
@@ -503,12 +504,15 @@ def projected_sgd(
     Raises:
         TypeError: `loss` is no function, `w0` or `rates` is not floating, `x` or
             `y` is no tensor, `radius` no number.
-        ValueError: lengths differ, or are 0, or `radius` is negative.
+        ValueError: lengths differ, or are 0, `radius` is negative, or a rate is
+            negative or not finite.
 
     Source: Zinkevich 2003, Algorithm 1 ("greedy projection").
     """
+    require.floating(w0=w0, rates=rates)
     require_examples(loss, w0, x=x, y=y, rates=rates)
-    require.floating(rates=rates)
+    require.finite(rates=rates)
+    require.within(rates=rates, least=0)
     require.number(radius=radius, least=0, infinite=True)
     w, path, losses = w0.detach(), [], []
     for a, b, lr in zip(x, y, rates, strict=True):
