@@ -1040,7 +1040,8 @@ def quadratic_bowl(curvature: Tensor) -> Objective:
     Source: Polyak 1987, Introduction to Optimization, section 1.4.
     """
     require.floating(curvature=curvature)
-    return lambda w: (curvature * w**2).sum(-1) / 2
+    h = curvature.clone()
+    return lambda w: (h * w**2).sum(-1) / 2
 
 
 def rosenbrock(w: Tensor) -> Tensor:

@@ -973,7 +973,7 @@ def should_stop(losses: list[float], patience: int) -> bool:
 
     Source: Goodfellow, Bengio & Courville 2016, Deep Learning, algorithm 7.1.
     """
-    require.instance(list, losses=losses)
+    require.sequence(losses=losses)
     require.whole(patience=patience, least=1)
     if any(math.isnan(loss) for loss in losses):
         return True

@@ -425,11 +425,13 @@ def best_noisy_step(
     """
     require_curved(gradient, hessian, covariance)
     require_batch_size(batch_size)
-    squared = gradient.square().sum(-1)
-    bend = torch.einsum("...i,...ij,...j->...", gradient, hessian, gradient)
-    noise = torch.einsum("...ij,...ji->...", hessian, covariance) / bend  # B_noise
-    shrink = 1 + noise / batch_size
-    return squared / bend / shrink, squared**2 / (2 * bend) / shrink
+    g = require.widen(gradient)
+    h, covariance = hessian.to(g.dtype), covariance.to(g.dtype)
+    squared = g.square().sum(-1)
+    bend = torch.einsum("...i,...ij,...j->...", g, h, g)
+    noise = torch.einsum("...ij,...ji->...", h, covariance) / bend  # B_noise
+    rate = squared / bend / (1 + noise / batch_size)
+    return rate.to(gradient.dtype), (rate * squared / 2).to(gradient.dtype)
 
 
 # --- Projected SGD and its regret -------------------------------------------------

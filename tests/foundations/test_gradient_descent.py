@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import pickle
 from functools import partial
 
 import numpy as np
@@ -180,6 +181,221 @@ def test_the_optimizer_returns_the_loss_of_its_closure() -> None:
     assert w.item() == pytest.approx(2.4)
 
 
+# --- The whole contract of torch's interface
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("to_none", [True, False])
+def test_accumulated_gradients_are_walked_as_torch_walks_them(
+    name: str, to_none: bool
+) -> None:
+    """A state that was the gradient itself would be written into by the next backward
+    pass."""
+    rule, options, torch_optimizer = PAIRS[name]
+    ends = []
+    for make in (lambda p: Optimizer(p, rule, lr=0.02, **options), torch_optimizer):
+        w = nn.Parameter(torch.ones(3, dtype=DOUBLE))
+        optimizer = make([w])
+        optimizer.param_groups[0]["lr"] = 0.02
+        for c in (1.0, 2.0, 3.0, 4.0):
+            if c != 3:  # the third step adds to the gradient of the second
+                optimizer.zero_grad(set_to_none=to_none)
+            (c * w.square().sum()).backward()
+            optimizer.step()
+        ends.append(w.detach())
+    torch.testing.assert_close(*ends, **CLOSE)
+
+
+def test_the_velocity_does_not_follow_the_gradient() -> None:
+    """w = 1, losses c w for c = 1, 2, 3, gradients accumulated: .049, not -.122."""
+    w = nn.Parameter(torch.tensor(1.0, dtype=DOUBLE))
+    optimizer = Optimizer([w], G.heavy_ball, lr=0.1, beta=0.9)
+    same = nn.Parameter(torch.tensor(1.0, dtype=DOUBLE))
+    theirs = torch.optim.SGD([same], lr=0.1, momentum=0.9)
+    for c in (1.0, 2.0, 3.0):
+        (c * w).backward()
+        (c * same).backward()
+        optimizer.step()
+        theirs.step()
+    torch.testing.assert_close(w, same, **CLOSE)
+
+
+def groups_of(model: nn.Module, name: str, first: object, second: object) -> list:
+    return [
+        {"params": model[0].parameters(), name: first},
+        {"params": model[2].parameters(), name: second},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "make", "ours", "theirs", "values"),
+    [
+        (G.heavy_ball, torch.optim.SGD, "beta", "momentum", (0.5, 0.9)),
+        (G.rmsprop, torch.optim.RMSprop, "beta", "alpha", (0.5, 0.9)),
+        (G.adam, torch.optim.Adam, "betas", "betas", ((0.5, 0.9), (0.9, 0.99))),
+        (G.adam, torch.optim.Adam, "eps", "eps", (1e-3, 1e-6)),
+        (G.adamw, torch.optim.AdamW, "decay", "weight_decay", (0.3, 0.0)),
+    ],
+)
+def test_a_group_has_options_that_the_constructor_did_not_name(
+    rule, make, ours, theirs, values
+) -> None:
+    first, second = small_network("cpu"), small_network("cpu")
+    train_steps(
+        first, Optimizer(groups_of(first, ours, *values), rule, lr=0.01), range(15)
+    )
+    train_steps(
+        second, make(groups_of(second, theirs, *values), lr=0.01), range(15)
+    )
+    assert_same_weights(first, second)
+
+
+def test_a_group_that_comes_later() -> None:
+    ours, theirs = small_network("cpu"), small_network("cpu")
+    for model, make, name in (
+        (ours, lambda p: Optimizer(p, G.heavy_ball, lr=0.05, beta=0.9), "beta"),
+        (theirs, lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9), "momentum"),
+    ):
+        optimizer = make(model[0].parameters())
+        train_steps(model, optimizer, range(10))
+        later = {"params": model[2].parameters(), "lr": 0.01, name: 0.5}
+        optimizer.add_param_group(later)
+        train_steps(model, optimizer, range(10, 20))
+    assert_same_weights(ours, theirs)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))]
+)
+def test_copies_and_pickles_go_on_as_the_original(name: str, copied) -> None:
+    rule, options, _ = PAIRS[name]
+    model = small_network("cpu")
+    optimizer = Optimizer(model.parameters(), rule, lr=0.02, **options)
+    train_steps(model, optimizer, range(5))
+    twin, its_optimizer = copied((model, optimizer))
+    for walker, its in ((model, optimizer), (twin, its_optimizer)):
+        train_steps(walker, its, range(5, 10))
+    assert_same_weights(model, twin)
+    assert twin[0].weight is not model[0].weight
+
+
+def test_a_schedule_moves_the_betas_too() -> None:
+    """OneCycleLR turns beta1 down while the rate goes up, where it finds `betas`."""
+    ours, theirs = small_network("cpu"), small_network("cpu")
+    for model, optimizer in (
+        (ours, Optimizer(ours.parameters(), G.adam, lr=0.01)),
+        (theirs, torch.optim.Adam(theirs.parameters(), lr=0.01)),
+    ):
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=20)
+        train_steps(model, optimizer, range(20), cycle)
+    assert_same_weights(ours, theirs)
+
+
+@given(data=st.data())
+def test_random_configurations_are_torchs(data: st.DataObject) -> None:
+    momentum = data.draw(st.floats(0.0, 0.95))
+    betas = (momentum, data.draw(st.floats(0.1, 0.999)))
+    eps, decay = 10 ** data.draw(st.floats(-8, -2)), data.draw(st.floats(0, 0.5))
+    rule, options, make, theirs = data.draw(
+        st.sampled_from(
+            [
+                (G.heavy_ball, {"beta": momentum}, torch.optim.SGD, {}),
+                (G.nesterov, {"beta": momentum}, torch.optim.SGD, {"nesterov": 1}),
+                (
+                    G.rmsprop,
+                    {"beta": betas[1], "eps": eps},
+                    torch.optim.RMSprop,
+                    {},
+                ),
+                (G.adam, {"betas": betas, "eps": eps}, torch.optim.Adam, {}),
+                (G.adamw, {"betas": betas, "eps": eps}, torch.optim.AdamW, {}),
+            ]
+        )
+    )
+    if make is torch.optim.SGD:
+        theirs = {**theirs, "momentum": momentum + 1e-3}
+        options = {"beta": momentum + 1e-3}
+    elif make is torch.optim.RMSprop:
+        theirs = {"alpha": betas[1], "eps": eps}
+    else:
+        theirs = {"betas": betas, "eps": eps}
+    if rule is G.adamw:
+        options = {**options, "decay": decay}
+    else:
+        rule = G.with_l2(rule, decay)
+    ours, other = small_network("cpu"), small_network("cpu")
+    lr = 10 ** data.draw(st.floats(-4, -1))
+    train_steps(
+        ours, Optimizer(ours.parameters(), rule, lr=lr, **options), range(4)
+    )
+    its = make(other.parameters(), lr=lr, weight_decay=decay, **theirs)
+    train_steps(other, its, range(4))
+    for p, q in zip(ours.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-9)
+
+
+def test_what_is_not_named_is_as_torch_has_it() -> None:
+    """The defaults: lr, betas, eps and decay of torch; momentum .9, which torch has
+    not."""
+    for rule, make in (
+        (G.adam, torch.optim.Adam),
+        (G.adamw, torch.optim.AdamW),
+        (G.rmsprop, partial(torch.optim.RMSprop, lr=1e-3)),
+        (G.heavy_ball, partial(torch.optim.SGD, momentum=0.9)),
+        (G.nesterov, partial(torch.optim.SGD, momentum=0.9, nesterov=True)),
+    ):
+        ours, theirs = small_network("cpu"), small_network("cpu")
+        train_steps(ours, Optimizer(ours.parameters(), rule), range(8))
+        train_steps(theirs, make(theirs.parameters()), range(8))
+        assert_same_weights(ours, theirs)
+    w, g, v = randn(3), randn(3, seed=1), randn(3, seed=2)
+    for given, default in (
+        (partial(G.adam, lr=1e-3, betas=(0.9, 0.999), eps=1e-8), G.adam),
+        (partial(G.adamw, lr=1e-3, decay=0.01), G.adamw),
+        (partial(G.rmsprop, lr=1, beta=0.99, eps=1e-8), partial(G.rmsprop, lr=1)),
+    ):
+        torch.testing.assert_close(given(w, g)[0], default(w, g)[0], **CLOSE)
+    looked = G.nesterov_lookahead(w, lambda u: u**3, v, lr=0.1)[0]
+    torch.testing.assert_close(
+        looked, G.nesterov_lookahead(w, lambda u: u**3, v, lr=0.1, beta=0.9)[0]
+    )
+
+
+def test_hooks_see_every_step() -> None:
+    w, seen = nn.Parameter(torch.ones(1)), []
+    optimizer = Optimizer([w], G.gradient_descent, lr=0.1)
+    optimizer.register_step_post_hook(lambda *_: seen.append(w.item()))
+    w.grad = torch.ones(1)
+    optimizer.step()
+    assert seen == [pytest.approx(0.9)]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_complex_weights_and_sparse_gradients_are_refused(name: str) -> None:
+    rule, options, _ = PAIRS[name]
+    z = torch.ones(2, dtype=torch.complex64)
+    with pytest.raises(
+        TypeError, match=r"w must be a floating tensor, got torch\.c"
+    ):
+        rule(z, z, None, lr=0.1, **options)
+    with pytest.raises(TypeError, match="params must be a floating tensor"):
+        Optimizer([z], rule, lr=0.1, **options)
+    with pytest.raises(TypeError, match="gradient must have the dtype of w"):
+        rule(torch.ones(2), torch.ones(2, dtype=DOUBLE), None, lr=0.1, **options)
+    w = nn.Parameter(torch.ones(2))
+    w.grad = torch.ones(2).to_sparse()
+    with pytest.raises(TypeError, match="gradient must be dense"):
+        Optimizer([w], rule, lr=0.1, **options).step()
+
+
+def test_an_option_that_a_rule_does_not_know() -> None:
+    w = nn.Parameter(torch.ones(2))
+    w.grad = torch.ones(2)
+    with pytest.raises(TypeError, match="momentum"):
+        Optimizer([w], G.heavy_ball, lr=0.1, momentum=0.9).step()
+
+
 # --- The fast way
 
 
@@ -247,6 +463,17 @@ def test_lookahead_and_torch_form_of_nesterov_are_one_path() -> None:
         torch.testing.assert_close(seen, w - lr * beta * v, **CLOSE)
 
 
+def test_the_two_forms_of_nesterov_part_when_the_rate_changes() -> None:
+    """f = w^2 / 2 from 1, momentum .9, rate .5 and then .1: -.0405 against .2511."""
+    w, v = torch.ones(1, dtype=DOUBLE), None
+    seen, state = torch.ones(1, dtype=DOUBLE), None
+    for lr in (0.5, 0.1):
+        w, v = G.nesterov_lookahead(w, lambda u: u, v, lr=lr)
+        seen, state = G.nesterov(seen, seen, state, lr=lr)
+    assert seen.item() == pytest.approx(-0.0405, abs=1e-9)
+    assert (w - 0.1 * 0.9 * v).item() == pytest.approx(0.2511, abs=1e-9)
+
+
 def test_polyak_form_of_the_heavy_ball_is_the_same_path_at_a_constant_rate() -> (
     None
 ):
@@ -295,6 +522,42 @@ def test_l2_and_decoupled_decay_agree_for_descent_and_not_for_adam() -> None:
         G.with_l2(G.adam, 0.5)(w, g, lr=0.1)[0]
         - G.adamw(w, g, lr=0.1, decay=0.5)[0]
     ).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("rule", [G.adam, G.adamw, G.rmsprop])
+def test_small_gradients_are_not_lost_in_half_precision(rule) -> None:
+    """The square of 1e-4 is 0 in float16, and lr g / eps would be a huge step."""
+    w, g = torch.ones(3, dtype=torch.float16), torch.tensor([1e-4, -1e-4, 0.0])
+    moved, state = rule(w, g.half(), None, lr=0.1)
+    moved, _ = rule(moved, g.half(), state, lr=0.1)
+    exact, state = rule(w.double(), g.double(), None, lr=0.1)
+    exact, _ = rule(exact, g.double(), state, lr=0.1)
+    assert moved.dtype == torch.float16
+    torch.testing.assert_close(moved.double(), exact, rtol=2e-3, atol=2e-3)
+    weights, memory = [w.clone()], None
+    for _ in range(2):
+        memory = G.adam_(weights, [g.half()], memory, lr=0.1)
+    exact, state = G.adam(w.double(), g.double(), None, lr=0.1)
+    exact, _ = G.adam(exact, g.double(), state, lr=0.1)
+    assert weights[0].dtype == torch.float16
+    torch.testing.assert_close(weights[0].double(), exact, rtol=2e-3, atol=2e-3)
+
+
+def test_a_nan_in_the_gradient_of_an_input_is_not_lost() -> None:
+    g = torch.tensor([math.nan, 1.0, math.inf, 0.0])
+    moved = G.fgsm(torch.zeros(4), g, 0.1)
+    assert moved[0].isnan()
+    torch.testing.assert_close(moved[1:], torch.tensor([0.1, 0.1, 0.0]))
+
+
+def test_the_bowl_and_the_best_point_are_copies() -> None:
+    curvature, w0 = torch.ones(2), torch.ones(2)
+    bowl = G.quadratic_bowl(curvature)
+    best, _ = G.minimize(G.gradient_descent, bowl, w0, max_steps=0, lr=0.1)
+    curvature.mul_(9)
+    w0.mul_(9)
+    assert bowl(torch.ones(2)) == 1
+    assert best.tolist() == [1, 1]
 
 
 def test_against_the_gradient_is_down_and_along_it_is_up() -> None:

@@ -144,6 +144,19 @@ def test_random_units_are_on_the_sphere_with_uniform_thresholds() -> None:
     )
 
 
+def test_random_units_without_a_generator_come_from_the_global_one() -> None:
+    torch.manual_seed(3)
+    directions, thresholds = L.random_relu_units(3, 50)
+    torch.manual_seed(3)
+    again = L.random_relu_units(3, 50)
+    assert torch.equal(directions, again[0]) and torch.equal(thresholds, again[1])
+    assert directions.shape == (3, 50) and thresholds.shape == (50,)
+    assert directions.dtype == thresholds.dtype == torch.float32
+    close(directions.norm(dim=0), torch.ones(50), 1e-6)
+    assert -1 <= thresholds.min() < -0.5 < 0.5 < thresholds.max() <= 1
+    assert not torch.equal(L.random_relu_units(3, 50)[0], directions)
+
+
 @pytest.mark.parametrize("d", [1, 3])
 def test_kernel_density_is_scikit_learns(d: int, device: str) -> None:
     x, examples = randn(50, d, device=device), randn(30, d, seed=1, device=device)
@@ -199,6 +212,13 @@ def test_error_rate_is_scikit_learns_and_batched(device: str) -> None:
     assert (
         L.error_rate(torch.zeros(2, 3), torch.tensor([0, 1])) == 0.5
     )  # a tie goes to the first
+
+
+def test_the_error_rate_of_a_nan_is_a_nan() -> None:
+    scores, classes = torch.eye(3).repeat(2, 1, 1), torch.arange(3)
+    scores[1, 2, 2] = math.nan  # argmax would take it for the largest
+    found = L.error_rate(scores, classes)
+    assert found[0] == 0 and found[1].isnan()
 
 
 def test_error_rate_does_not_feel_a_small_step() -> None:
@@ -574,6 +594,15 @@ def test_isotropic_risk_at_the_threshold_and_far_beyond() -> None:
     assert found[6].item() == pytest.approx(1.3, rel=1e-4)
 
 
+@pytest.mark.parametrize("p", [0, 8, 9, 10, 11, 12])
+def test_the_risk_has_a_gradient_where_it_is_finite(p: int) -> None:
+    explained = torch.tensor(1.0, dtype=DOUBLE, requires_grad=True)
+    noise = torch.tensor(0.3, dtype=DOUBLE, requires_grad=True)
+    risk = L.isotropic_risk(torch.tensor(p), 10, explained, noise)
+    risk.backward()
+    assert explained.grad.isfinite() and noise.grad.isfinite()
+
+
 # --- Judging
 
 
@@ -640,6 +669,17 @@ def test_stopping_time_is_the_rule_asked_after_every_epoch(
     assert stop <= (losses.index(math.nan) if math.nan in losses else stop)
     seen = [math.inf if math.isnan(v) else v for v in losses[: expected + 1]]
     assert best == seen.index(min(seen))
+
+
+def test_a_nan_ends_a_training_at_once() -> None:
+    assert not L.should_stop([3.0, 2.0], 5)
+    assert L.should_stop([3.0, 2.0, math.nan], 5)
+    assert L.should_stop([math.nan], 5)
+    assert not L.should_stop([math.inf, 2.0], 5)
+    curves = torch.tensor([[3, 2, math.nan, 1, 0], [math.nan, 2, 1, 1, 1.0]])
+    best, stop = L.stopping_time(curves, 4)
+    assert best.tolist() == [1, 0]
+    assert stop.tolist() == [2, 0]
 
 
 def test_stopping_time_of_many_curves(device: str) -> None:

@@ -191,6 +191,70 @@ def test_steps_may_be_tensors_of_any_shape_and_device(device: str) -> None:
     )
 
 
+STEPS_GIVEN = torch.arange(40)
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        (S.constant, partial(S.constant, lr=1.0)),
+        (
+            partial(S.linear_warmup, warmup=9),
+            partial(S.linear_warmup, lr=1.0, warmup=9, start=0.0),
+        ),
+        (
+            partial(S.cosine_restarts, cycle=7),
+            partial(S.cosine_restarts, lr=1.0, cycle=7, lr_min=0.0, growth=1),
+        ),
+        (
+            partial(S.triangular, half_cycle=5),
+            partial(S.triangular, lr=1.0, half_cycle=5, lr_min=0.0, shrink=1.0),
+        ),
+        (S.inverse_sqrt, partial(S.inverse_sqrt, lr=1.0, warmup=1)),
+        (
+            S.with_warmup(S.constant, 6),
+            S.with_warmup(S.constant, 6, start=0.0),
+        ),
+    ],
+)
+def test_what_is_not_named_is_the_plain_schedule(short, long) -> None:
+    assert torch.equal(short(STEPS_GIVEN), long(STEPS_GIVEN))
+
+
+def test_default_schedules_in_numbers() -> None:
+    assert S.constant(5) == 1.0
+    assert S.linear_warmup(0, warmup=4) == 0.0
+    assert S.linear_warmup(4, warmup=4) == S.linear_warmup(9, warmup=4) == 1.0
+    assert S.cosine_restarts(2, cycle=4) == pytest.approx(0.5)
+    assert S.cosine_restarts(4, cycle=4) == S.cosine_restarts(8, cycle=4) == 1.0
+    assert S.triangular(0, half_cycle=4) == S.triangular(8, half_cycle=4) == 0.0
+    assert S.triangular(4, half_cycle=4) == S.triangular(12, half_cycle=4) == 1.0
+    assert S.inverse_sqrt(0) == 1.0 and S.inverse_sqrt(3) == 0.5
+    warmed = S.with_warmup(S.constant, 4)
+    assert [warmed(0), warmed(2), warmed(4)] == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (lambda: S.constant(True), TypeError),
+        (lambda: S.constant([1, 2]), TypeError),
+        (lambda: S.constant(torch.tensor([True])), TypeError),
+        (lambda: S.constant(torch.tensor([1j])), TypeError),
+        (lambda: S.constant(torch.tensor([-1])), ValueError),
+        (lambda: S.constant(torch.tensor([math.nan])), ValueError),
+        (lambda: S.cosine_restarts(1, cycle=2.5), TypeError),
+        (lambda: S.cosine_restarts(1, cycle=2, growth=1.5), TypeError),
+        (lambda: S.linear_warmup(1, warmup=2, start=-1.0), ValueError),
+        (lambda: S.triangular(1, -0.1, half_cycle=2), ValueError),
+        (lambda: S.snapshot_steps(-1, 5), ValueError),
+    ],
+)
+def test_the_wrong_step_is_refused(call, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="must"):
+        call()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

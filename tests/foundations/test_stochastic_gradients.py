@@ -64,6 +64,25 @@ def test_fast_per_example_gradients_are_the_plain_ones(device: str) -> None:
     )
 
 
+def test_the_gradients_of_the_librarys_own_losses_can_be_mapped() -> None:
+    """Their checks look at no value inside a transform."""
+    from lbdl.foundations.losses import binary_cross_entropy, cross_entropy
+
+    g = seeded(9)
+    x = torch.randn(6, 3, generator=g, dtype=DOUBLE)
+    w, y = torch.randn(3, 4, generator=g, dtype=DOUBLE), torch.arange(6) % 4
+    loss = lambda w, a, b: cross_entropy(a @ w, b)
+    full = torch.func.grad(lambda w: cross_entropy(x @ w, y))(w)
+    found = S.fast_per_example_gradients(loss, w, x, y)
+    torch.testing.assert_close(found.mean(0), full)
+    loss = lambda w, a, b: binary_cross_entropy(a @ w[:, 0], b)
+    bits = (y > 1).double()
+    torch.testing.assert_close(
+        S.fast_per_example_gradients(loss, w, x, bits),
+        S.per_example_gradients(loss, w, x, bits),
+    )
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 6, 7])
 def test_minibatch_is_unbiased_and_its_variance_exact_over_all_batches(
     batch_size: int,
@@ -239,7 +258,63 @@ def test_best_noisy_step_is_the_minimum_of_the_expected_loss(
     assert float(gain) == pytest.approx(-found.fun, rel=1e-9)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_the_noise_scale_has_no_scale(scale: float) -> None:
+    gradients = torch.randn(20, 3, generator=seeded()) + 0.3
+    expected = S.simple_noise_scale(gradients)
+    torch.testing.assert_close(S.simple_noise_scale(scale * gradients), expected)
+    assert expected == pytest.approx(
+        float(S.simple_noise_scale(gradients.double())), rel=1e-5
+    )
+
+
+def test_the_noise_scale_at_its_limits() -> None:
+    opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    assert S.simple_noise_scale(opposite) == math.inf
+    assert S.simple_noise_scale(torch.ones(3, 2)) == 0
+    assert S.simple_noise_scale(torch.zeros(3, 2)).isnan()
+
+
+def test_best_noisy_steps_of_a_batch_are_those_of_each() -> None:
+    g = seeded(5)
+    gradient = torch.randn(2, 3, 4, generator=g, dtype=DOUBLE)
+    half, noisy = torch.randn(2, 2, 3, 4, 4, generator=g, dtype=DOUBLE)
+    hessian, covariance = half @ half.mT, noisy @ noisy.mT
+    sizes = torch.tensor([[1.0, 8.0, 64.0]], dtype=DOUBLE)
+    rates, gains = S.best_noisy_step(gradient, hessian, covariance, sizes)
+    assert rates.shape == gains.shape == (2, 3)
+    for i, j in itertools.product(range(2), range(3)):
+        rate, gain = S.best_noisy_step(
+            gradient[i, j], hessian[i, j], covariance[i, j], float(sizes[0, j])
+        )
+        torch.testing.assert_close(rates[i, j], rate)
+        torch.testing.assert_close(gains[i, j], gain)
+
+
+def test_a_step_without_noise_is_the_default() -> None:
+    gradient = torch.tensor([3.0, 4.0], dtype=DOUBLE)
+    hessian = torch.diag(torch.tensor([2.0, 2.0], dtype=DOUBLE))
+    rate, gain = S.best_noisy_step(gradient, hessian, 7 * hessian)
+    assert rate.item() == pytest.approx(0.5)  # 1 / curvature
+    assert gain.item() == pytest.approx(6.25)  # 25 / (2 * 2)
+
+
+def test_a_tiny_gradient_gains_its_share_in_float32() -> None:
+    gradient, hessian = torch.tensor([3e-12, 4e-12]), 2 * torch.eye(2)
+    rate, gain = S.best_noisy_step(gradient, hessian, torch.zeros(2, 2))
+    assert rate.item() == pytest.approx(0.5)
+    assert gain.item() == pytest.approx(6.25e-24)
+
+
 # --- Projected SGD and its regret
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_projection_has_no_scale(scale: float) -> None:
+    w, center = torch.randn(2, 5, 3, generator=seeded())
+    expected = S.project_ball(w, 0.7, center)
+    found = S.project_ball(scale * w, 0.7 * scale, scale * center)
+    torch.testing.assert_close(found / scale, expected)
 
 
 @given(seed=st.integers(0, 1000), radius=st.floats(0.0, 5.0))
