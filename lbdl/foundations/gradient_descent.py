@@ -693,18 +693,13 @@ def trajectory(
     Raises:
         TypeError: `w0` is not floating, `steps` is no whole number, or `rule` or
             `f` no function.
-        ValueError: `steps` is negative, a rate broadcasts `w0` to a larger shape,
-            or the rule refuses.
+        ValueError: `steps` is negative, or the rule refuses, as it does rates that
+            do not broadcast to the shape of `w0`.
     """
     require_start(rule, f, w0, steps=steps)
     path, state = [w0.detach()], None
     for _ in range(steps):
         w, state = rule(path[-1], gradient_of(f, path[-1]), state, **options)
-        if w.shape != w0.shape:
-            raise ValueError(
-                f"w0 must have the batch shape {tuple(w.shape)} of the rates, got "
-                f"{tuple(w0.shape)}"
-            )
         path.append(w.detach())
     return torch.stack(path)
 
@@ -1233,8 +1228,8 @@ def require_step(w: Tensor, gradient: Tensor, lr: Rate, **betas: Rate) -> None:
     require.number_or_tensor(lr=lr, least=0)
     require.number_or_tensor(least=0, below=1, **betas)  # type: ignore[arg-type]
     rates = {"lr": lr, **betas}
-    shapes = {name: x.shape for name, x in rates.items() if isinstance(x, Tensor)}
-    require.broadcast(w=w.shape, **shapes)
+    tensors = {name: x for name, x in rates.items() if isinstance(x, Tensor)}
+    require.broadcast_to(w.shape, **tensors)
 
 
 def require_memory(w: Tensor, **memories: Tensor | None) -> None:

@@ -134,7 +134,7 @@ def gaussian_basis(x: Tensor, centres: Tensor, width: float | Tensor) -> Tensor:
     require_centres(x, centres=centres)
     require.number_or_tensor(width=width, above=0)
     if isinstance(width, Tensor):
-        require.broadcast(x=(*x.shape[:-1], centres.shape[-2]), width=width.shape)
+        require.broadcast_to((*x.shape[:-1], centres.shape[-2]), width=width)
     gaps = x.unsqueeze(-2) - centres.unsqueeze(-3)  # (..., n, K, d)
     scale = width.unsqueeze(-1) if isinstance(width, Tensor) else width
     return (-(gaps / scale).square().sum(-1) / 2).exp()
@@ -854,8 +854,8 @@ def isotropic_risk(
     require.whole(n=n, least=1)
     parts = {"explained": explained, "unexplained": unexplained}
     require.number_or_tensor(least=0, **parts)  # type: ignore[arg-type]
-    shapes = {name: x.shape for name, x in parts.items() if isinstance(x, Tensor)}
-    require.broadcast(used=used.shape, **shapes)
+    tensors = {name: x for name, x in parts.items() if isinstance(x, Tensor)}
+    require.broadcast_to(used.shape, **tensors)
     p = used.double()
     few, many = p.clamp(max=n - 2), p.clamp(min=n + 2)  # nothing is divided by 0
     below = unexplained * (1 + few / (n - few - 1))

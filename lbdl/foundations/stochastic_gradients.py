@@ -344,15 +344,10 @@ def simple_noise_scale(gradients: Tensor) -> Tensor:
     require.floating(gradients=gradients)
     require.dim(gradients, 0, "gradients")
     require.nonempty(gradients=gradients)
-    g = of_size_one(require.widen(gradients))  # its squares stay in range
+    g = require.widen(gradients)
+    g = g / require.power_of_two(g, tuple(range(g.dim())))  # squares stay in range
     ratio = gradient_variance(g) / g.mean(0).square().sum()
     return ratio.to(gradients.dtype)
-
-
-def of_size_one(x: Tensor) -> Tensor:
-    """A tensor divided by its largest absolute value, where that is not 0."""
-    peak = x.detach().abs().amax()
-    return x / torch.where(peak == 0, 1, peak)
 
 
 def noise_scale_from_norms(
@@ -461,17 +456,13 @@ def project_ball(w: Tensor, radius: float, center: Tensor | float = 0.0) -> Tens
     require.number(radius=radius, least=0, infinite=True)
     require_center(w, center)
     offset = w - center
-    peak = offset.detach().abs().amax(-1, keepdim=True).clamp(min=tiny(w))
-    scaled = offset / peak  # its squares stay in range
-    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-    inside = length <= radius / peak
-    rim = scaled * (radius / length.clamp(min=tiny(w)))
+    size = require.power_of_two(
+        offset, -1
+    )  # squares of offset / size stay in range
+    length = torch.linalg.vector_norm(offset / size, dim=-1, keepdim=True)
+    inside = length <= radius / size
+    rim = offset / size * (radius / length.clamp(min=1))
     return torch.where(inside, w, center + rim)
-
-
-def tiny(x: Tensor) -> float:
-    """The smallest normal number of a dtype."""
-    return torch.finfo(x.dtype).tiny
 
 
 def projected_sgd(

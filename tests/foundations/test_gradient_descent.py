@@ -350,12 +350,12 @@ def test_what_is_not_named_is_as_torch_has_it() -> None:
         train_steps(theirs, make(theirs.parameters()), range(8))
         assert_same_weights(ours, theirs)
     w, g, v = randn(3), randn(3, seed=1), randn(3, seed=2)
-    for given, default in (
+    for named, default in (
         (partial(G.adam, lr=1e-3, betas=(0.9, 0.999), eps=1e-8), G.adam),
         (partial(G.adamw, lr=1e-3, decay=0.01), G.adamw),
         (partial(G.rmsprop, lr=1, beta=0.99, eps=1e-8), partial(G.rmsprop, lr=1)),
     ):
-        torch.testing.assert_close(given(w, g)[0], default(w, g)[0], **CLOSE)
+        torch.testing.assert_close(named(w, g)[0], default(w, g)[0], **CLOSE)
     looked = G.nesterov_lookahead(w, lambda u: u**3, v, lr=0.1)[0]
     torch.testing.assert_close(
         looked, G.nesterov_lookahead(w, lambda u: u**3, v, lr=0.1, beta=0.9)[0]
@@ -1052,7 +1052,7 @@ def test_lipschitz_bound_is_met_by_aligned_linear_maps() -> None:
             lambda w: G.trajectory(
                 G.gradient_descent, G.rosenbrock, w, 1, lr=torch.ones(3, 1)
             ),
-            r"w0 must have the batch shape \(3, 2\) of the rates, got \(2,\)",
+            r"lr must broadcast to shape \(2,\), got shape \(3, 1\)",
         ),
         (
             lambda w: G.best_rate(2.0, 1.0),
