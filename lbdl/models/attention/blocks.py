@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from lbdl import kernels, require
 from lbdl.models.attention.scaled import require_qkv
+from lbdl.models.softmax import merge, summarize
 
 ROWS = 128  # queries at a time of the fast way on a CPU
 
@@ -54,7 +55,8 @@ def block_attention(
     Raises:
         TypeError: q, k, v are not floating tensors of one dtype, or a block size no
             whole number.
-        ValueError: shapes do not fit, or a block size is below 1.
+        ValueError: shapes do not fit, a block size is below 1, or `q` or `k` is not
+            finite (not looked at by the kernel).
 
     No `torch.func`: the backward pass is written down, once; `attention` has all.
 
@@ -70,6 +72,8 @@ def block_attention(
     require.whole(rows=rows, columns=columns, least=1)
     if causal and sizes["n"] > sizes["m"]:
         raise ValueError(f"q must have no more places than k, got {sizes['n']}")
+    if not kernel_serves(q, k, v):
+        require.finite(q=q, k=k)
     return BlockAttention.apply(q, k, v, causal, rows, columns)
 
 
@@ -92,7 +96,8 @@ def fast_attention(
 
     Raises:
         TypeError: q, k, v are not floating tensors of one dtype.
-        ValueError: shapes do not fit.
+        ValueError: shapes do not fit, or `q` or `k` is not finite (not looked at by
+            the kernel).
 
     No `torch.func`: the backward pass is written down, once; `attention` has all.
 
@@ -177,26 +182,16 @@ def one_row_of_blocks(
     causal: bool,
     columns: int,
 ) -> tuple[Tensor, Tensor]:
-    """Some queries, the first at place `first`, against the keys before `last`,
-    block by block: online softmax.
-    """
-    q = require.widen(q)
-    peak = q.new_full((*q.shape[:-1], 1), -math.inf)
-    total, weighted = (
-        torch.zeros_like(peak),
-        q.new_zeros((*q.shape[:-1], v.shape[-1])),
-    )
+    """Some queries, the first at place `first`, against the keys before `last`: block
+    by block, what is known of the scores so far is merged with the next ones."""
+    q, seen = require.widen(q), None
     for j in range(0, last, columns):
         block = slice(j, min(j + columns, last))
         s = scores_of(q, k[..., block, :], first, j, causal)
-        higher = torch.maximum(peak, s.amax(-1, keepdim=True))
-        # finite where nothing was seen yet
-        base = higher.clamp(min=torch.finfo(s.dtype).min)
-        shrink, e = (peak - base).exp(), (s - base).exp()
-        total = shrink * total + e.sum(-1, keepdim=True)
-        weighted = shrink * weighted + e @ require.widen(v[..., block, :])
-        peak = higher
-    return weighted / total, (peak + total.log()).squeeze(-1)
+        new = summarize(s, require.widen(v[..., block, :]))
+        seen = new if seen is None else merge(seen, new)
+    assert seen is not None  # there is a key
+    return seen.mean(), seen.logsumexp()
 
 
 def scores_of(q: Tensor, k: Tensor, first: int, j: int, causal: bool) -> Tensor:
