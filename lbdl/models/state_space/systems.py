@@ -223,32 +223,37 @@ def fast_states(
         ValueError: shapes do not fit.
     """
     A_bar, B_bar, u, start = prepared_run(A_bar, B_bar, u, start)
-    L = u.shape[-1]
+    L, N = u.shape[-1], A_bar.shape[-1]
     c = max(1, math.isqrt(L))
-    powers = matrix_powers(A_bar, c)  # (..., c + 1, N, N)
-    within = block_states(apply(powers[..., :-1, :, :], B_bar.unsqueeze(-2)), u)
-    starts = block_starts(powers[..., -1, :, :], within[..., -1, :], start)
-    carried = torch.einsum("...jnm,...bm->...bjn", powers[..., 1:, :, :], starts)
+    powers = stacked_powers(A_bar, c)  # (..., c N, N): A_bar, ..., A_bar^c
+    after = apply(powers, B_bar).unflatten(
+        -1, (c, N)
+    )  # an input, by its age 1 ... c
+    fresh = B_bar.expand_as(after[..., 0, :]).unsqueeze(-2)
+    response = torch.cat([fresh, after[..., :-1, :]], -2)
+    within = block_states(response, u)  # (..., blocks, c, N)
+    starts = block_starts(powers[..., -N:, :], within[..., -1, :], start)
+    carried = (starts @ powers.mT.to(starts.dtype)).unflatten(-1, (c, N))
     return (within + carried).flatten(-3, -2)[..., :L, :]
 
 
-def matrix_powers(A: Tensor, most: int) -> Tensor:
-    """I, A, A^2, ..., A^most, stacked, by doubling: (..., most + 1, N, N)."""
-    powers = torch.stack([torch.eye(A.shape[-1]).to(A).expand_as(A), A], -3)
-    while powers.shape[-3] <= most:
-        top = powers[..., -1:, :, :]
-        powers = torch.cat([powers, top @ powers[..., 1:, :, :]], -3)
-    return powers[..., : most + 1, :, :]
+def stacked_powers(A: Tensor, most: int) -> Tensor:
+    """A, A^2, ..., A^most, one below the other, by doubling: (..., most N, N)."""
+    N, powers = A.shape[-1], A
+    while powers.shape[-2] < most * N:
+        powers = torch.cat([powers, powers @ powers[..., -N:, :]], -2)
+    return powers[..., : most * N, :]
 
 
 def block_states(response: Tensor, u: Tensor) -> Tensor:
-    """The states that the inputs of each block cause in it, (..., blocks, c, N),
-    from responses (..., c, N)."""
+    """The states that the inputs of each block cause in it, (..., blocks, c, N), from
+    responses (..., c, N)."""
     c = response.shape[-2]
-    blocks = F.pad(u, (0, -u.shape[-1] % c)).unflatten(-1, (-1, c))
-    lagged = F.pad(blocks, (c - 1, 0)).unfold(-1, c, 1)  # (..., blocks, c, c)
     common = torch.promote_types(u.dtype, response.dtype)
-    return lagged.to(common) @ response.flip(-2).unsqueeze(-3).to(common)
+    blocks = F.pad(u.to(common), (0, -u.shape[-1] % c)).unflatten(-1, (-1, c))
+    lagged = F.pad(blocks, (c - 1, 0)).unfold(-1, c, 1)  # (..., blocks, c, c)
+    caused = lagged.flatten(-3, -2) @ response.flip(-2).to(common)
+    return caused.unflatten(-2, (-1, c))
 
 
 def block_starts(power: Tensor, caused: Tensor, x: Tensor) -> Tensor:
