@@ -8,7 +8,7 @@ from typing import Any
 from IPython.display import display
 
 from lbdl.notebook import live, page
-from lbdl.notebook.frames import Draw, Renderer
+from lbdl.notebook.frames import Draw, Renderer, in_a_row
 from lbdl.notebook.sliders import Choice, Control, Slider, line, start_state, states
 
 # states an explorer may have; the built book draws every one of them ahead of time
@@ -90,11 +90,12 @@ def show_page(
 ) -> None:
     """The self-contained element of the built book."""
     start = start_state(controls)
-    first = renderer.svg(start)  # drawn first: its layout holds for all
-    frames = [
-        first if state == start else renderer.svg(state)
-        for state in states(controls)
-    ]
+    with in_a_row():
+        first = renderer.svg(start)  # drawn first: its layout holds for all
+        frames = [
+            first if state == start else renderer.svg(state)
+            for state in states(controls)
+        ]
     html = page.element(frames, controls, alt, caption)
     display({"text/html": html, "text/plain": line(controls)}, raw=True)
 

@@ -2,18 +2,20 @@
 exactly."""
 
 import base64
+import gc
 import json
 import re
 import xml.etree.ElementTree as xml
 import zlib
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lbdl.notebook import figure
-from lbdl.notebook.frames import Renderer, apply, edits, pack, tokens
+from lbdl.notebook.frames import Renderer, apply, edits, in_a_row, pack, tokens
 
 texts = st.lists(
     st.sampled_from(["<a>", "<b/>", "<c>", "</a>", "<d x='1'>"]), max_size=12
@@ -79,6 +81,35 @@ def test_coordinates_move_by_less_than_a_tenth_of_a_point():
 def test_the_same_state_gives_the_same_text():
     renderer = Renderer(draw)
     assert renderer.svg({"lr": 0.3}) == renderer.svg({"lr": 0.3})
+
+
+def test_what_is_printed_at_once_is_what_savefig_would_save():
+    saved, printed = Renderer(draw), Renderer(draw)
+    for lr in (0.1, 0.5, 5.0):
+        picture, sentence = saved.render({"lr": lr}, "svg")
+        assert printed.svg({"lr": lr}) == (tokens(picture.decode()), sentence)
+
+
+def formula(power: int):
+    fig, ax = figure()
+    ax.plot([1, 10], [1, 10**power])
+    ax.set(xscale="log", yscale="log", title=f"$x^{power}$", xlabel="$x$")
+    return fig
+
+
+def test_figures_in_a_row_are_the_same_and_leave_no_trace():
+    alone = [Renderer(formula).svg({"power": power}) for power in (1, 2, 3)]
+    before = gc.get_threshold(), gc.get_freeze_count(), mpl.text.TextToPath
+    with in_a_row():
+        row = [Renderer(formula).svg({"power": power}) for power in (1, 2, 3)]
+    assert row == alone
+    with pytest.raises(KeyboardInterrupt), in_a_row():
+        raise KeyboardInterrupt
+    assert before == (
+        gc.get_threshold(),
+        gc.get_freeze_count(),
+        mpl.text.TextToPath,
+    )
 
 
 def test_axes_stand_still_while_labels_grow():
