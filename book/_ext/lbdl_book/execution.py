@@ -1,24 +1,25 @@
 """Executes the chapters that need it, in parallel, before Sphinx reads any page.
 
-jupyter-cache executes (its own `local-parallel` executor) into the cache that
-MyST-NB reads from. A cached result is valid for one fingerprint of the library. The
-order of steps makes an interruption harmless: stale results are dropped first, then
-the new fingerprints are noted, then chapters execute; so whatever result stands in
-the cache was made under the fingerprint that stands beside it.
+jupyter-cache's own workers execute into the cache that MyST-NB reads from. A cached
+result is valid for one fingerprint of the library. The order of steps makes an
+interruption harmless: stale results are dropped first, then the new fingerprints are
+noted, then chapters execute; so whatever result stands in the cache was made under
+the fingerprint that stands beside it.
 """
 
 import json
-import logging as standard_logging
+import multiprocessing
 import os
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import JupyterCacheAbstract
 from jupyter_cache.cache.db import NbCacheRecord, NbProjectRecord
-from jupyter_cache.executors import load_executor
+from jupyter_cache.executors.basic import ExecutionWorkerLocalMProc, ProcessData
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import SphinxError
@@ -27,6 +28,7 @@ from sphinx.util import logging
 from lbdl.lab.closure import Library
 
 from .fingerprints import fingerprint
+from .kernels import settle
 
 logger = logging.getLogger(__name__)
 
@@ -127,22 +129,44 @@ def execute(
     """Execute chapters that have no result, on all cores; raise if one fails."""
     for uri in chapters:
         cache.add_nb_to_project(uri)
-    reporter = standard_logging.getLogger("lbdl_book.executor")
-    reporter.setLevel(standard_logging.INFO)
-    executor = load_executor("local-parallel", cache, logger=reporter)
-    waiting = [
-        record.uri for record in cache.list_unexecuted(filter_uris=list(chapters))
-    ]
-    if not waiting:
+    records = cache.list_unexecuted(filter_uris=list(chapters))
+    if not records:
         logger.info("[lbdl] no chapter to execute")
         return []
-    logger.info(
-        "[lbdl] chapters to execute: %s",
-        ", ".join(Path(uri).stem for uri in waiting),
-    )
-    result = executor.run_and_cache(filter_uris=waiting, timeout=timeout)
-    show_failures(cache, [*result.excepted, *result.errored])
-    return result.succeeded
+    settle(cache.path.parent / "kernels")
+    NbProjectRecord.remove_tracebacks([record.pk for record in records], cache.db)
+    jobs = [ProcessData(r.pk, r.uri, cache, timeout, False) for r in records]
+    with multiprocessing.Pool() as pool:
+        work = pool.imap_unordered(ExecutionWorkerLocalMProc(), jobs)
+        results = list(with_progress(work, len(jobs)))
+    show_failures(cache, [uri for code, uri in results if code])
+    return [uri for _, uri in results]
+
+
+def with_progress(
+    results: Iterable[tuple[int, str]], count: int
+) -> Iterator[tuple[int, str]]:
+    """The results as they come, with a line for each: which chapter, of how many,
+    and about how long the others will take."""
+    begun = time.monotonic()
+    say(f"Executing {count} of the chapters; a line will follow for each.")
+    for done, (code, uri) in enumerate(results, start=1):
+        each = (time.monotonic() - begun) / done
+        left = minutes(each * (count - done)) if done < count else "pages follow"
+        state = "failed" if code else "done"
+        say(f"Chapter {done} of {count} {state}: {Path(uri).stem} ({left})")
+        yield code, uri
+
+
+def minutes(seconds: float) -> str:
+    """A duration that is only known roughly, in words."""
+    rounded = round(seconds / 60)
+    return f"about {rounded} min left" if rounded else "less than a minute left"
+
+
+def say(line: str) -> None:
+    """A line that a quiet build shows too."""
+    print(f"[lbdl] {line}", flush=True)
 
 
 def show_failures(cache: JupyterCacheAbstract, failed: list[str]) -> None:

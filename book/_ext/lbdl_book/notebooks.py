@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from .kernels import settle
 from .pictures import in_palette
 
 ROOT = Path(__file__).parents[3]
@@ -80,6 +81,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     paths = [path.resolve() for path in arguments.chapters] or chapters()
+    settle(ROOT / "_build" / "kernels")
     failures = 0
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for path, failure in zip(paths, pool.map(rewrite, paths), strict=True):
