@@ -18,7 +18,7 @@ help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
 book: $(BOOK_READY)     ## execute what changed, build the book, print the address of its first page
-	@$(BUILD)
+	@FLAGS=-q; $(BUILD)
 	@echo "The book is at $(FIRST_PAGE)"
 
 test: $(TEST_READY)     ## everything that continuous integration runs

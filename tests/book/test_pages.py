@@ -127,7 +127,6 @@ def test_a_page_opens_clean(
         page = watched.page
         for scheme in schemes:
             watched.turn(scheme)
-            assert serious_violations(page) == [], scheme
             assert page.evaluate(
                 "document.documentElement.scrollWidth <= innerWidth"
             ), "the page scrolls sideways"
@@ -140,7 +139,29 @@ def test_a_page_opens_clean(
         watched.wait_for_self_tests()
         assert watched.outside == []
         assert watched.errors == []
+        page.evaluate(ONE_OF_EACH)
+        for scheme in reversed(schemes):
+            watched.turn(scheme)
+            assert serious_violations(page) == [], scheme
 
+
+# axe-core looks at every element, and what is coloured alike is alike to it: of the
+# thousands of spans in code one of each class stays in its block, the others become
+# text; of the equations the first three stay whole, the others keep their frame. Four
+# fifths of the time go with them.
+ONE_OF_EACH = """() => {
+    document.querySelectorAll(".highlight pre").forEach(block => {
+        const seen = new Set();
+        block.querySelectorAll("span").forEach(span => {
+            const look = span.className + getComputedStyle(span).color;
+            if (seen.has(look)) span.replaceWith(span.textContent);
+            seen.add(look);
+        });
+        block.normalize();
+    });
+    [...document.querySelectorAll("mjx-container")].slice(3)
+        .forEach(equation => equation.replaceChildren("x"));
+}"""
 
 CUT_EQUATIONS = """() => {
     document.querySelectorAll("details").forEach(answer => answer.open = true);
