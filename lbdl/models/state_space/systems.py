@@ -246,8 +246,8 @@ def stacked_powers(A: Tensor, most: int) -> Tensor:
 
 
 def block_states(response: Tensor, u: Tensor) -> Tensor:
-    """The states that the inputs of each block cause in it, (..., blocks, c, N), from
-    responses (..., c, N)."""
+    """The states that the inputs of each block cause in it, (..., blocks, c, N),
+    from responses (..., c, N)."""
     c = response.shape[-2]
     common = torch.promote_types(u.dtype, response.dtype)
     blocks = F.pad(u.to(common), (0, -u.shape[-1] % c)).unflatten(-1, (-1, c))
@@ -290,12 +290,19 @@ def complexified(x: Tensor) -> Tensor:
     )
 
 
-def require_system(A: Tensor, B: Tensor, **C: Tensor) -> int:
+def require_system(
+    A: Tensor, B: Tensor, names: tuple[str, str] = ("A", "B"), **C: Tensor
+) -> int:
     """Refuse what is no system (A, B) or (A, B, C); gives N."""
-    require.inexact(A=A, B=B, **C)
-    require.alike(A=A, B=B, **C)
-    vectors: Any = {name: (x, "... N") for name, x in {"B": B, **C}.items()}
-    return require.shapes(A=(A, "... N N"), **vectors)["N"]
+    given = {names[0]: A, names[1]: B, **C}
+    require.inexact(**given)
+    require.alike(**given)
+    patterns = ["... N N", "... N", "... N"]
+    shapes: Any = {
+        name: pair
+        for name, *pair in zip(given, given.values(), patterns, strict=False)
+    }
+    return require.shapes(**shapes)["N"]
 
 
 def prepared_run(

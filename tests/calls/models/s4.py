@@ -1,0 +1,113 @@
+"""Valid calls of the S4 topic."""
+
+import torch
+
+from lbdl.models.s4 import (
+    DPLR,
+    cauchy_sums,
+    causal_convolution,
+    decay_mask,
+    discretize_diagonal,
+    dplr_kernel,
+    fast_cauchy_sums,
+    fast_causal_convolution,
+    fast_dplr_kernel,
+    fast_linear_scan,
+    fast_s4d_kernel,
+    fast_selective_scan,
+    generating_function,
+    kernel_by_roots,
+    legs_dplr,
+    linear_scan,
+    s4d_kernel,
+    s4d_poles,
+    s4d_states,
+    selective_attention,
+    selective_scan,
+    ssm_kernel,
+    truncated,
+    unit_roots,
+    woodbury_inverse,
+)
+from lbdl.models.state_space import discretize, hippo_legs
+from tests.calls import Call, normal, uniform
+
+A, B = hippo_legs(4, dtype=torch.float32)
+A_BAR, B_BAR = (x.contiguous() for x in discretize(A, B, 0.1))
+C = normal(4)
+POLES, P, B_TURNED, V = legs_dplr(4, dtype=torch.complex64)
+C_TURNED = C.to(V.dtype) @ V
+Z = unit_roots(6, torch.complex64)
+STEP = torch.tensor([0.1, 0.3])
+DIAGONAL = {"poles": s4d_poles(4, dtype=torch.complex64), "step": STEP}
+READ = torch.complex(normal(2, 2), normal(2, 2, seed=1))
+SELECTION = {
+    "u": normal(2, 7, 3),
+    "delta": uniform(2, 7, 3),
+    "A": -uniform(3, 4),
+    "B": normal(2, 7, 4),
+    "C": normal(2, 7, 4, seed=1),
+    "D": normal(3),
+}
+SCAN = {"a": uniform(2, 7, 3), "b": normal(2, 7, 3), "start": normal(2, 3)}
+DPLR_SYSTEM = {
+    "poles": POLES,
+    "P": P,
+    "B": B_TURNED,
+    "C": C_TURNED,
+    "step": STEP[0],
+}
+COMPLEX = {"dtype": torch.complex128}
+
+CALLS = [
+    Call(
+        ssm_kernel,
+        {"A_bar": A_BAR, "B_bar": B_BAR, "C": C, "L": 7},
+        degrees={"C": 1},
+    ),
+    Call(causal_convolution, {"u": normal(2, 7), "K": normal(7)}, degrees={"u": 1}),
+    Call(
+        fast_causal_convolution,
+        {"u": normal(2, 7), "K": normal(7)},
+        degrees={"u": 1},
+    ),
+    Call(truncated, {"A_bar": A_BAR, "C": C, "L": 7}, degrees={"C": 1}),
+    Call(unit_roots, {"L": 7, **COMPLEX}),
+    Call(generating_function, {"A": A, "B": B, "C": C, "step": 0.1, "z": Z}),
+    Call(kernel_by_roots, {"values": Z * 2, "L": 7}),
+    Call(legs_dplr, {"N": 4, **COMPLEX}),
+    Call(
+        DPLR,
+        {"poles": POLES, "P": P, "B": B_TURNED, "V": V},
+        takes=dict.fromkeys(("poles", "P", "B", "V"), "anything"),
+        skips={"alias": "it holds what it is given"},
+    ),
+    Call(
+        woodbury_inverse,
+        {"D_inverse": torch.eye(3), "U": normal(3, 1) / 9, "W": normal(3, 1) / 9},
+    ),
+    Call(cauchy_sums, {"weights": C_TURNED, "poles": POLES, "z": Z}),
+    Call(fast_cauchy_sums, {"weights": C_TURNED, "poles": POLES, "z": Z}),
+    Call(dplr_kernel, {**DPLR_SYSTEM, "L": 6}),
+    Call(fast_dplr_kernel, {**DPLR_SYSTEM, "L": 6}),
+    Call(s4d_poles, {"N": 4, "kind": "inv", **COMPLEX}),
+    Call(discretize_diagonal, {**DIAGONAL, "method": "exact"}),
+    Call(s4d_kernel, {**DIAGONAL, "C": READ, "L": 7, "method": "bilinear"}),
+    Call(fast_s4d_kernel, {**DIAGONAL, "C": READ, "L": 7, "method": "bilinear"}),
+    Call(s4d_states, {**DIAGONAL, "u": normal(2, 7), "method": "exact"}),
+    Call(linear_scan, SCAN),
+    Call(fast_linear_scan, SCAN),
+    Call(selective_scan, SELECTION),
+    Call(fast_selective_scan, SELECTION),
+    Call(decay_mask, {"log_decay": -uniform(2, 7)}),
+    Call(
+        selective_attention,
+        {
+            "values": normal(2, 7, 3),
+            "log_decay": -uniform(2, 7),
+            "keys": normal(2, 7, 4),
+            "queries": normal(2, 7, 4, seed=1),
+        },
+        degrees={"values": 1},
+    ),
+]
