@@ -3,8 +3,8 @@ scans.
 
 `kernels.py` has the convolution view and the generating function, `dplr.py` S4's
 kernel by Cauchy sums, `diagonal.py` the diagonal systems of S4D, `selective.py` the
-scan of Mamba and its matrix. Discretisation and the plain recurrence stand in
-`lbdl.models.state_space`.
+scan of Mamba and its matrix, `layers.py` the modules. Discretisation and the plain
+recurrence stand in `lbdl.models.state_space`.
 """
 
 from lbdl.models.s4.diagonal import (
@@ -32,6 +32,7 @@ from lbdl.models.s4.kernels import (
     truncated,
     unit_roots,
 )
+from lbdl.models.s4.layers import S4D, GatedBlock, SelectiveSSM, SequenceModel
 from lbdl.models.s4.selective import (
     decay_mask,
     fast_linear_scan,
@@ -43,6 +44,10 @@ from lbdl.models.s4.selective import (
 
 __all__ = [
     "DPLR",
+    "GatedBlock",
+    "S4D",
+    "SelectiveSSM",
+    "SequenceModel",
     "cauchy_sums",
     "causal_convolution",
     "decay_mask",

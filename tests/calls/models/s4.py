@@ -4,6 +4,10 @@ import torch
 
 from lbdl.models.s4 import (
     DPLR,
+    S4D,
+    GatedBlock,
+    SelectiveSSM,
+    SequenceModel,
     cauchy_sums,
     causal_convolution,
     decay_mask,
@@ -58,6 +62,7 @@ DPLR_SYSTEM = {
     "step": STEP[0],
 }
 COMPLEX = {"dtype": torch.complex128}
+STEPS = {"least_step": 1e-3, "most_step": 0.1}
 
 CALLS = [
     Call(
@@ -109,5 +114,12 @@ CALLS = [
             "queries": normal(2, 7, 4, seed=1),
         },
         degrees={"values": 1},
+    ),
+    Call(S4D, {"width": 3, "states": 4, "kind": "inv", **STEPS}),
+    Call(SelectiveSSM, {"width": 3, "states": 4, "rank": 1, **STEPS}),
+    Call(GatedBlock, {"width": 3, "layer": S4D(3, 4)}),
+    Call(
+        SequenceModel,
+        {"inputs": 2, "outputs": 1, "layers": [S4D(3, 4), S4D(3, 4)], "width": 3},
     ),
 ]
