@@ -26,7 +26,6 @@ test: $(TEST_READY)     ## everything that continuous integration runs
 	$(BIN)/ruff check .
 	$(BIN)/mypy lbdl
 	$(BIN)/lint-imports
-	$(BIN)/lbdl run --all --scale small --fresh
 	@FLAGS="--all -W -n --keep-going"; $(BUILD)
 	$(QUIET) $(BIN)/pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout 300 tests book
 

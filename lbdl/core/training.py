@@ -105,9 +105,9 @@ def follow(
     optimizer: Optimizer,
     schedule: Callable[[int], float] | None = None,
     first: int = 0,
-) -> list[Tensor]:
-    """Takes a step on each minibatch, at the rates of a schedule; then the rates
-    are as they were.
+) -> Iterator[Tensor]:
+    """A step on each minibatch, at the rates of a schedule; then the rates are as
+    they were.
 
         lr_t = schedule(t) lr,    t = first, first + 1, ...
 
@@ -119,16 +119,14 @@ def follow(
         schedule: factor on the rates at step t; None leaves them.
         first: how many steps were taken before.
 
-    Returns:
-        The losses before each step, scalars on the model's device.
+    Yields:
+        The loss before each step, a scalar on the model's device.
     """
-    losses = []
     with rates_kept(optimizer) as rates:
         for t, (x, y) in enumerate(batches, first):
             if schedule is not None:
                 set_rates(optimizer, rates, float(schedule(t)))
-            losses.append(take_step(x, y))
-    return losses
+            yield take_step(x, y)
 
 
 def minibatches(

@@ -73,10 +73,15 @@ class Steps:
         batches: Iterable[tuple[Tensor, Tensor]],
         schedule: Callable[[int], float] | None = None,
         first: int = 0,
-    ) -> list[Tensor]:
-        """A step on each minibatch, at the rates of a schedule:
-        `lbdl.core.training.follow`, the one loop."""
-        return follow(self, batches, self.optimizer, schedule, first)
+    ) -> None:
+        """A step on each minibatch, at the rates of a schedule: the one loop,
+        `lbdl.core.training.follow`.
+
+        The losses are let go: thousands of scalars between large tensors would keep
+        the memory of a CPU from being used again.
+        """
+        for _ in follow(self, batches, self.optimizer, schedule, first):
+            pass
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a minibatch, the same on all processes.

@@ -111,17 +111,22 @@ def test_seed_everything_seeds_python_numpy_and_torch():
 
 
 def test_import_needs_torch_alone():
-    """Without Jupyter, matplotlib, scikit-learn or tqdm the library and its core still import."""
+    """As on a GPU box without Jupyter, matplotlib, scikit-learn, SciPy, grimp or tqdm:
+    the library imports, knows its experiments, prepares a run and fingerprints it."""
     code = """
 import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"matplotlib", "IPython", "ipywidgets", "sklearn", "tqdm", "mnist1d"}:
+        if name.split(".")[0] in {"matplotlib", "IPython", "ipywidgets", "ipykernel", "nbformat",
+            "jupyter_cache", "sphinx", "grimp", "scipy", "sklearn", "tqdm", "mnist1d", "triton"}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocker())
 import lbdl, lbdl.core, lbdl.cli, lbdl.lab, lbdl.experiments
 from lbdl.core import data
 data.english(), data.moons(4)
+assert len(lbdl.experiments.find()) >= 5
+run = lbdl.experiments.find_one("trainability").prepare(lbdl.lab.Options(device=lbdl.core.device()))
+assert len(run.code) == 16
 try:
     data.digits()
 except ModuleNotFoundError as missing:

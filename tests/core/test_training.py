@@ -401,8 +401,8 @@ def test_one_loop_takes_the_steps_at_the_rates_of_the_schedule():
         return x
 
     batches = [(torch.tensor(i), torch.tensor(10 * i)) for i in range(3)]
-    losses = follow(take_step, batches, optimizer, lambda t: 1.0 / t, first=2)
+    losses = list(follow(take_step, batches, optimizer, lambda t: 1.0 / t, first=2))
     assert losses == [x for x, _ in batches]
     assert seen == [(0, 0, 0.5 / 2), (1, 10, 0.5 / 3), (2, 20, 0.5 / 4)]
     assert optimizer.param_groups[0]["lr"] == 0.5
-    assert follow(take_step, [], optimizer) == []
+    assert list(follow(take_step, [], optimizer)) == []

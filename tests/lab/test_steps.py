@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 import warnings
+import weakref
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,36 @@ def test_a_processor_that_really_runs_out_of_memory():
     assert done.returncode == 0, done.stderr
     halved, pieces, finite = done.stdout.split()
     assert halved == finite == "True" and 2 <= int(pieces) <= 64
+
+
+def test_one_loop_takes_the_steps_at_its_rates_and_lets_the_losses_go():
+    steps, rates, alive = steps_of(network()), [], []
+    call, step = Steps.__call__, steps.optimizer.step
+
+    class Watched(Steps):
+        def __call__(self, x, y):
+            loss = call(self, x, y)
+            alive.append(weakref.ref(loss))
+            return loss
+
+    steps.__class__ = Watched
+    steps.optimizer.step = lambda: (
+        rates.append(steps.optimizer.param_groups[0]["lr"]) or step()
+    )
+    batches = [batch(rows) for rows in (5, 6, 7)]
+    assert steps.follow(batches, lambda t: 1 / t, first=1) is None
+    assert rates == pytest.approx([0.05, 0.05 / 2, 0.05 / 3])
+    assert steps.optimizer.param_groups[0]["lr"] == 0.05
+    assert len(alive) == 3 and not any(loss() is not None for loss in alive)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_rates_are_put_back_after_an_error(error):
+    def interrupted():
+        yield batch(5)
+        raise error
+
+    steps = steps_of(network())
+    with pytest.raises(error):
+        steps.follow(interrupted(), lambda t: 0.5)
+    assert steps.optimizer.param_groups[0]["lr"] == 0.05
