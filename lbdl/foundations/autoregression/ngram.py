@@ -232,16 +232,20 @@ def lookup(keys: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
     return torch.where(keys[place] == wanted, values[place], 0)
 
 
-def seen(counts: Counts, grams: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of n-grams (..., n): count, count of their context, and kinds of tokens
-    behind the context, float64 (...)."""
+def seen(counts: Counts, grams: Tensor) -> Tensor:
+    """Of n-grams (..., n): count, count of their context, and how many kinds of tokens
+    follow the context, how many of them once, and twice: (5, ...), float64."""
     codes = encode(grams, counts.vocabulary)
-    contexts = codes // counts.vocabulary
-    return (
-        lookup(counts.codes, counts.counts, codes).double(),
-        lookup(counts.contexts, counts.totals, contexts).double(),
-        lookup(counts.contexts, counts.kinds, contexts).double(),
-    )
+    behind = (counts.totals, counts.kinds, counts.once, counts.twice)
+    found = torch.zeros(5, *codes.shape, dtype=torch.float64, device=codes.device)
+    if len(counts.contexts):
+        contexts = codes // counts.vocabulary
+        place = torch.searchsorted(counts.contexts, contexts)
+        place = place.clamp(max=len(counts.contexts) - 1)
+        known = counts.contexts[place] == contexts
+        found[0] = lookup(counts.codes, counts.counts, codes)
+        found[1:] = torch.stack([each[place] for each in behind]) * known
+    return found
 
 
 # --- Probabilities ----------------------------------------------------------------
@@ -291,7 +295,7 @@ def add_k(levels: Sequence[Counts], grams: Tensor, k: float = 1.0) -> Tensor:
     """
     require.number(k=k, least=0)
     counts = require_level(levels, grams)
-    count, total, _ = seen(counts, grams)
+    count, total, *_ = seen(counts, grams)
     whole = total + k * counts.vocabulary
     return torch.where(whole > 0, (count + k) / whole, 1 / counts.vocabulary)
 
@@ -325,7 +329,7 @@ def jelinek_mercer(
     require_level(levels, grams)
     order, p = grams.shape[-1], uniform(levels, grams)
     for n in range(1, order + 1):
-        count, total, _ = seen(levels[n - 1], grams[..., order - n :])
+        count, total, *_ = seen(levels[n - 1], grams[..., order - n :])
         p = torch.where(
             total > 0, weight * count / total.clamp(min=1) + (1 - weight) * p, p
         )
@@ -366,7 +370,7 @@ def kneser_ney(
     discounts = require_discounts(discount, len(levels))
     order, p = grams.shape[-1], uniform(levels, grams)
     for n, d in zip(range(1, order + 1), discounts, strict=False):
-        count, total, kinds = seen(levels[n - 1], grams[..., order - n :])
+        count, total, kinds, *_ = seen(levels[n - 1], grams[..., order - n :])
         mixed = ((count - d).clamp(min=0) + d * kinds * p) / total.clamp(min=1)
         p = torch.where(total > 0, mixed, p)
     return p
@@ -399,24 +403,13 @@ def modified_kneser_ney(levels: Sequence[Counts], grams: Tensor) -> Tensor:
     order, p = grams.shape[-1], uniform(levels, grams)
     for n in range(1, order + 1):
         level, gram = levels[n - 1], grams[..., order - n :]
-        count, total, kinds = seen(level, gram)
-        once, twice = rare_kinds(level, gram)
+        count, total, kinds, once, twice = seen(level, gram)
         d = modified_discounts(level)
         own = torch.cat([d.new_zeros(1), d])[count.clamp(max=3).long()]
         saved = d[0] * once + d[1] * twice + d[2] * (kinds - once - twice)
         mixed = ((count - own).clamp(min=0) + saved * p) / total.clamp(min=1)
         p = torch.where(total > 0, mixed, p)
     return p
-
-
-def rare_kinds(counts: Counts, grams: Tensor) -> tuple[Tensor, Tensor]:
-    """How many tokens followed the contexts of n-grams (..., n) once, and twice."""
-    contexts = encode(grams, counts.vocabulary) // counts.vocabulary
-    once, twice = (
-        lookup(counts.contexts, each, contexts).double()
-        for each in (counts.once, counts.twice)
-    )
-    return once, twice
 
 
 def modified_discounts(counts: Counts) -> Tensor:
