@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.ticker import NullLocator
 
 from lbdl.notebook import figure
 from lbdl.notebook.frames import Renderer, apply, edits, in_a_row, pack, tokens
@@ -110,6 +111,27 @@ def test_figures_in_a_row_are_the_same_and_leave_no_trace():
         gc.get_freeze_count(),
         mpl.text.TextToPath,
     )
+
+
+def small_ticks(low: float, high: float) -> list[float]:
+    def draw():
+        fig, ax = figure()
+        ax.set(xscale="log", xlim=(low, high))
+        return fig
+
+    fig, _ = Renderer(draw).figure({})
+    ticks = fig.axes[0].get_xticks(minor=True)
+    return [float(tick) for tick in ticks if low <= tick <= high]
+
+
+def test_long_logarithmic_axes_have_small_ticks_at_2_and_5_alone():
+    assert small_ticks(1, 1000) == [2, 5, 20, 50, 200, 500]
+    assert small_ticks(1, 90) == [*range(2, 10), *range(20, 91, 10)], "labelled"
+    fig, ax = figure()
+    ax.set(xscale="log", xlim=(1, 1000))
+    ax.xaxis.set_minor_locator(NullLocator())
+    Renderer(lambda: fig).figure({})
+    assert list(ax.get_xticks(minor=True)) == [], "what a chapter chose stays"
 
 
 def test_axes_stand_still_while_labels_grow():
