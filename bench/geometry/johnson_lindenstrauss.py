@@ -22,7 +22,11 @@ def races() -> Iterator[Race]:
         10_000, 4096, generator=torch.Generator().manual_seed(0)
     ).numpy()
     gaussian = GaussianRandomProjection(512, random_state=0).fit(x)
-    for kind, goal in (("hadamard", 0.20), ("count_sketch", None)):
+    for kind, goal in (
+        ("hadamard", 0.20),
+        ("count_sketch", None),
+        ("sparse_jl", 0.5),
+    ):
         ours = RandomProjection(512, kind=kind, random_state=0).fit(x)
         yield Race(
             job=f"{kind} transform, {SIZE}",

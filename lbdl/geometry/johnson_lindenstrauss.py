@@ -21,6 +21,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from lbdl import require
+
 __all__ = [
     "KINDS",
     "Projection",
@@ -31,7 +33,9 @@ __all__ = [
     "draw_count_sketch",
     "draw_hadamard",
     "draw_projection",
+    "draw_sparse_jl",
     "embedding_dimension",
+    "fast_sparse_jl",
     "gaussian_matrix",
     "hadamard_projection",
     "hadamard_rows",
@@ -45,7 +49,11 @@ __all__ = [
     "norm_tail_chernoff",
     "products_per_point",
     "rademacher_matrix",
+    "sign_inner_product",
+    "sign_sketch",
+    "sparse_jl",
     "sparse_matrix",
+    "subspace_distortion",
     "sufficient_dimension",
     "union_dimension",
     "walsh_hadamard",
@@ -67,8 +75,10 @@ def norm_tail(n: Number, eps: Number) -> Tensor:
     Differentiable in `eps`, not in `n`. Exact up to torch's incomplete gamma
     function, which in float64 errs by 1e-9 of its value.
 
+    No `torch.func`: torch has no forward mode of the incomplete gamma function.
+
     Args:
-        n: dimension >= 1, a number or a tensor (...).
+        n: dimension >= 1, a number or a tensor (...), floating dtype or int64.
         eps: distance from one, > 0, a number or a tensor (...), floating dtype;
             both broadcast.
 
@@ -76,14 +86,17 @@ def norm_tail(n: Number, eps: Number) -> Tensor:
         The probabilities (...), dtype of `eps` (float64 for a number).
 
     Raises:
-        ValueError: `n` < 1 or `eps` <= 0, as numbers.
+        TypeError: `n` is neither a number nor a floating or int64 tensor, or `eps`
+            neither a number nor a floating tensor.
+        ValueError: `n` < 1 or `eps` <= 0 (on a GPU, tensors are not looked at).
 
     Source: Dasgupta & Gupta 2003, for the chi-square distribution,
         section 2.
     """
-    n, eps = tail_arguments(n, eps)
+    n, eps, dtype = tail_arguments(n, eps)
     above = torch.special.gammaincc(n / 2, n / 2 * (1 + eps))
-    return above + torch.special.gammainc(n / 2, n / 2 * (1 - eps).clamp(min=0))
+    below = torch.special.gammainc(n / 2, n / 2 * (1 - eps).clamp(min=0))
+    return (above + below).to(dtype)
 
 
 def norm_tail_chernoff(n: Number, eps: Number) -> Tensor:
@@ -94,7 +107,7 @@ def norm_tail_chernoff(n: Number, eps: Number) -> Tensor:
     The second term, for vectors that are too short, is absent when eps >= 1.
 
     Args:
-        n: dimension >= 1, a number or a tensor (...).
+        n: dimension >= 1, a number or a tensor (...), floating dtype or int64.
         eps: distance from one, > 0, a number or a tensor (...), floating dtype;
             both broadcast.
 
@@ -102,15 +115,18 @@ def norm_tail_chernoff(n: Number, eps: Number) -> Tensor:
         The bounds (...), dtype of `eps` (float64 for a number).
 
     Raises:
-        ValueError: `n` < 1 or `eps` <= 0, as numbers.
+        TypeError: `n` is neither a number nor a floating or int64 tensor, or `eps`
+            neither a number nor a floating tensor.
+        ValueError: `n` < 1 or `eps` <= 0 (on a GPU, tensors are not looked at).
 
     Source: Dasgupta & Gupta 2003, lemma 2.2 (for the projection onto a random
         subspace).
     """
-    n, eps = tail_arguments(n, eps)
+    n, eps, dtype = tail_arguments(n, eps)
     # -inf at eps >= 1: no vector is shorter than 0
     short = torch.log1p(-eps.clamp(max=1)) + eps
-    return torch.exp(n / 2 * (torch.log1p(eps) - eps)) + torch.exp(n / 2 * short)
+    long = n / 2 * (torch.log1p(eps) - eps)
+    return (torch.exp(long) + torch.exp(n / 2 * short)).to(dtype)
 
 
 def norm_tail_bound(n: Number, eps: Number) -> Tensor:
@@ -119,7 +135,7 @@ def norm_tail_bound(n: Number, eps: Number) -> Tensor:
         2 e^(-eps^2 n / 8),   for 0 < eps < 1
 
     Args:
-        n: dimension >= 1, a number or a tensor (...).
+        n: dimension >= 1, a number or a tensor (...), floating dtype or int64.
         eps: distance from one, in (0, 1), a number or a tensor (...), floating
             dtype; both broadcast.
 
@@ -127,14 +143,17 @@ def norm_tail_bound(n: Number, eps: Number) -> Tensor:
         The bounds (...), dtype of `eps` (float64 for a number).
 
     Raises:
-        ValueError: `n` < 1 or `eps` outside (0, 1), as numbers.
+        TypeError: `n` is neither a number nor a floating or int64 tensor, or `eps`
+            neither a number nor a floating tensor.
+        ValueError: `n` < 1 or `eps` outside (0, 1) (on a GPU, tensors are not
+            looked at).
 
     Source: Johnson & Lindenstrauss 1984; the constant, Wainwright 2019,
         High-Dimensional Statistics, example 2.11.
     """
-    require_distortion(eps)
-    n, eps = tail_arguments(n, eps)
-    return 2 * torch.exp(-(eps**2) * n / 8)
+    require.number_or_tensor(eps=eps, above=0, below=1)
+    n, eps, dtype = tail_arguments(n, eps)
+    return (2 * torch.exp(-(eps**2) * n / 8)).to(dtype)
 
 
 def inner_product_tail(n: Number, eps: Number) -> Tensor:
@@ -147,20 +166,22 @@ def inner_product_tail(n: Number, eps: Number) -> Tensor:
     trapezoid rule in log Q, 2001 points, exact to about 1e-8 of the value.
 
     Args:
-        n: dimension >= 1, a number or a tensor (...).
+        n: dimension >= 1, a number or a tensor (...), floating dtype or int64.
         eps: > 0, a number or a tensor (...), floating dtype; both broadcast.
 
     Returns:
         The probabilities (...), dtype of `eps` (float64 for a number).
 
     Raises:
-        ValueError: `n` < 1 or `eps` <= 0, as numbers.
+        TypeError: `n` is neither a number nor a floating or int64 tensor, or `eps`
+            neither a number nor a floating tensor.
+        ValueError: `n` < 1 or `eps` <= 0 (on a GPU, tensors are not looked at).
 
     Source: the distribution is that of Pearson, Jeffery & Elderton 1929
         (variance gamma).
     """
-    n, eps = tail_arguments(n, eps)
-    dtype, n, eps = eps.dtype, n.double().unsqueeze(-1), eps.double().unsqueeze(-1)
+    n, eps, dtype = tail_arguments(n, eps)
+    n, eps = n.double().unsqueeze(-1), eps.double().unsqueeze(-1)
     offset = (
         torch.linspace(-75, 75, 2001, dtype=torch.float64, device=n.device)
         / n.sqrt()
@@ -183,21 +204,23 @@ def inner_product_tail_chernoff(n: Number, eps: Number) -> Tensor:
     that goes by way of (u +- v) / sqrt 2.
 
     Args:
-        n: dimension >= 1, a number or a tensor (...).
+        n: dimension >= 1, a number or a tensor (...), floating dtype or int64.
         eps: > 0, a number or a tensor (...), floating dtype; both broadcast.
 
     Returns:
         The bounds (...), dtype of `eps` (float64 for a number).
 
     Raises:
-        ValueError: `n` < 1 or `eps` <= 0, as numbers.
+        TypeError: `n` is neither a number nor a floating or int64 tensor, or `eps`
+            neither a number nor a floating tensor.
+        ValueError: `n` < 1 or `eps` <= 0 (on a GPU, tensors are not looked at).
 
     Source: E e^(s <u, v>) = (1 - s^2 / n^2)^(-n/2); Boucheron, Lugosi & Massart
         2013, section 2.2, for the method.
     """
-    n, eps = tail_arguments(n, eps)
+    n, eps, dtype = tail_arguments(n, eps)
     t = 2 * eps / (1 + (1 + 4 * eps**2).sqrt())
-    return 2 * torch.exp(-n * (t * eps + torch.log1p(-(t**2)) / 2))
+    return (2 * torch.exp(-n * (t * eps + torch.log1p(-(t**2)) / 2))).to(dtype)
 
 
 def inner_product_tail_bound(n: Number, eps: Number) -> Tensor:
@@ -206,16 +229,19 @@ def inner_product_tail_bound(n: Number, eps: Number) -> Tensor:
         4 e^(-eps^2 n / 8),   for 0 < eps < 1
 
     Args:
-        n: dimension >= 1, a number or a tensor (...).
+        n: dimension >= 1, a number or a tensor (...), floating dtype or int64.
         eps: in (0, 1), a number or a tensor (...), floating dtype; both broadcast.
 
     Returns:
         The bounds (...), dtype of `eps` (float64 for a number).
 
     Raises:
-        ValueError: `n` < 1 or `eps` outside (0, 1), as numbers.
+        TypeError: `n` is neither a number nor a floating or int64 tensor, or `eps`
+            neither a number nor a floating tensor.
+        ValueError: `n` < 1 or `eps` outside (0, 1) (on a GPU, tensors are not
+            looked at).
 
-    Source: the unit-norm lemma applied to (u + v) / sqrt 2 and (u - v) / sqrt 2.
+    The unit-norm lemma, applied to (u + v) / sqrt 2 and (u - v) / sqrt 2.
     """
     return 2 * norm_tail_bound(n, eps)
 
@@ -241,14 +267,14 @@ def sufficient_dimension(points: int, eps: float, constant: float = 24.0) -> int
         The dimension n >= 1.
 
     Raises:
+        TypeError: `points` is no whole number, or another argument no number.
         ValueError: an argument is out of range.
 
     Source: Johnson & Lindenstrauss 1984; the constants from the unit-norm lemma and
         the union bound.
     """
     require_points(points, eps)
-    if not 0 < constant < math.inf:
-        raise ValueError(f"constant must be finite and > 0, got {constant}")
+    require.number(constant=constant, above=0)
     return max(1, math.ceil(constant * math.log(points) / eps**2))
 
 
@@ -267,6 +293,7 @@ def dasgupta_gupta_dimension(points: int, eps: float) -> int:
         The dimension n >= 1.
 
     Raises:
+        TypeError: `points` is no whole number, or another argument no number.
         ValueError: an argument is out of range.
 
     Source: Dasgupta & Gupta 2003, theorem 2.1.
@@ -294,6 +321,7 @@ def union_dimension(points: int, eps: float, failure: float | None = None) -> in
         The dimension n >= 1.
 
     Raises:
+        TypeError: `points` is no whole number, or another argument no number.
         ValueError: an argument is out of range.
 
     Source: Dasgupta & Gupta 2003, section 2, with `norm_tail` in place of its
@@ -301,8 +329,7 @@ def union_dimension(points: int, eps: float, failure: float | None = None) -> in
     """
     require_points(points, eps)
     failure = 1 / points if failure is None else failure
-    if not 0 < failure <= 1:
-        raise ValueError(f"failure must be in (0, 1], got {failure}")
+    require.number(failure=failure, above=0, most=1)
     allowed = failure / math.comb(points, 2)
     # the unit-norm lemma grants the upper end
     low, high = 0, 16 + math.ceil(8 * math.log(2 / allowed) / eps**2)
@@ -334,6 +361,7 @@ def necessary_dimension(points: int, eps: float) -> int:
         The least n >= 1 that satisfies the inequality for every k.
 
     Raises:
+        TypeError: `points` is no whole number, or another argument no number.
         ValueError: an argument is out of range.
 
     Source: Welch 1974; Alon 2003, "Problems and results in extremal combinatorics
@@ -374,13 +402,13 @@ def embedding_dimension(words: int) -> float:
         The dimension, not rounded.
 
     Raises:
-        ValueError: `words` < 1.
+        TypeError: `words` is no number.
+        ValueError: `words` < 1, or not finite.
 
     Source: Su 2020, kexue.fm/archives/7695 (n > 8.33 log N, the constant rounded on
         the way).
     """
-    if not words >= 1:
-        raise ValueError(f"words must be >= 1, got {words}")
+    require.number(words=words, least=1)
     return 4 * math.log(words) / math.log((1 + math.sqrt(5)) / 2)
 
 
@@ -395,6 +423,8 @@ def distortions(x: Tensor, y: Tensor) -> Tensor:
     Two equal points that stay equal have distortion 0; two equal points that are
     torn apart, infinity.
 
+    No `torch.func`: torch has no forward mode of `cdist`.
+
     Args:
         x: N >= 2 points (..., N, d), floating dtype.
         y: their images (..., N, n).
@@ -404,28 +434,26 @@ def distortions(x: Tensor, y: Tensor) -> Tensor:
         ..., (1, 2), ...
 
     Raises:
-        TypeError: `x` or `y` is not floating.
+        TypeError: `x` or `y` is not a floating tensor, or dtypes differ.
         ValueError: `x` and `y` differ in anything but the last dimension, or there
             are fewer than two points.
 
     Source: Johnson & Lindenstrauss 1984.
     """
     require_images(x, y)
+    wide, images = require.widen(x), require.widen(y)
     i, j = torch.triu_indices(x.shape[-2], x.shape[-2], 1, device=x.device)
-    before, after = (squared_distances(z)[..., i, j] for z in (x, y))
+    unit = require.power_of_two(wide, (-2, -1))
+    unit = torch.where(unit.isfinite(), unit, 1)
+    before, after = (pair_distances(z / unit)[..., i, j] for z in (wide, images))
     same = before == after  # covers 0 / 0
-    return torch.where(same, 0, after / torch.where(same, 1, before) - 1)
+    ratio = after / torch.where(same, 1, before)
+    return torch.where(same, 0, ratio.square() - 1).to(x.dtype)
 
 
-def squared_distances(x: Tensor) -> Tensor:
-    """Squared distances (..., N, N); in float32 at least, and without the
-    cancellation of a Gram matrix."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return (
-        torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist")
-        .square()
-        .to(x.dtype)
-    )
+def pair_distances(x: Tensor) -> Tensor:
+    """Distances (..., N, N), without the cancellation of a Gram matrix."""
+    return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def distortion_variance(x: Tensor, n: int, kurtosis: float = 3.0) -> Tensor:
@@ -443,20 +471,145 @@ def distortion_variance(x: Tensor, n: int, kurtosis: float = 3.0) -> Tensor:
         kurtosis: >= 1.
 
     Returns:
-        The variances (...).
+        The variances (...), nan for a vector of zeros.
 
     Raises:
-        TypeError: `x` is not floating.
-        ValueError: `n` < 1 or `kurtosis` < 1.
+        TypeError: `x` is not a floating tensor, `n` no whole number, or `kurtosis`
+            no number.
+        ValueError: d = 0, `n` < 1 or `kurtosis` < 1.
 
     Source: Achlioptas 2003; the fourth moment of a sum of independent terms.
     """
-    require_floating(x=x)
-    require_sizes(n=n)
-    if not kurtosis >= 1:
-        raise ValueError(f"kurtosis must be >= 1, got {kurtosis}")
-    energy = (x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)) ** 2
-    return (2 + (kurtosis - 3) * (energy**2).sum(-1)) / n
+    require.floating(x=x)
+    require.shapes(x=(x, "... d"))
+    require.whole(n=n, least=1)
+    require.number(kurtosis=kurtosis, least=1)
+    wide = require.widen(x)
+    energy = (wide / require.power_of_two(wide, -1)).square()
+    shares = energy / energy.sum(-1, keepdim=True)
+    return ((2 + (kurtosis - 3) * shares.square().sum(-1)) / n).to(x.dtype)
+
+
+# --- Whole subspaces --------------------------------------------------------------
+
+
+def subspace_distortion(u: Tensor, v: Tensor) -> Tensor:
+    """By how much a linear map changed the squared lengths of a whole subspace, at
+    worst.
+
+        max over z of | ||V z||^2 / ||U z||^2 - 1 |,   U = Q R,   V = A U
+
+    It is the largest |sigma^2 - 1| of the singular values of V R^-1. For a Gaussian
+    matrix of n rows the singular values lie near [1 - sqrt(k/n), 1 + sqrt(k/n)]: n
+    of the order of k / eps^2 keeps infinitely many vectors, whatever d is.
+
+    Args:
+        u: k independent vectors as columns (..., d, k), d >= k, floating dtype.
+        v: their images as columns (..., n, k), same dtype.
+
+    Returns:
+        The distortion (...), at least 1 where n < k.
+
+    Raises:
+        TypeError: `u` or `v` is not a floating tensor, or dtypes differ.
+        ValueError: shapes do not fit, d < k, a value is not finite, or the columns
+            of u are not independent.
+
+    Source: Sarlós 2006, FOCS; Woodruff 2014, section 2.1, arXiv:1411.4357.
+    """
+    require.floating(u=u, v=v)
+    require.alike(u=u, v=v)
+    require.shapes(u=(u, "... d k"), v=(v, "... n k"))
+    require.finite(u=u, v=v)
+    d, k = u.shape[-2:]
+    if d < k:
+        raise ValueError(f"u must be (..., d, k) with d >= k, got {tuple(u.shape)}")
+    r = torch.linalg.qr(require.widen(u)).R
+    pivots = r.diagonal(dim1=-2, dim2=-1).detach().abs()
+    least = d * torch.finfo(r.dtype).eps * pivots.amax(-1, keepdim=True)
+    require.values(pivots > least, "u must hold independent columns, got others")
+    image = torch.linalg.solve_triangular(
+        r, require.widen(v), upper=True, left=False
+    )
+    gram = image.mT @ image  # (..., k, k)
+    off = torch.linalg.eigvalsh(gram) - 1
+    return off.abs().amax(-1).to(u.dtype)
+
+
+# --- One bit a coordinate ---------------------------------------------------------
+
+
+class SignSketch(NamedTuple):
+    """What is kept of a vector: one bit a projected coordinate, and its length."""
+
+    signs: Tensor  # (..., n) bool, true where the projection is positive
+    norm: Tensor  # (..., 1)
+
+
+def sign_sketch(x: Tensor, matrix: Tensor) -> SignSketch:
+    """Keep the signs of a Gaussian projection, and the length.
+
+        sign(A x),   ||x||
+
+    Two vectors at the angle theta differ in each sign with probability theta / pi.
+
+    Args:
+        x: vectors (..., d), floating dtype.
+        matrix: A (n, d), drawn by `gaussian_matrix`, same dtype.
+
+    Returns:
+        A `SignSketch` of n bits (..., n) and the norm (..., 1).
+
+    Raises:
+        TypeError: `x` or `matrix` is not a floating tensor, or dtypes differ.
+        ValueError: shapes do not fit, or a value is not finite.
+
+    Source: Charikar 2002, STOC; Zandieh, Daliri & Han 2024, arXiv:2406.03482.
+    """
+    require_projected(x, matrix)
+    require.finite(x=x, matrix=matrix)
+    wide = require.widen(x)
+    unit = require.power_of_two(wide, -1)
+    norm = unit * torch.linalg.vector_norm(wide / unit, dim=-1, keepdim=True)
+    return SignSketch(wide @ require.widen(matrix).mT > 0, norm.to(x.dtype))
+
+
+def sign_inner_product(q: Tensor, sketch: SignSketch, matrix: Tensor) -> Tensor:
+    """Inner products with vectors of which only signs are left: quantised
+    Johnson-Lindenstrauss.
+
+        <q, x>  ~  sqrt(pi / 2) ||x|| <A q, sign(A x)> / sqrt(n),   A_ij ~ N(0, 1/n)
+
+    Without bias, because for normal (g, h) of unit variances E[g sign(h)] is
+    sqrt(2 / pi) times their correlation. One side is quantised, the other not. The
+    variance is (pi/2 ||q||^2 ||x||^2 - <q, x>^2) / n, against
+    (||q||^2 ||x||^2 + <q, x>^2) / n when both sides are kept in full.
+
+    Args:
+        q: vectors (..., d), floating dtype.
+        sketch: of other vectors (..., n), by `sign_sketch`; leading dimensions
+            broadcast.
+        matrix: the same A (n, d), same dtype.
+
+    Returns:
+        Estimates (...), dtype of `q`.
+
+    Raises:
+        TypeError: `q` or `matrix` is not a floating tensor, dtypes differ, or
+            `sketch` is none of these.
+        ValueError: shapes do not fit.
+
+    Source: Zandieh, Daliri & Han 2024, lemma 3.2, arXiv:2406.03482.
+    """
+    require_projected(q, matrix, "q")
+    require.instance(SignSketch, sketch=sketch)
+    n = matrix.shape[0]
+    require.shapes(sketch=(sketch.signs, f"... {n}"))
+    require.broadcast(q=q.shape[:-1], sketch=sketch.signs.shape[:-1])
+    image = require.widen(q) @ require.widen(matrix).mT
+    signs = 2 * sketch.signs.to(image.dtype) - 1
+    product = (image * signs).sum(-1) * sketch.norm[..., 0]
+    return (math.sqrt(math.pi / (2 * n)) * product).to(q.dtype)
 
 
 # --- Random matrices --------------------------------------------------------------
@@ -479,11 +632,13 @@ def gaussian_matrix(
         The matrix (n, d); project points (..., d) by `x @ A.mT`.
 
     Raises:
-        ValueError: `n` or `d` is no whole number >= 1.
+        TypeError: `n` or `d` is no whole number, `generator` no generator, or the
+            dtype is not floating.
+        ValueError: `n` or `d` < 1.
 
     Source: Indyk & Motwani 1998.
     """
-    require_sizes(n=n, d=d)
+    require_draw(n, d, generator, options)
     return torch.randn(n, d, generator=generator, **options) / math.sqrt(n)
 
 
@@ -504,11 +659,13 @@ def rademacher_matrix(
         The matrix (n, d).
 
     Raises:
-        ValueError: `n` or `d` is no whole number >= 1.
+        TypeError: `n` or `d` is no whole number, `generator` no generator, or the
+            dtype is not floating.
+        ValueError: `n` or `d` < 1.
 
     Source: Achlioptas 2003, theorem 1.1, first distribution.
     """
-    require_sizes(n=n, d=d)
+    require_draw(n, d, generator, options)
     return random_signs(n, d, generator=generator, **options) / math.sqrt(n)
 
 
@@ -540,19 +697,21 @@ def sparse_matrix(
         The matrix (n, d), dense; `A.to_sparse_csr()` saves the products with zeros.
 
     Raises:
-        ValueError: `n` or `d` is no whole number >= 1, or `s` < 1.
+        TypeError: `n` or `d` is no whole number, `generator` no generator, `s` no
+            number, or the dtype is not floating.
+        ValueError: `n` or `d` < 1, or `s` < 1.
 
     Source: Achlioptas 2003, theorem 1.1 (s = 3); Li, Hastie & Church 2006 (s = sqrt
         d).
     """
-    require_sizes(n=n, d=d)
-    if not 1 <= s < math.inf:
-        raise ValueError(f"s must be finite and >= 1, got {s}")
-    chance = torch.rand(n, d, generator=generator, **options)
-    signs = (chance < 0.5 / s).to(chance.dtype) - (chance >= 1 - 0.5 / s).to(
-        chance.dtype
-    )
-    return signs * math.sqrt(s / n)
+    require_draw(n, d, generator, options)
+    require.number(s=s, least=1)
+    dtype = options.get("dtype") or torch.get_default_dtype()
+    # half precision has too few numbers in [0, 1) for a small probability
+    drawn = {**options, "dtype": torch.promote_types(dtype, torch.float32)}
+    chance = torch.rand(n, d, generator=generator, **drawn)
+    plus, minus = chance < 0.5 / s, chance >= 1 - 0.5 / s
+    return (plus.to(dtype) - minus.to(dtype)) * math.sqrt(s / n)
 
 
 # --- Count sketch -----------------------------------------------------------------
@@ -583,11 +742,13 @@ def draw_count_sketch(
         A `CountSketch` of buckets (d,) and signs (d,).
 
     Raises:
-        ValueError: `n` or `d` is no whole number >= 1.
+        TypeError: `n` or `d` is no whole number, `generator` no generator, or the
+            dtype is not floating.
+        ValueError: `n` or `d` < 1.
 
     Source: Charikar, Chen & Farach-Colton 2002.
     """
-    require_sizes(n=n, d=d)
+    require_draw(n, d, generator, options)
     buckets = torch.randint(
         0, n, (d,), generator=generator, device=options.get("device")
     )
@@ -612,17 +773,156 @@ def count_sketch(x: Tensor, sketch: CountSketch) -> Tensor:
         The images (..., n).
 
     Raises:
-        TypeError: `x` is not floating.
+        TypeError: `x` is not a floating tensor, or `sketch` is none of these.
         ValueError: the last dimension of `x` is not that of the sketch.
 
     Source: Charikar, Chen & Farach-Colton 2002; as a projection, Weinberger et al.
         2009, arXiv:0902.2206.
     """
+    require.instance(CountSketch, sketch=sketch)
     require_points_of(x, sketch.signs.numel())
-    signed = x * sketch.signs.to(x.dtype)
-    return x.new_zeros(*x.shape[:-1], sketch.n).index_add(
-        -1, sketch.buckets, signed
+    wide = require.widen(x)
+    signed = wide * sketch.signs.to(wide.dtype)
+    empty = wide.new_zeros(*x.shape[:-1], sketch.n)
+    return empty.index_add(-1, sketch.buckets, signed).to(x.dtype)
+
+
+# --- A few entries a column -------------------------------------------------------
+
+ENTRIES = 8  # in each column, when nothing else is said
+
+
+class SparseSketch(NamedTuple):
+    """What `sparse_jl` needs: for every coordinate one bucket in each block, and a
+    sign."""
+
+    n: int
+    buckets: Tensor  # (s, d) int64, row j in block j of [0, n)
+    signs: Tensor  # (s, d) +-1
+
+
+def draw_sparse_jl(
+    n: int,
+    d: int,
+    s: int | None = None,
+    *,
+    generator: Generator | None = None,
+    **options: Any,
+) -> SparseSketch:
+    """Draws s count sketches, each into a block of n / s buckets of its own.
+
+        h_j(i) uniform on block j of {0, ..., n - 1},   s_j(i) = +-1,
+        j = 1, ..., s
+
+    Args:
+        n: dimension to project to, >= 1; where s does not divide it, the last
+            blocks are one bucket longer.
+        d: dimension to project from, >= 1.
+        s: entries in each column, in [1, n]; 8, or n where that is less, when not
+            given. s of the order eps n is enough for the lemma.
+        generator: source of randomness, on the device of the result.
+        options: `dtype` of the signs and `device`.
+
+    Returns:
+        A `SparseSketch` of buckets (s, d) and signs (s, d).
+
+    Raises:
+        TypeError: `n`, `d` or `s` is no whole number, `generator` no generator, or
+            the dtype is not floating.
+        ValueError: `n` or `d` < 1, or `s` is outside [1, n].
+
+    Source: Kane & Nelson 2014, Journal of the ACM 61(1), the block construction,
+        arXiv:1012.1577.
+    """
+    require_draw(n, d, generator, options)
+    s = min(ENTRIES, n) if s is None else s
+    require.whole(s=s, least=1, most=n)
+    device = options.get("device")
+    edges = torch.arange(s + 1, device=device) * n // s  # where the blocks begin
+    chance = torch.rand(
+        s, d, generator=generator, device=device, dtype=torch.float64
     )
+    buckets = edges[:-1, None] + (chance * edges.diff()[:, None]).long()
+    signs = random_signs(s, d, generator=generator, **options)
+    return SparseSketch(n, buckets, signs)
+
+
+def sparse_jl(x: Tensor, sketch: SparseSketch) -> Tensor:
+    """The sparse Johnson-Lindenstrauss transform: every coordinate is thrown, with
+    signs, into one bucket of each of s blocks.
+
+        y_b = sum_{j, i: h_j(i) = b} s_j(i) x_i / sqrt(s)
+
+    As a matrix: s entries +-1 / sqrt(s) in every column, s d products in place of n
+    d. The variance is that of coin flips, 2/n (1 - sum x_i^4 / ||x||^4) where s
+    divides n; and where two coordinates meet in a bucket, it is one of s: a small
+    error instead of the count sketch's ruin.
+
+    Args:
+        x: points (..., d), floating dtype.
+        sketch: drawn by `draw_sparse_jl` for the same d.
+
+    Returns:
+        The images (..., n).
+
+    Raises:
+        TypeError: `x` is not a floating tensor, or `sketch` is none of these.
+        ValueError: the last dimension of `x` is not that of the sketch.
+
+    Source: Kane & Nelson 2014, Journal of the ACM 61(1), arXiv:1012.1577.
+    """
+    require.instance(SparseSketch, sketch=sketch)
+    require_points_of(x, sketch.signs.shape[-1])
+    wide = require.widen(x)
+    y = wide.new_zeros(*x.shape[:-1], sketch.n)
+    for buckets, signs in zip(sketch.buckets, sketch.signs, strict=True):
+        y = y.index_add(-1, buckets, wide * signs.to(wide.dtype))
+    return (y / math.sqrt(len(sketch.signs))).to(x.dtype)
+
+
+def fast_sparse_jl(x: Tensor, sketch: SparseSketch, chunk: int = 64) -> Tensor:
+    """`sparse_jl` by products with a sparse matrix, a few points at a time, so that
+    their images stay in the cache.
+
+        y = A x,   A stored as its s d entries
+
+    No `torch.compile`: sparse matrices are not traced. No `torch.func`: nor
+    batched.
+
+    Args:
+        x: points (..., d), floating dtype.
+        sketch: drawn by `draw_sparse_jl` for the same d.
+        chunk: how many points to work on at a time, >= 1.
+
+    Returns:
+        The images (..., n).
+
+    Raises:
+        TypeError: `x` is not a floating tensor, `sketch` is none of these, or
+            `chunk` no whole number.
+        ValueError: the last dimension of `x` is not that of the sketch, or
+            `chunk` < 1.
+
+    Source: as a product of matrices, Kane & Nelson 2014, section 3.
+    """
+    require.instance(SparseSketch, sketch=sketch)
+    require.whole(chunk=chunk, least=1)
+    require_points_of(x, sketch.signs.shape[-1])
+    wide = require.widen(x)
+    matrix = as_sparse_matrix(sketch, wide)
+    points = wide.reshape(-1, x.shape[-1]).split(chunk)
+    images = torch.cat([(matrix @ part.mT.contiguous()).mT for part in points])
+    return images.reshape(*x.shape[:-1], sketch.n).to(x.dtype)
+
+
+def as_sparse_matrix(sketch: SparseSketch, like: Tensor) -> Tensor:
+    """The matrix (n, d) of a sketch, of which only the entries are stored; dtype of
+    another tensor."""
+    s, d = sketch.signs.shape
+    columns = torch.arange(d, device=sketch.buckets.device).expand(s, d)
+    places = torch.stack([sketch.buckets.flatten(), columns.flatten()])
+    values = sketch.signs.flatten().to(like) / math.sqrt(s)
+    return torch.sparse_coo_tensor(places, values, (sketch.n, d)).coalesce()
 
 
 # --- Hadamard ---------------------------------------------------------------------
@@ -644,11 +944,14 @@ def hadamard_rows(rows: Tensor, size: int) -> Tensor:
         The rows (m, size), +-1, int64.
 
     Raises:
-        ValueError: `size` is no power of two.
+        TypeError: `rows` is not an int64 tensor, or `size` no whole number.
+        ValueError: `size` is no power of two, or `rows` are not in [0, size).
 
     Source: Sylvester 1867; Hadamard 1893.
     """
-    require_power_of_two(size)
+    require.whole(size=size, least=1)
+    require_power_of_two(size=size)
+    require.classes(size, name="rows", targets=rows)
     digits = rows.unsqueeze(-1) & torch.arange(size, device=rows.device)
     for shift in (
         32,
@@ -675,19 +978,20 @@ def walsh_hadamard(x: Tensor) -> Tensor:
         H x (..., d), not normalised: applied twice it is d x.
 
     Raises:
-        TypeError: `x` is not floating.
+        TypeError: `x` is not a floating tensor.
         ValueError: d is no power of two.
 
     Source: Fino & Algazi 1976.
     """
-    require_floating(x=x)
-    require_power_of_two(x.shape[-1])
-    half = 1
+    require.floating(x=x)
+    require.shapes(x=(x, "... d"))
+    require_power_of_two(**{"the last dimension of x": x.shape[-1]})
+    y, half = require.widen(x), 1
     while half < x.shape[-1]:
-        p, q = x.unflatten(-1, (-1, 2, half)).unbind(-2)
-        x = torch.stack((p + q, p - q), dim=-2).flatten(-3)
+        p, q = y.unflatten(-1, (-1, 2, half)).unbind(-2)
+        y = torch.stack((p + q, p - q), dim=-2).flatten(-3)
         half *= 2
-    return x
+    return y.to(x.dtype) if half > 1 else x.clone()
 
 
 class HadamardSketch(NamedTuple):
@@ -725,12 +1029,13 @@ def draw_hadamard(
         A `HadamardSketch` of signs (a b,), signs (a, b) and rows (m,).
 
     Raises:
-        ValueError: `n` or `d` is no whole number >= 1, or `block` is no power of
-            two in [1, n].
+        TypeError: `n` or `d` is no whole number, `generator` no generator, `block`
+            no whole number, or the dtype is not floating.
+        ValueError: `n` or `d` < 1, or `block` is no power of two in [1, n].
 
     Source: Ailon & Chazelle 2009; Tropp 2011, arXiv:1011.1595 (block = 1).
     """
-    require_sizes(n=n, d=d)
+    require_draw(n, d, generator, options)
     b = best_block(n) if block is None else block
     require_block(b, n)
     a = next_power_of_two(max(n, d)) // b
@@ -768,35 +1073,37 @@ def hadamard_projection(
         The images (..., n).
 
     Raises:
-        TypeError: `x` is not floating.
-        ValueError: the last dimension of `x` is not that of the sketch.
+        TypeError: `x` is not a floating tensor, or `sketch` is none of these,
+            or `chunk` no whole number.
+        ValueError: the last dimension of `x` is not that of the sketch, or
+            `chunk` < 1.
 
     Source: Ailon & Chazelle 2009; two stages as in Dao et al. 2022 (Monarch
         matrices), arXiv:2204.00595.
     """
+    require.instance(HadamardSketch, sketch=sketch)
+    require.whole(chunk=chunk, least=1)
     require_points_of(x, sketch.d)
+    wide = require.widen(x)
     a, b = sketch.second.shape
-    first, second = (
-        sketch.first.to(x.dtype),
-        sketch.second.to(x.dtype) / column_lengths(sketch).to(x.dtype).sqrt(),
+    first = sketch.first.to(wide.dtype)
+    second = (
+        sketch.second.to(wide.dtype) / column_lengths(sketch).to(wide.dtype).sqrt()
     )
     along_rows = hadamard_rows(torch.arange(b, device=x.device), b).to(
-        x.dtype
+        wide.dtype
     ) / math.sqrt(b)
-    along_columns = hadamard_rows(sketch.rows, a).to(x.dtype)
+    along_columns = hadamard_rows(sketch.rows, a).to(wide.dtype)
 
     def project(part: Tensor) -> Tensor:
         padded = F.pad(part, (0, a * b - sketch.d)) if a * b > sketch.d else part
         mixed = ((padded * first).reshape(-1, b) @ along_rows).view(-1, a, b)
-        # (points, m * b)
-        return columns_product(along_columns, mixed.mul_(second)).flatten(-2)
+        image = columns_product(along_columns, mixed.mul_(second))
+        return image.flatten(-2)[:, : sketch.n]  # (points, n)
 
-    points = x.reshape(-1, sketch.d)
-    parts = [
-        project(part)[:, : sketch.n]
-        for part in points.split(max(1, chunk // (a * b)))
-    ]
-    return torch.cat(parts).reshape(*x.shape[:-1], sketch.n)
+    points = wide.reshape(-1, sketch.d).split(max(1, chunk // (a * b)))
+    images = torch.cat([project(part) for part in points])
+    return images.reshape(*x.shape[:-1], sketch.n).to(x.dtype)
 
 
 def column_lengths(sketch: HadamardSketch) -> Tensor:
@@ -825,7 +1132,8 @@ def columns_product(matrix: Tensor, x: Tensor) -> Tensor:
 def multiply(x: Tensor, matrix: Tensor) -> Tensor:
     """Projects points (..., d) by a matrix (n, d)."""
     require_points_of(x, matrix.shape[-1])
-    return x @ matrix.to(x.dtype).mT
+    wide = require.widen(x)
+    return (wide @ matrix.to(wide.dtype).mT).to(x.dtype)
 
 
 KINDS = (
@@ -835,19 +1143,21 @@ KINDS = (
     "very_sparse",
     "hadamard",
     "count_sketch",
+    "sparse_jl",
 )
 
 
 def draw_projection(
     kind: str, n: int, d: int, *, generator: Generator | None = None, **options: Any
 ) -> Projection:
-    """One of the six random maps, by name.
+    """One of the seven random maps, by name.
 
         x (..., d) -> y (..., n),   linear,   E ||y||^2 = ||x||^2
 
     Args:
         kind: "gaussian", "rademacher", "achlioptas" (`sparse_matrix`, s = 3),
-            "very_sparse" (s = sqrt d), "hadamard" or "count_sketch".
+            "very_sparse" (s = sqrt d), "hadamard", "count_sketch", or "sparse_jl"
+            (eight entries a column).
         n: dimension to project to, >= 1.
         d: dimension to project from, >= 1.
         generator: source of randomness, on the device of the result.
@@ -857,32 +1167,29 @@ def draw_projection(
         The map, a function of points (..., d); it can be pickled.
 
     Raises:
-        ValueError: the kind is unknown, or `n` or `d` is no whole number >= 1.
+        TypeError: `n` or `d` is no whole number, `generator` no generator, or the
+            dtype is not floating.
+        ValueError: the kind is unknown, or `n` or `d` < 1.
 
-    Source: as for the functions named.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    require.choice(KINDS, kind=kind)
+    drawn = {"generator": generator, **options}
     if kind == "hadamard":
-        return partial(
-            hadamard_projection,
-            sketch=draw_hadamard(n, d, generator=generator, **options),
-        )
+        return partial(hadamard_projection, sketch=draw_hadamard(n, d, **drawn))
     if kind == "count_sketch":
-        return partial(
-            count_sketch,
-            sketch=draw_count_sketch(n, d, generator=generator, **options),
-        )
+        return partial(count_sketch, sketch=draw_count_sketch(n, d, **drawn))
+    if kind == "sparse_jl":
+        return partial(sparse_jl, sketch=draw_sparse_jl(n, d, **drawn))
+    return partial(multiply, matrix=draw_matrix(kind, n, d, **drawn))
+
+
+def draw_matrix(kind: str, n: int, d: int, **drawn: Any) -> Tensor:
+    """One of the dense matrices, by name."""
     if kind == "gaussian":
-        return partial(
-            multiply, matrix=gaussian_matrix(n, d, generator=generator, **options)
-        )
-    s = {"rademacher": 1.0, "achlioptas": 3.0, "very_sparse": math.sqrt(max(d, 1))}[
-        kind
-    ]
-    return partial(
-        multiply, matrix=sparse_matrix(n, d, s, generator=generator, **options)
-    )
+        return gaussian_matrix(n, d, **drawn)
+    require_draw(n, d, drawn["generator"], drawn)
+    s = {"rademacher": 1.0, "achlioptas": 3.0, "very_sparse": math.sqrt(d)}[kind]
+    return sparse_matrix(n, d, s, **drawn)
 
 
 def matrix_of(projection: Projection, d: int, **options: Any) -> Tensor:
@@ -899,9 +1206,11 @@ def matrix_of(projection: Projection, d: int, **options: Any) -> Tensor:
         The matrix (n, d).
 
     Raises:
-        ValueError: `d` is no whole number >= 1.
+        TypeError: `projection` is no function, or `d` no whole number.
+        ValueError: `d` < 1.
     """
-    require_sizes(d=d)
+    require.function(projection=projection)
+    require.whole(d=d, least=1)
     return projection(torch.eye(d, **options)).mT
 
 
@@ -922,9 +1231,11 @@ def products_per_point(kind: str, n: int, d: int) -> int:
         The number of products, shape ().
 
     Raises:
-        ValueError: the kind is unknown, or `n` or `d` is no whole number >= 1.
+        TypeError: `n` or `d` is no whole number.
+        ValueError: the kind is unknown, or `n` or `d` < 1.
     """
-    require_sizes(n=n, d=d)
+    require.choice(KINDS, kind=kind)
+    require.whole(n=n, d=d, least=1)
     b = best_block(n)
     costs = {
         "gaussian": n * d,
@@ -933,9 +1244,8 @@ def products_per_point(kind: str, n: int, d: int) -> int:
         "very_sparse": round(n * math.sqrt(d)),
         "hadamard": next_power_of_two(max(n, d)) * (b + math.ceil(n / b)),
         "count_sketch": d,
+        "sparse_jl": min(ENTRIES, n) * d,
     }
-    if kind not in costs:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     return costs[kind]
 
 
@@ -965,72 +1275,77 @@ def best_block(n: int) -> int:
 # --- Checks -----------------------------------------------------------------------
 
 
-def tail_arguments(n: Number, eps: Number) -> tuple[Tensor, Tensor]:
-    """Both as tensors of one floating dtype. Tensors are not read: that would wait
-    for the device."""
-    if not isinstance(n, Tensor) and not 1 <= n < math.inf:
-        raise ValueError(f"n must be finite and >= 1, got {n}")
-    if not isinstance(eps, Tensor) and not 0 < eps < math.inf:
-        raise ValueError(f"eps must be finite and > 0, got {eps}")
+def tail_arguments(n: Number, eps: Number) -> tuple[Tensor, Tensor, torch.dtype]:
+    """Both as tensors of one dtype, float32 or more, and the dtype of the result.
+    Tensors on a GPU are not read: that would wait for it."""
+    if isinstance(n, Tensor) and n.dtype == torch.int64:
+        n = n.double()
+    require.number_or_tensor(n=n, least=1)
+    require.number_or_tensor(eps=eps, above=0)
     device = next((x.device for x in (n, eps) if isinstance(x, Tensor)), None)
-    wide = (
-        eps
-        if isinstance(eps, Tensor)
-        else torch.tensor(eps, dtype=torch.float64, device=device)
-    )
-    require_floating(eps=wide)
-    return torch.as_tensor(n, dtype=wide.dtype, device=wide.device), wide
-
-
-def require_distortion(eps: Number) -> None:
-    if not isinstance(eps, Tensor) and not 0 < eps < 1:
-        raise ValueError(f"eps must be in (0, 1), got {eps}")
+    given = torch.as_tensor(eps, device=device)
+    if not isinstance(eps, Tensor):
+        given = torch.tensor(eps, dtype=torch.float64, device=device)
+    wide = require.widen(given)
+    tensor = torch.as_tensor(n, dtype=wide.dtype, device=wide.device)
+    require.broadcast(n=tensor.shape, eps=wide.shape)
+    return tensor, wide, given.dtype
 
 
 def require_points(points: int, eps: float) -> None:
-    if not isinstance(points, int) or points < 2:
-        raise ValueError(f"points must be a whole number >= 2, got {points!r}")
-    require_distortion(eps)
+    """At least two points, and a distortion in (0, 1)."""
+    require.whole(points=points, least=2)
+    require.number(eps=eps, above=0, below=1)
 
 
-def require_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
-
-
-def require_floating(**tensors: Tensor) -> None:
-    for name, x in tensors.items():
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(
-                f"{name} must be a floating tensor, got "
-                f"{getattr(x, 'dtype', type(x).__name__)}"
-            )
+def require_draw(
+    n: int, d: int, generator: Generator | None, options: dict[str, Any]
+) -> None:
+    """Sizes >= 1, a source of randomness or none, and a floating dtype."""
+    require.whole(n=n, d=d, least=1)
+    if generator is not None:
+        require.instance(Generator, generator=generator)
+    dtype = options.get("dtype")
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"dtype must be floating, got {dtype}")
 
 
 def require_images(x: Tensor, y: Tensor) -> None:
-    require_floating(x=x, y=y)
-    if x.dim() < 2 or x.shape[-2] < 2 or x.shape[:-1] != y.shape[:-1]:
-        shapes = tuple(x.shape), tuple(y.shape)
+    """Points (..., N, d) and their images (..., N, n)."""
+    require.floating(x=x, y=y)
+    require.alike(x=x, y=y)
+    require.shapes(x=(x, "... N d"), y=(y, "... M n"))
+    if x.shape[-2] < 2 or x.shape[:-1] != y.shape[:-1]:
         raise ValueError(
             "x and y must be (..., N, d) and (..., N, n) with N >= 2, got shapes "
-            f"{shapes}"
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
         )
 
 
 def require_points_of(x: Tensor, d: int) -> None:
-    require_floating(x=x)
+    """Points (..., d)."""
+    require.floating(x=x)
     if x.shape[-1:] != (d,):
         raise ValueError(f"x must be (..., {d}), got shape {tuple(x.shape)}")
 
 
-def require_power_of_two(size: int) -> None:
-    if size < 1 or size & (size - 1):
-        raise ValueError(f"size must be a power of two, got {size}")
+def require_projected(x: Tensor, matrix: Tensor, name: str = "x") -> None:
+    """Vectors (..., d) and a matrix (n, d)."""
+    require.floating(**{name: x, "matrix": matrix})
+    require.alike(**{name: x, "matrix": matrix})
+    require.shapes(least=1, **{name: (x, "... d"), "matrix": (matrix, "n d")})
+
+
+def require_power_of_two(**sizes: int) -> None:
+    """1, 2, 4, ..."""
+    for name, size in sizes.items():
+        if size < 1 or size & (size - 1):
+            raise ValueError(f"{name} must be a power of two, got {size}")
 
 
 def require_block(block: int, n: int) -> None:
-    require_sizes(block=block)
+    """A power of two up to n."""
+    require.whole(block=block, least=1)
     if block & (block - 1) or block > n:
         raise ValueError(
             f"block must be a power of two in [1, n = {n}], got {block}"

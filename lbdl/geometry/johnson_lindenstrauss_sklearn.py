@@ -1,6 +1,8 @@
 """The projections of `johnson_lindenstrauss` behind scikit-learn's transformer
 interface, for its pipelines."""
 
+import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,20 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import DataDimensionalityWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
 
 from lbdl.geometry.johnson_lindenstrauss import (
     Projection,
     dasgupta_gupta_dimension,
     draw_projection,
+    draw_sparse_jl,
+    fast_sparse_jl,
     matrix_of,
 )
 
@@ -40,9 +49,11 @@ class RandomProjection(
     Args:
         n_components: number of features to keep, >= 1, or "auto": enough for all
             training rows at distortion `eps`, by Dasgupta and Gupta's rule.
-        kind: "gaussian", "rademacher", "achlioptas", "very_sparse", "hadamard" or
-            "count_sketch".
+        kind: "gaussian", "rademacher", "achlioptas", "very_sparse", "hadamard",
+            "count_sketch" or "sparse_jl".
         eps: distortion of squared distances that "auto" allows, in (0, 1).
+        compute_inverse_components: take the pseudo-inverse in `fit` already, as
+            `inverse_components_`; else each `inverse_transform` takes it.
         random_state: seed, `numpy.random.RandomState` or None.
 
     Raises:
@@ -58,11 +69,13 @@ class RandomProjection(
         *,
         kind: str = "hadamard",
         eps: float = 0.1,
+        compute_inverse_components: bool = False,
         random_state: Any = None,
     ) -> None:
         self.n_components = n_components
         self.kind = kind
         self.eps = eps
+        self.compute_inverse_components = compute_inverse_components
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> "RandomProjection":
@@ -73,19 +86,30 @@ class RandomProjection(
         self.n_components_ = self.components_wanted(*X.shape)
         seed = int(check_random_state(self.random_state).randint(2**31))
         chance = torch.Generator().manual_seed(seed)
-        self.projection_: Projection = draw_projection(
+        self.projection_ = fast_projection(
             self.kind,
             self.n_components_,
             X.shape[1],
             generator=chance,
             dtype=torch.float64,
         )
+        self.dtype_ = X.dtype
+        if self.compute_inverse_components:
+            self.inverse_components_ = np.linalg.pinv(self.components_)
         return self
 
     def components_wanted(self, samples: int, features: int) -> int:
         """The number of components, as a whole number."""
         if self.n_components != "auto":
-            return checked_count(self.n_components)
+            wanted = checked_count(self.n_components)
+            if wanted > features:
+                warnings.warn(
+                    f"n_components = {wanted} is more than the {features} features "
+                    "of X: nothing is reduced",
+                    DataDimensionalityWarning,
+                    stacklevel=3,
+                )
+            return wanted
         wanted = dasgupta_gupta_dimension(max(samples, 2), self.eps)
         if wanted > features:
             raise ValueError(
@@ -113,14 +137,24 @@ class RandomProjection(
         parts = [X[i : i + rows].toarray() for i in range(0, X.shape[0], rows)]
         return np.concatenate([project(self.projection_, part) for part in parts])
 
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """The points nearest to the origin that have these images, by the
+        pseudo-inverse of `components_`; shape (n_samples, n_features)."""
+        check_is_fitted(self)
+        X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
+        if self.compute_inverse_components:
+            return X @ self.inverse_components_.T
+        return X @ np.linalg.pinv(self.components_).T
+
     @property
     def components_(self) -> np.ndarray:
         """The map as a matrix of shape (n_components, n_features): every one of
-        them is linear."""
+        them is linear; dtype of the X of `fit`."""
         check_is_fitted(self)
-        return matrix_of(
+        matrix = matrix_of(
             self.projection_, self.n_features_in_, dtype=torch.float64
-        ).numpy()
+        )
+        return matrix.numpy().astype(self.dtype_, copy=False)
 
     @property
     def _n_features_out(self) -> int:
@@ -131,6 +165,13 @@ class RandomProjection(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.sparse = True
         return tags
+
+
+def fast_projection(kind: str, n: int, d: int, **drawn: Any) -> Projection:
+    """`draw_projection`, by the fast way where there is one."""
+    if kind == "sparse_jl":
+        return partial(fast_sparse_jl, sketch=draw_sparse_jl(n, d, **drawn))
+    return draw_projection(kind, n, d, **drawn)
 
 
 def project(projection: Projection, X: np.ndarray) -> np.ndarray:
