@@ -233,8 +233,9 @@ def lookup(keys: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
 
 
 def seen(counts: Counts, grams: Tensor) -> Tensor:
-    """Of n-grams (..., n): count, count of their context, and how many kinds of tokens
-    follow the context, how many of them once, and twice: (5, ...), float64."""
+    """Of n-grams (..., n): count, count of their context, and how many kinds of
+    tokens follow the context, how many of them once, and twice: (5, ...),
+    float64."""
     codes = encode(grams, counts.vocabulary)
     behind = (counts.totals, counts.kinds, counts.once, counts.twice)
     found = torch.zeros(5, *codes.shape, dtype=torch.float64, device=codes.device)
@@ -397,7 +398,7 @@ def modified_kneser_ney(levels: Sequence[Counts], grams: Tensor) -> Tensor:
         TypeError: an argument is of the wrong kind.
         ValueError: order n was not counted.
 
-    Source: Chen & Goodman 1999, section 3.
+    Source: Chen & Goodman 1999, on modified Kneser-Ney smoothing.
     """
     require_level(levels, grams)
     order, p = grams.shape[-1], uniform(levels, grams)
@@ -431,8 +432,8 @@ def modified_discounts(counts: Counts) -> Tensor:
     Raises:
         TypeError: `counts` is no `Counts`.
 
-    Source: Chen & Goodman 1999, equation 26; the way out of Heafield et al. 2013,
-        "Scalable Modified Kneser-Ney Language Model Estimation".
+    Source: Chen & Goodman 1999, on modified Kneser-Ney; the way out of Heafield et
+        al. 2013, "Scalable Modified Kneser-Ney Language Model Estimation".
     """
     require.instance(Counts, counts=counts)
     n1, n2, n3, n4 = counts.repeats.tolist()

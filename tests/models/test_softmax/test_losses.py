@@ -293,3 +293,23 @@ def test_margin_softmax_refuses_an_empty_batch():
 def test_margin_softmax_refuses_bad_numbers(arguments):
     with pytest.raises(ValueError, match="must be"):
         margin_softmax_loss(scores(4, 6), targets(4), **arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, t: entmax_loss(x, t, 1.0),
+        lambda x, t: sparse_softmax_loss(x, t, x.shape[-1]),
+        lambda x, t: margin_softmax_loss(x, t, 0.0, 1.0),
+    ],
+    ids=["entmax 1", "sparse", "margin"],
+)
+def test_a_hundred_thousand_classes_in_half_precision(loss, dtype):
+    """A sum of 100 000 ones is beyond float16: computed there, the loss was infinite."""
+    x, target = torch.zeros(2, 100_000, dtype=dtype), torch.tensor([0, 99_999])
+    assert_equal(
+        loss(x, target).double(),
+        torch.full((2,), 100_000.0, dtype=torch.float64).log(),
+        atol=8 * torch.finfo(dtype).eps,
+    )

@@ -264,6 +264,30 @@ def test_entmax_is_monotone_permutes_along_and_sums_to_one(alpha, row):
     assert_equal(fast_entmax(x.flip(0), alpha), fast_entmax(x, alpha).flip(0), atol)
 
 
+# Many scores in half precision
+
+
+@every_map
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_hundred_thousand_scores_in_half_precision(mapping, dtype):
+    if mapping is MAPS["normal noise"]:
+        return  # 161 nodes for each score: as many as fit the memory are tried above
+    x = torch.zeros(2, 100_000, dtype=dtype)
+    x[:, ::7] = 0.25
+    p = mapping(x).double()
+    exact = mapping(x.double())
+    assert p.isfinite().all()
+    assert_equal(
+        p, exact, atol=2 * torch.finfo(dtype).eps * exact.max().item() + 6e-8
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_logsumexp_of_a_hundred_thousand_in_half_precision(dtype):
+    found = logsumexp(torch.zeros(100_000, dtype=dtype)).item()
+    assert found == pytest.approx(11.5129, rel=torch.finfo(dtype).eps)
+
+
 # Large alpha
 
 
