@@ -494,7 +494,7 @@ def xpos(
         gamma: g > 0, as in `xpos_scales`.
 
     Returns:
-        Queries and keys, turned and stretched.
+        Queries and keys (..., n, d), turned and stretched.
 
     Raises:
         TypeError: an argument is not of its kind.
