@@ -12,7 +12,7 @@ FIRST_PAGE = file://$(CURDIR)/_build/html/book/intro.html
 # How chapters execute outside the book: one picture in the place of a slider, no progress bars, one thread each.
 QUIET = LBDL_EXPLORE=still LBDL_PROGRESS=0 OMP_NUM_THREADS=1
 
-.PHONY: help book test lab serve notebooks bench lock clean
+.PHONY: help book test minutes lab serve notebooks bench lock clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -22,12 +22,22 @@ book: $(BOOK_READY)     ## execute what changed, build the book, print the addre
 	@echo "The book is at $(FIRST_PAGE)"
 
 test: $(TEST_READY)     ## everything that continuous integration runs
+	@mkdir -p _build && rm -f _build/steps.txt
+	@$(call STEP,style and types)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy lbdl
 	$(BIN)/lint-imports
+	@$(call STEP,the book)
 	@FLAGS="--all -W -n --keep-going"; $(BUILD)
-	$(QUIET) $(BIN)/pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout 300 tests book
+	@$(call STEP,tests)
+	$(QUIET) $(BIN)/pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout 300 \
+	    --junitxml _build/tests.xml tests book
+	@$(call STEP,end)
+	@$(BIN)/python -m tests.house.minutes || true
+
+minutes:                ## where the minutes of the last `make test` went, and which long test gives no reason
+	$(BIN)/python -m tests.house.minutes
 
 lab: $(BOOK_READY)      ## JupyterLab on the chapters, with live sliders
 	$(BIN)/jupyter lab --notebook-dir=book $(FLAGS)
@@ -50,6 +60,9 @@ lock: $(TEST_READY)     ## pin the requirements again, from the ranges in pyproj
 
 clean:                  ## remove the built book and the environment
 	rm -rf _build $(VENV)
+
+# When a step of `make test` begins.
+STEP = date "+%s $(1)" >> _build/steps.txt
 
 # Pages that an interrupted or failed build left behind are not trusted: its mark stands until a build succeeds.
 # Results of chapters that had finished executing are kept (the extension in book/_ext checks each).

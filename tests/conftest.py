@@ -27,6 +27,8 @@ needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no CUDA device here"
 )
 
+BEGUN = pytest.StashKey[float]()
+
 
 @pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -78,6 +80,36 @@ def mend_interpreter() -> None:
         )
 
     interpreter._patch_lang_tensor = patched
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The report of the run keeps why a test is slow; see `tests/house/minutes.py`."""
+    for item in items:
+        for mark in item.iter_markers("slow"):
+            item.user_properties.append(("slow", mark.kwargs.get("reason", "")))
+
+
+def seconds_of_work() -> float:
+    """What this process and those that it waited for have worked; other load on the
+    machine does not count."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note when the work of a test begins."""
+    item.stash[BEGUN] = seconds_of_work()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """The report of the run keeps how long a test worked, its fixtures included."""
+    try:
+        return (yield)
+    finally:
+        work = seconds_of_work() - item.stash[BEGUN]
+        item.user_properties.append(("work", f"{work:.2f}"))
 
 
 class ByPage(LoadScopeScheduling):

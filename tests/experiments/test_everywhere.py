@@ -38,7 +38,7 @@ def test_the_language_model_can_be_sharded():
     assert SHARDED == ["merges"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="two processes start, and each runs all experiments")
 @pytest.mark.parametrize(
     ("name", "how"), [*((n, ".") for n in FEW), *((n, "sharded") for n in SHARDED)]
 )
@@ -115,7 +115,7 @@ def test_every_experiment_states_how_well_devices_agree():
     assert sorted(AGREEMENT) == sorted(find())
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="an experiment runs whole, on two devices")
 @pytest.mark.cuda
 @needs_cuda
 @pytest.mark.parametrize("name", AGREEMENT)
@@ -167,7 +167,7 @@ def by_command(name, folder):
     return SmallRun(load_result(name, "small", folder=folder), written)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="an experiment runs whole, and then its second half again")
 @pytest.mark.parametrize("name", find())
 def test_interrupted_half_way_it_ends_the_same(
     name, small_runs, tmp_path, monkeypatch
@@ -222,7 +222,7 @@ def test_a_recording_has_a_witness_of_the_same_code(recorded):
     assert not recorded.commit.endswith("-dirty")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="an experiment runs whole")
 @pytest.mark.parametrize("witness", WITNESSES, ids=lambda r: r.experiment)
 def test_a_recording_stands_while_its_witness_is_reproduced(witness, small_runs):
     """A recording of other code is not stale where that code still computes the same:

@@ -2,6 +2,7 @@
 is empty, with a progress that says where it stands."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import nbformat
 import pytest
 from lbdl_book import execution
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from .plan import ROOT
 
+OWN = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "XDG_CACHE_HOME")
 FIRST_CELL = """
 from lbdl.notebook import figure
 
@@ -52,9 +54,8 @@ def test_a_first_cell_says_nothing_in_a_home_that_is_read_only(
 ):
     notebook = new_notebook(cells=[new_code_cell(FIRST_CELL)])
     nbformat.write(notebook, tmp_path / "first.ipynb")
-    own = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "XDG_CACHE_HOME")
     environment = {
-        key: value for key, value in os.environ.items() if key not in own
+        key: value for key, value in os.environ.items() if key not in OWN
     }
     done = subprocess.run(
         [sys.executable, "-c", EXECUTE, str(tmp_path)],
@@ -73,6 +74,32 @@ def test_a_first_cell_says_nothing_in_a_home_that_is_read_only(
     assert "display_data" in done.stdout
     assert "stderr" not in done.stdout
     assert "font" not in done.stderr and "WARNING" not in done.stderr
+
+
+def test_chapters_are_compared_in_a_home_that_is_read_only(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As `make test` does it: nbval, with the conftest of the book."""
+    for key in OWN:
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("LBDL_EXPLORE", "still")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'book' / '_ext'}")
+    book = tmp_path / "book"
+    book.mkdir()
+    shutil.copy(ROOT / "book" / "conftest.py", book)
+    line = new_output("stream", text="1.0\n")
+    code = "import matplotlib.pyplot, torch\nprint(torch.ones(()).item())"
+    cell = new_code_cell(code, execution_count=1, outputs=[line])
+    nbformat.write(new_notebook(cells=[cell]), book / "first.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env"]
+    done = subprocess.run(
+        [*command, "-q", "-p", "no:cacheprovider", "first.ipynb"],
+        cwd=book,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_progress_says_how_far_it_is_and_how_long_it_takes(

@@ -126,12 +126,14 @@ def test_a_red_line_committed_for_a_blue_one_fails(
 ):
     monkeypatch.setenv("LBDL_EXPLORE", "still")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'book' / '_ext'}")
-    committed(tmp_path / "line.ipynb", color, claimed=BLUE)
-    shutil.copy(ROOT / "book" / "conftest.py", tmp_path)
+    book = tmp_path / "book"
+    book.mkdir()
+    committed(book / "line.ipynb", color, claimed=BLUE)
+    shutil.copy(ROOT / "book" / "conftest.py", book)
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env"]
     done = subprocess.run(
         [*command, "-q", "-p", "no:cacheprovider", "line.ipynb"],
-        cwd=tmp_path,
+        cwd=book,
         capture_output=True,
         text=True,
     )

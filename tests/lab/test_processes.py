@@ -58,7 +58,7 @@ def recorded(folder):
     return read_result(folder / "parallel-small-seed3.npz")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="two processes start, and each imports torch")
 @pytest.mark.parametrize("how", COPIED_OR_SHARDED)
 def test_two_processes_give_the_losses_of_one(tmp_path, how):
     done = torchrun("-m", "tests.lab.parallel", tmp_path, 0, how)
@@ -102,7 +102,7 @@ def wait_for_chunks(folder, least, patience=120):
         time.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="two processes start, and each imports torch")
 @pytest.mark.skipif(
     not Path("/proc/self/cmdline").exists(), reason="finds the workers by /proc"
 )
@@ -164,7 +164,7 @@ values = [float(steps(x, x[:, :3].argmax(1))) for _ in range(3)]
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="two processes start, and each imports torch")
 def test_when_one_runs_out_of_memory_all_take_smaller_pieces(tmp_path):
     done = torchrun(script(tmp_path, ONE_IS_POOR + COPIED), tmp_path)
     assert done.returncode == 0, done.stderr
@@ -198,7 +198,7 @@ for pieces in (4, 1):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="two processes start, and each imports torch")
 def test_a_sharded_model_that_does_not_fit_ends_and_says_what_to_do(tmp_path):
     done = torchrun(script(tmp_path, ONE_IS_POOR + SHARDED), tmp_path)
     assert done.returncode != 0

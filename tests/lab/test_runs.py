@@ -191,7 +191,7 @@ def test_a_run_that_was_not_asked_to_compile_hands_back_what_it_is_given():
     assert run.compiled(module) is module and module._compiled_call_impl is None
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="the compiler of torch starts, and compiles")
 @needs_compiler
 def test_a_compiled_run_computes_the_same_and_says_so(tmp_path):
     calls = []

@@ -5,8 +5,8 @@ Strict nbval compares texts and leaves pictures out. Here two pictures are alike
 they hold the same amounts of colour (a red line in place of a blue one tips the
 balance wherever it runs), and if their large squares have the same mean colours (a
 line that is not there, or runs elsewhere). Neither sees another machine's rounding,
-unless rounding is all that a picture shows: then the cell has the tag `rounding`,
-and colours alone are compared.
+unless rounding is what a picture shows, or a long training has made it large: then
+the cell has the tag `rounding`, and colours alone are compared.
 """
 
 import base64

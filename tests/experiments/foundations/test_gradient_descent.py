@@ -30,7 +30,7 @@ def test_fast_training_is_the_plain_one(device: str) -> None:
     assert bool((fast[-1] < fast[0]).all())
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="the compiler of torch starts, and compiles")
 @needs_compiler
 def test_compiled_training_is_the_same() -> None:
     task = E.random_task(4, 0, dtype=DOUBLE)

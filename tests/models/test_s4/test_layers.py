@@ -98,7 +98,7 @@ def test_a_block_is_its_input_where_its_mix_is_zero():
     assert torch.equal(block(x), x)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="two layers are trained for 120 steps")
 @pytest.mark.parametrize("kind", ["S4D", "selective"])
 def test_it_learns_to_recall_what_was_marked(kind):
     """Selective copying in small: one of 16 numbers is marked; say it at the end.
