@@ -101,6 +101,18 @@ def of_lags(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["errors"], cpu["errors"], rtol=0, atol=0.01)
 
 
+def of_depths(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(
+        cuda["test"].mean(-1), cpu["test"].mean(-1), rtol=0, atol=0.1
+    )
+
+
+def of_surfaces(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(
+        cuda["losses"].log(), cpu["losses"].log(), rtol=0, atol=0.3
+    )
+
+
 AGREEMENT = {
     "memory_against_lag": of_lags,
     "trainability": of_maps,
@@ -108,6 +120,8 @@ AGREEMENT = {
     "metric_learning": of_retrieval,
     "merges": of_language,
     "memory_against_depth": of_memory,
+    "depth_grid": of_depths,
+    "surface_pair": of_surfaces,
 }
 
 
