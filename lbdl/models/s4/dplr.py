@@ -30,7 +30,7 @@ __all__ = [
     "fast_dplr_kernel",
 ]
 
-CHUNK = 1024  # points whose Cauchy matrix exists at a time
+CHUNK = 64  # points whose Cauchy matrix exists at a time
 
 
 class DPLR(NamedTuple):
@@ -116,50 +116,56 @@ def woodbury_inverse(D_inverse: Tensor, U: Tensor, W: Tensor) -> Tensor:
 
 
 def cauchy_sums(weights: Tensor, poles: Tensor, z: Tensor) -> Tensor:
-    """Sums over poles at many points, all at once.
+    """Sums over the same poles at many points, all at once.
 
-        s_l = sum_n weights_n / ((1 - z_l) - (1 + z_l) poles_n)
+        s_jl = sum_n weights_jn / ((1 - z_l) - (1 + z_l) poles_n)
 
     Times 1 + z this is a Cauchy sum, of weights_n / ((1 - z)/(1 + z) - poles_n); in
     this form the point z = -1 is like any other.
 
     Args:
-        weights: (..., N), complex dtype, N >= 1.
+        weights: (..., J, N), complex dtype, J >= 1, N >= 1.
         poles: (..., N), same dtype; leading dimensions broadcast.
         z: points (l,), same dtype.
 
     Returns:
-        s (..., l).
+        s (..., J, l).
 
     Raises:
         TypeError: an argument is not a complex tensor, or dtypes differ.
         ValueError: shapes do not fit.
     """
     require_poles(weights, poles, z)
-    matrix = 1 / ((1 - z)[:, None] - (1 + z)[:, None] * poles.unsqueeze(-2))
-    return torch.einsum("...n,...ln->...l", weights, matrix)
+    return weights @ cauchy_matrix(poles, z)
+
+
+def cauchy_matrix(poles: Tensor, z: Tensor) -> Tensor:
+    """1 / ((1 - z_l) - (1 + z_l) poles_n), shape (..., N, l)."""
+    return 1 / ((1 - z) - (1 + z) * poles.unsqueeze(-1))
 
 
 def fast_cauchy_sums(weights: Tensor, poles: Tensor, z: Tensor) -> Tensor:
-    """`cauchy_sums` in O(N + l) memory: 1024 points at a time, forth and back.
+    """`cauchy_sums` in O(N + l) memory: 64 points at a time, forth and back.
 
     No `torch.func`: the way back is written by hand, once. No `torch.compile`: it
     loops over pieces of the points.
 
     Args:
-        weights: (..., N), complex dtype, N >= 1.
+        weights: (..., J, N), complex dtype, J >= 1, N >= 1.
         poles: (..., N), same dtype; leading dimensions broadcast.
         z: points (l,), same dtype; gets no gradient.
 
     Returns:
-        s (..., l).
+        s (..., J, l).
 
     Raises:
         TypeError: an argument is not a complex tensor, or dtypes differ.
         ValueError: shapes do not fit.
     """
     require_poles(weights, poles, z)
-    return CauchySums.apply(*torch.broadcast_tensors(weights, poles), z)
+    batch = torch.broadcast_shapes(weights.shape[:-2], poles.shape[:-1])
+    wide = weights.expand(*batch, *weights.shape[-2:])
+    return CauchySums.apply(wide, poles.expand(*batch, poles.shape[-1]), z)
 
 
 class CauchySums(torch.autograd.Function):
@@ -168,20 +174,19 @@ class CauchySums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, poles: Tensor, z: Tensor) -> Tensor:
         ctx.save_for_backward(weights, poles, z)
-        return torch.cat(
-            [cauchy_sums(weights, poles, p) for p in z.split(CHUNK)], -1
-        )
+        pieces = [weights @ cauchy_matrix(poles, p) for p in z.split(CHUNK)]
+        return torch.cat(pieces, -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         weights, poles, z = ctx.saved_tensors
         to_weights, to_poles = torch.zeros_like(weights), torch.zeros_like(poles)
         for p, g in zip(z.split(CHUNK), grad.split(CHUNK, -1), strict=True):
-            matrix = 1 / ((1 - p)[:, None] - (1 + p)[:, None] * poles.unsqueeze(-2))
-            to_weights += torch.einsum("...l,...ln->...n", g, matrix.conj())
-            slope = (1 + p)[:, None] * matrix.square()
-            to_poles += torch.einsum("...l,...ln->...n", g, slope.conj())
-        return to_weights, weights.conj() * to_poles, None
+            matrix = cauchy_matrix(poles, p)
+            to_weights += g @ matrix.mH
+            slope = (1 + p) * matrix.square()
+            to_poles += (weights.conj() * (g @ slope.mH)).sum(-2)
+        return to_weights, to_poles, None
 
 
 def dplr_kernel(
@@ -254,7 +259,7 @@ def by_sums(
     scaled = half.sqrt() * P
     pairs = [C * B, C * scaled, scaled.conj() * B, scaled.conj() * scaled]
     weights = torch.stack(torch.broadcast_tensors(*pairs), -2)  # (..., 4, N)
-    k = sums(weights, (half * poles).unsqueeze(-2), z).unbind(-2)
+    k = sums(weights, half * poles, z).unbind(-2)
     correction = (1 + z) * k[1] * k[2] / (1 + (1 + z) * k[3])
     return kernel_by_roots(step.unsqueeze(-1) * (k[0] - correction), L)
 
@@ -268,7 +273,7 @@ def require_poles(weights: Tensor, poles: Tensor, z: Tensor) -> None:
                 f"{name} must be a complex tensor, got {require.kind(x)}"
             )
     require.alike(weights=weights, poles=poles, z=z)
-    require.shapes(weights=(weights, "... N"), poles=(poles, "... N"), z=(z, "l"))
+    require.shapes(weights=(weights, "... J N"), poles=(poles, "... N"), z=(z, "l"))
 
 
 def require_dplr(

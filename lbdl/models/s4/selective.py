@@ -27,7 +27,7 @@ __all__ = [
     "selective_attention",
 ]
 
-SEGMENT = 1024  # steps whose states exist at a time
+SEGMENT = 256  # steps whose states exist at a time
 BLOCKS = 32  # of a segment, scanned side by side
 
 # --- The scan ---------------------------------------------------------------------
@@ -168,7 +168,7 @@ def fast_selective_scan(
     C: Tensor,
     D: Tensor | None = None,
 ) -> Tensor:
-    """`selective_scan` in segments of 1024 steps, each in blocks side by side; on
+    """`selective_scan` in segments of 256 steps, each in blocks side by side; on
     the way back the states of a segment are computed again and not kept.
 
     No `torch.func`: the way back is written by hand, once. No `torch.compile`: it

@@ -178,7 +178,7 @@ def test_gradients_of_cauchy_sums(monkeypatch):
     from lbdl.models.s4 import dplr
 
     monkeypatch.setattr(dplr, "CHUNK", 4)
-    weights = normal(2, 5, dtype=torch.complex128).requires_grad_()
+    weights = normal(2, 3, 5, dtype=torch.complex128).requires_grad_()
     poles = (normal(5, seed=1, dtype=torch.complex128) - 2).requires_grad_()
     sums = lambda w, p: fast_cauchy_sums(w, p, unit_roots(20))
     assert torch.autograd.gradcheck(sums, (weights, poles))
