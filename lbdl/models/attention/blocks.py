@@ -182,8 +182,8 @@ def one_row_of_blocks(
     causal: bool,
     columns: int,
 ) -> tuple[Tensor, Tensor]:
-    """Some queries, the first at place `first`, against the keys before `last`: what
-    is known of the scores so far is merged with the next block."""
+    """Some queries, the first at place `first`, against the keys before `last`:
+    what is known of the scores so far is merged with the next block."""
     q, seen = require.widen(q), None
     for j in range(0, last, columns):
         block = slice(j, min(j + columns, last))

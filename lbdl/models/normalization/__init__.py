@@ -28,6 +28,7 @@ from lbdl.models.normalization.dropout import (
     dropout,
     dropout_moments,
 )
+from lbdl.models.normalization.fast import fast_layer_norm, fast_rms_norm
 from lbdl.models.normalization.modules import (
     BatchNorm,
     GroupNorm,
@@ -70,6 +71,8 @@ __all__ = [
     "dropout",
     "dropout_moments",
     "elu",
+    "fast_layer_norm",
+    "fast_rms_norm",
     "filter_normalized",
     "gaussian_moments",
     "gelu",

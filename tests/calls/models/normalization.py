@@ -16,6 +16,8 @@ from lbdl.models.normalization import (
     dropout,
     dropout_moments,
     elu,
+    fast_layer_norm,
+    fast_rms_norm,
     filter_normalized,
     gaussian_moments,
     gelu,
@@ -83,6 +85,8 @@ CALLS = [
     ),
     Call(layer_norm, {"x": X, "axes": 1, "eps": 0.01} | FEATURES),
     Call(rms_norm, {"x": X, "weight": normal(5), "eps": 0.01}),
+    Call(fast_layer_norm, {"x": X, "eps": 0.01} | FEATURES),
+    Call(fast_rms_norm, {"x": X, "weight": normal(5), "eps": 0.01}),
     Call(group_norm, {"x": X, "groups": 2, "eps": 0.01} | CHANNELS),
     Call(instance_norm, {"x": X, "eps": 0.01} | CHANNELS),
     Call(
