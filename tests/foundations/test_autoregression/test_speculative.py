@@ -91,6 +91,17 @@ def test_equal_distributions_keep_every_guess() -> None:
     assert kept.all() and torch.equal(token, guess)
 
 
+def test_where_rounding_leaves_nothing_that_q_lacks() -> None:
+    """q is a rounding above p everywhere: the few guesses not kept are drawn from p."""
+    p = torch.tensor([0.0, 0.5, 0.5])
+    q, n = p * (1 + 1e-5), 2_000_000
+    guess = torch.randint(1, 3, (n,), generator=seeded())
+    token, kept = A.speculative_sample(
+        p.expand(n, 3), q.expand(n, 3), guess, seeded()
+    )
+    assert not kept.all() and (token > 0).all()
+
+
 def test_a_token_that_the_target_forbids_is_never_kept() -> None:
     p, q = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
     guess = torch.zeros(1000, dtype=torch.int64)
