@@ -209,6 +209,12 @@ def test_normalisation_over_time_is_a_leak_that_gradients_see() -> None:
     ).all()
 
 
+def test_a_slope_that_is_no_number_is_a_leak() -> None:
+    vectors = torch.randn(T, 3, generator=seeded(), dtype=DOUBLE)
+    found = A.leaks_by_gradient(lambda v: v.flip(1) * math.nan, vectors)
+    assert found.any()
+
+
 def test_infinite_outputs_are_no_leak() -> None:
     masked = lambda x: torch.full((*x.shape, 2), -math.inf)
     assert not A.leaks(masked, TOKENS, K, generator=seeded()).any()
