@@ -922,7 +922,10 @@ def as_sparse_matrix(sketch: SparseSketch, like: Tensor) -> Tensor:
     columns = torch.arange(d, device=sketch.buckets.device).expand(s, d)
     places = torch.stack([sketch.buckets.flatten(), columns.flatten()])
     values = sketch.signs.flatten().to(like) / math.sqrt(s)
-    return torch.sparse_coo_tensor(places, values, (sketch.n, d)).coalesce()
+    matrix = torch.sparse_coo_tensor(
+        places, values, (sketch.n, d), check_invariants=True
+    )
+    return matrix.coalesce()
 
 
 # --- Hadamard ---------------------------------------------------------------------
