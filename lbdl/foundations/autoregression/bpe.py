@@ -344,8 +344,7 @@ def merge_long_word(
     word: str, joins: Mapping[str, str], parts: Mapping[str, str]
 ) -> str:
     """`fast_merge_word` with a linked list, and for each merge the places where it
-    may
-    be made: merging there opens new places for later merges only."""
+    may be made: merging there opens new places for later merges only."""
     symbols = [*word, ""]  # "": merged into the symbol before, or the end
     before, after = [*range(-1, len(word))], [*range(1, len(word) + 1), 0]
     places: defaultdict[str, list[int]] = defaultdict(list)
@@ -357,7 +356,7 @@ def merge_long_word(
     while merges:
         new = heappop(merges)
         pair = parts[new]
-        for i in sorted(places.pop(new)):
+        for i in places.pop(new):  # from left to right, where pairs can overlap
             j = after[i]
             if symbols[i] + symbols[j] != pair:
                 continue  # the pair is gone

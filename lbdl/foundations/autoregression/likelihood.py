@@ -116,8 +116,7 @@ def sample_ancestral(
         ValueError: there are no factors, or their shapes do not grow by one
             dimension each.
 
-    Source: Bishop 2006 ("ancestral sampling"),
-        section 8.1.2.
+    Source: Bishop 2006 ("ancestral sampling"), section 8.1.2.
     """
     require_factors(factors)
     for factor in factors:

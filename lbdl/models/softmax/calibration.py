@@ -58,8 +58,8 @@ def fit_temperature(x: Tensor, target: Tensor) -> float:
     low, high = (scale * bound for bound in (1e-6, 1e6))
     if scale == 0 or not excess(z, gap, low) < 0 < excess(z, gap, high):
         raise ValueError(
-            "x must be wrong somewhere, and better than a guess: else no temperature"
-            " is best"
+            "x must be wrong somewhere, and better than a guess: else no"
+            " temperature is best"
         )
     for _ in range(HALVINGS):
         middle = (low * high) ** 0.5
@@ -70,8 +70,8 @@ def fit_temperature(x: Tensor, target: Tensor) -> float:
 
 def excess(z: Tensor, gap: Tensor, temperature: float) -> float:
     """The mean score of the true class over that which the probabilities expect:
-    above
-    zero where the temperature is too high. z is relative to each row's maximum."""
+    above zero where the temperature is too high. z is relative to each row's
+    maximum."""
     p = softmax(z, temperature=temperature)
     return float((gap - inner(p, z)).mean())
 
