@@ -1,6 +1,7 @@
 """Byte-pair encoding: the paper's example, fast against plain, token for token with two packages, damaged files."""
 
 import json
+import random
 import os
 import re
 from collections import Counter
@@ -582,6 +583,16 @@ def test_long_runs_cost_a_few_questions_a_letter(merge: str, run: str) -> None:
         joins = Counted(tokenizer.joins)
         getattr(module, merge)(word, joins, tokenizer.parts)
         assert joins.asked < 5 * length
+
+
+def test_many_merges_of_a_long_word_cost_a_few_questions_a_letter() -> None:
+    """One question a letter and merge, if every merge looked at the whole word."""
+    chance = random.Random(0)
+    word = "".join(chance.choices("abcdef", k=4_000))
+    tokenizer, _ = spelled(word, 200)
+    joins = Counted(tokenizer.joins)
+    module.fast_merge_word(word, joins, tokenizer.parts)
+    assert len(tokenizer.merges) == 200 and joins.asked < 8 * len(word)
 
 
 # --- Another Python
