@@ -1,8 +1,8 @@
 """Byte-pair encoding: the paper's example, fast against plain, token for token with two packages, damaged files."""
 
 import json
-import random
 import os
+import random
 import re
 from collections import Counter
 from itertools import pairwise
