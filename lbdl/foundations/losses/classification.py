@@ -38,8 +38,9 @@ def binary_cross_entropy(
 
         l = -w y log sigma(x) - (1 - y) log sigma(-x),    sigma(x) = 1 / (1 + e^-x)
 
-    Written with 1 - sigma(x) = sigma(-x), and with a log of sigma that never sees
-    sigma itself: exact to the last digits on both sides, for both answers.
+    Computed (for w = 1) as ([x >= 0] - y) x - log sigma(|x|), two terms of one
+    sign, with a log of sigma that never sees sigma itself: exact to the last digits
+    on both sides, for both answers.
 
     Args:
         logits: x, any shape, floating dtype.
@@ -60,18 +61,29 @@ def binary_cross_entropy(
     x, y = as_binary(logits, targets, reduction)
     require.values(in_unit_interval(y), "targets must be in [0, 1] everywhere")
     require.number(weight=1 if weight is None else weight, least=0)
-    losses = -(1 - y) * logsigmoid(-x)
-    if weight != 0:
-        of_one = y if weight is None else weight * y
-        losses = losses - of_one * logsigmoid(x)
-    losses = losses.masked_fill(certainly_right(x, y), 0)
+    of_one = y if weight is None else weight * y
+    up = x.detach() >= 0
+    unlike = torch.where(
+        up, 1 - y, -of_one
+    )  # what the answer x says, and is not so
+    less = logsigmoid(torch.where(up, x, -x))
+    if weight is not None:
+        less = (of_one + 1 - y) * less
+    losses = unlike * x - less
+    if may_be_infinite(x):
+        losses = losses.masked_fill(certainly_right(x, unlike), 0)
     return reduced(losses, reduction, logits.dtype)
 
 
-def certainly_right(x: Tensor, y: Tensor) -> Tensor:
+def certainly_right(x: Tensor, unlike: Tensor) -> Tensor:
     """Where an infinite logit says what is so: the loss is 0, and not 0 times
     inf."""
-    return x.isposinf() & (y == 1) | x.isneginf() & (y == 0)
+    return x.isinf() & (unlike == 0)
+
+
+def may_be_infinite(x: Tensor) -> bool:
+    """Whether a logit is infinite; where nobody can look, it may be."""
+    return not require.visible(x) or bool(x.detach().isinf().any())
 
 
 def focal(
@@ -113,22 +125,29 @@ def focal(
     require_hard(targets=y)
     require.number(gamma=gamma, least=0)
     s = (2 * y - 1) * x
-    losses = modulated(logsigmoid(s), logsigmoid(-s), gamma)
+    losses = modulated(logsigmoid(s), logsigmoid(-s), gamma, may_be_infinite(x))
     if alpha is not None:
         require.number(alpha=alpha, least=0, most=1)
-        losses = weighed(alpha * y + (1 - alpha) * (1 - y), losses)
+        shares = alpha * y + (1 - alpha) * (1 - y)
+        losses = shares * losses if 0 < alpha < 1 else weighed(shares, losses)
     return reduced(losses, reduction, logits.dtype)
 
 
-def modulated(log_p: Tensor, log_rest: Tensor, gamma: float) -> Tensor:
+def modulated(
+    log_p: Tensor, log_rest: Tensor, gamma: float, limits: bool
+) -> Tensor:
     """-(1 - p)^gamma log p from the logarithms of p and of 1 - p.
 
-    At p = 0 the factor is 1 and does not move, at p = 1 the loss is 0 and does not
-    move; neither is found as 0 times infinity.
+    With `limits`, infinite logarithms are provided for: at p = 0 the factor is 1
+    and does not move, at p = 1 the loss is 0 and does not move, neither found as 0
+    times infinity.
     """
     if gamma == 0:
         return -log_p
-    factor = torch.exp(gamma * log_rest).masked_fill(log_p.isneginf(), 1)
+    factor = torch.exp(gamma * log_rest)
+    if not limits:
+        return -factor * log_p
+    factor = factor.masked_fill(log_p.isneginf(), 1)
     return (-factor * log_p).masked_fill(log_rest.isneginf(), 0)
 
 
@@ -458,7 +477,8 @@ def multiclass_focal(
     require_classification(logits, target, dim, reduction, least=2)
     require.number(gamma=gamma, least=0)
     log_p = log_probabilities(logits, dim).movedim(dim, -1)
-    losses = modulated(pick(log_p, target), log_of_rest(log_p, target), gamma)
+    rest = log_of_rest(log_p, target)
+    losses = modulated(pick(log_p, target), rest, gamma, limits=True)
     return reduced(losses, reduction, logits.dtype)
 
 

@@ -110,9 +110,18 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 def norm(x: Tensor) -> Tensor:
     """||x|| over the last dimension, which stays; no square is too large or too
     small."""
+    plain = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    if require.visible(x) and is_ordinary(plain):
+        return plain
     largest = x.detach().abs().amax(-1, keepdim=True)
     scale = torch.where(largest > 0, largest, 1)
     return scale * torch.linalg.vector_norm(x / scale, dim=-1, keepdim=True)
+
+
+def is_ordinary(lengths: Tensor) -> bool:
+    """Whether no square in these lengths comes near the ends of float32."""
+    low, high = lengths.detach().aminmax()
+    return bool((low > 1e-15) & (high < 1e18))
 
 
 def pairwise_distances(points: Tensor) -> Tensor:

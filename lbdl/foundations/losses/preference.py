@@ -1,8 +1,8 @@
-"""Losses that learn from another judge: from which of two answers people prefer, and
-from a larger network.
+"""Losses that learn from another judge: from which of two answers people prefer,
+and from a larger network.
 
-Preferences: Bradley & Terry 1952; as a loss for language models Christiano et al. 2017,
-arXiv:1706.03741, and without a model of rewards Rafailov et al. 2023 (DPO),
+Preferences: Bradley & Terry 1952; as a loss for language models Christiano et al.
+2017, arXiv:1706.03741, and without a model of rewards Rafailov et al. 2023 (DPO),
 arXiv:2305.18290. Distillation: Hinton, Vinyals & Dean 2015, arXiv:1503.02531.
 """
 
@@ -19,7 +19,8 @@ def bradley_terry(
 ) -> Tensor:
     """The code length of "this one is better", when rewards decide the odds.
 
-        l = -log sigma(r+ - r-),    sigma(r+ - r-) the probability that + is preferred
+        l = -log sigma(r+ - r-),    sigma(r+ - r-) the probability that + is
+        preferred
 
     Only differences count: a constant added to all rewards changes nothing.
 
@@ -38,8 +39,8 @@ def bradley_terry(
         TypeError: an argument is not a floating tensor, or the dtypes differ.
         ValueError: shapes differ, there is no element, or `reduction` is unknown.
 
-    Source: Bradley & Terry 1952, Biometrika 39; Christiano et al. 2017, section 2.2.3,
-        arXiv:1706.03741.
+    Source: Bradley & Terry 1952, Biometrika 39; Christiano et al. 2017, section
+        2.2.3, arXiv:1706.03741.
     """
     require_judged(reduction, chosen=chosen, rejected=rejected)
     losses = -logsigmoid(require.widen(chosen) - require.widen(rejected))
@@ -101,10 +102,12 @@ def distillation(
         l = T^2 KL(p || q),    p = softmax(teacher / T),    q = softmax(student / T)
 
     The gradient in the student's logits is T (q - p); the factor T^2 keeps it from
-    fading as T grows, where it tends to the difference of the centred logits over K.
+    fading as T grows, where it tends to the difference of the centred logits over
+    K.
 
     Args:
-        student: logits (..., K, ...), floating dtype; -inf where the teacher has it.
+        student: logits (..., K, ...), floating dtype; -inf where the teacher has
+            it.
         teacher: logits, same shape and dtype.
         temperature: T > 0.
         dim: the dimension of the K classes.
@@ -115,8 +118,8 @@ def distillation(
 
     Raises:
         TypeError: an argument is not of its kind, or dtypes differ.
-        ValueError: shapes differ, no such dimension, no element, a row of -inf alone,
-            bad `temperature` or `reduction`.
+        ValueError: shapes differ, no such dimension, no element, a row of -inf
+            alone, bad `temperature` or `reduction`.
 
     Source: Hinton, Vinyals & Dean 2015, section 2, arXiv:1503.02531.
     """
