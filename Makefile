@@ -37,7 +37,7 @@ test: $(TEST_READY)     ## everything that continuous integration runs
 	@$(BIN)/python -m tests.house.minutes || true
 
 minutes:                ## where the minutes of the last `make test` went, and which long test gives no reason
-	$(BIN)/python -m tests.house.minutes
+	$(BIN)/python -m tests.house.minutes $(FLAGS)
 
 lab: $(BOOK_READY)      ## JupyterLab on the chapters, with live sliders
 	$(BIN)/jupyter lab --notebook-dir=book $(FLAGS)

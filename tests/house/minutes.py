@@ -1,4 +1,5 @@
-"""Where the minutes of `make test` went: `python -m tests.house.minutes`, after it.
+"""Where the minutes of `make test` went: `python -m tests.house.minutes`, after it;
+with `--record` it writes them into CONTRIBUTING.
 
 Reads what the run left in `_build`: the start of each step (`steps.txt`), and every
 test with its time (`tests.xml`). A test that worked longer than ten seconds, by the
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-BUILD = Path(__file__).parents[2] / "_build"
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "_build"
+FIRST, LAST = "<!-- minutes -->", "<!-- end of minutes -->"
 LONG = 10  # seconds
 KINDS = {  # by the beginning of a test's class name; the first that fits
     "book.": "cells of notebooks, compared",
@@ -85,10 +88,21 @@ def silent(found: list[Case]) -> list[Case]:
     return sorted(long, key=lambda case: -case.work)
 
 
+def record(lines: str, page: Path = ROOT / "CONTRIBUTING.md") -> None:
+    """Write the table where contributors read it, between its two marks."""
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(FIRST)
+    _, after = rest.split(LAST)
+    page.write_text(f"{before}{FIRST}\n{lines}\n{LAST}{after}", encoding="utf-8")
+
+
 def main(build: Path = BUILD) -> int:
     """Print the table; 1 if a long test does not say why."""
     found = list(cases(build / "tests.xml"))
-    print("\n".join(table(build, found)))
+    lines = "\n".join(table(build, found))
+    print(lines)
+    if "--record" in sys.argv:
+        record(lines)
     for case in silent(found):
         print(f"{case.work:.0f} s without a reason: {case.name}")
     return int(bool(silent(found)))

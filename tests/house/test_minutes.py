@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from . import minutes
-from .minutes import cases, main, steps
+from .minutes import FIRST, LAST, cases, main, record, steps
 from .plan import ROOT
 
 SUITE = """
@@ -83,6 +83,16 @@ def test_who_works_long_without_a_reason_is_named(build: Path, monkeypatch, caps
     assert main(build) == 1
     named = capsys.readouterr().out.partition("without a reason")[2]
     assert "test_it_works" in named and "says_why" not in named
+
+
+def test_a_new_table_takes_the_place_of_the_old(tmp_path: Path):
+    page = tmp_path / "CONTRIBUTING.md"
+    page.write_text(f"before\n{FIRST}\n{LAST}\nafter\n")
+    for lines in ("| old |", "| new |"):
+        record(lines, page)
+    assert page.read_text() == f"before\n{FIRST}\n| new |\n{LAST}\nafter\n"
+    own = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert own.count(FIRST) == own.count(LAST) == 1
 
 
 def test_a_step_lasts_until_the_next(tmp_path):
