@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lbdl import require
+from lbdl.geometry.rotations import MUON, newton_schulz
 
 __all__ = [
     "gradient_descent",
@@ -33,6 +34,10 @@ __all__ = [
     "adam",
     "adamw",
     "with_l2",
+    "steepest_direction",
+    "steepest_descent",
+    "muon",
+    "schedule_free",
     "adam_",
     "newton",
     "damped_newton",
@@ -46,6 +51,7 @@ __all__ = [
     "stability_limit",
     "best_rate",
     "best_heavy_ball",
+    "best_nesterov",
     "steps_to",
     "iteration_matrix",
     "spectral_radius",
@@ -396,6 +402,189 @@ def penalised(
     """The step of a rule on the gradient of the penalised loss."""
     require_step(w, gradient, 0.0)
     return rule(w, gradient + decay * w, state, **options)
+
+
+# --- Steepest in which norm? ------------------------------------------------------
+
+
+def steepest_direction(gradient: Tensor, norm: str = "euclidean") -> Tensor:
+    """The step of length one along which the loss rises most, to first order.
+
+        argmax_{||u|| <= 1} <g, u>
+
+        euclidean  ||u||_2 over the last dimension            g / ||g||_2
+        largest    the largest |u_i|                          sign(g)
+        spectral   the largest singular value of a matrix u   U V^T,  g = U S V^T
+
+    The maximum itself is the dual norm of g: its Euclidean length, the sum of its
+    absolute values, the sum of its singular values.
+
+    No `torch.compile`: the singular values are computed outside of the graph.
+
+    Args:
+        gradient: g (..., d), or matrices (..., n, d) for "spectral", floating dtype.
+        norm: "euclidean", "largest" or "spectral".
+
+    Returns:
+        The directions, shape and dtype of `gradient`; 0 where it is 0.
+
+    Raises:
+        TypeError: `gradient` is not floating.
+        ValueError: its shape does not fit, a value is not finite, or the norm is
+            unknown.
+
+    Source: Bernstein & Newhouse 2024, arXiv:2409.20325.
+    """
+    require.floating(gradient=gradient)
+    require.choice(("euclidean", "largest", "spectral"), norm=norm)
+    pattern = "... n d" if norm == "spectral" else "... d"
+    require.shapes(gradient=(gradient, pattern))
+    require.finite(gradient=gradient)
+    if norm == "largest":
+        return gradient.sign()
+    g = require.widen(gradient)
+    g = g / require.power_of_two(g, (-2, -1) if norm == "spectral" else -1)
+    return (F.normalize(g, dim=-1) if norm == "euclidean" else polar(g)).to(
+        gradient.dtype
+    )
+
+
+def polar(g: Tensor) -> Tensor:
+    """U V^T of matrices, directions with singular value 0 left out."""
+    u, s, vh = torch.linalg.svd(g, full_matrices=False)
+    least = max(g.shape[-2:]) * torch.finfo(s.dtype).eps * s[..., :1]
+    return (u * (s > least).unsqueeze(-2)) @ vh
+
+
+def steepest_descent(
+    w: Tensor,
+    gradient: Tensor,
+    state: State = None,
+    *,
+    lr: Rate,
+    norm: str = "euclidean",
+) -> tuple[Tensor, State]:
+    """One step of a given length, in the norm in which it is measured.
+
+        w <- w - lr u    =    argmin_{||v - w|| <= lr}  f(w) + <g, v - w>
+
+    with u the `steepest_direction`. "largest" is sign descent, what Adam does
+    without memory; "spectral" is what `muon` does without memory.
+
+    No `torch.compile`: the singular values are computed outside of the graph.
+
+    Args:
+        w: weights (..., d), or matrices (..., n, d) for "spectral", floating dtype.
+        gradient: the gradient at `w`, same shape.
+        state: unused; every rule takes one.
+        lr: length of the step, a number >= 0 or a tensor that broadcasts to `w`.
+        norm: "euclidean", "largest" or "spectral".
+
+    Returns:
+        The new weights, shape of `w`, and `None`.
+
+    Raises:
+        TypeError: a tensor is not floating, dtypes differ, or `lr` is no number.
+        ValueError: shapes differ or do not fit, `lr` is negative or not finite, the
+            gradient is not finite, or the norm is unknown.
+
+    Source: Bernstein & Newhouse 2024, arXiv:2409.20325.
+    """
+    require_step(w, gradient, lr)
+    return w - lr * steepest_direction(gradient, norm), None
+
+
+def muon(
+    w: Tensor,
+    gradient: Tensor,
+    state: State = None,
+    *,
+    lr: Rate = 1e-3,
+    beta: float = 0.95,
+    decay: float = 0.1,
+    steps: int = 5,
+    dtype: torch.dtype | None = torch.bfloat16,
+) -> tuple[Tensor, State]:
+    """Momentum, orthogonalised: steepest descent in the spectral norm, with memory.
+
+        m <- beta m + (1 - beta) g,    u = beta m + (1 - beta) g    (Nesterov)
+        w <- (1 - lr decay) w - lr sqrt(max(1, n / d)) NS(u)
+
+    NS, a few steps of Newton and Schulz, brings the singular values of u near to 1.
+    For the matrices of hidden layers; vectors and embeddings are left to `adamw`.
+
+    Args:
+        w: matrices (..., n, d), floating dtype, n outputs and d inputs.
+        gradient: the gradient at `w`, same shape.
+        state: the running mean m, shape of `w`, or `None` at the start.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts to `w`.
+        beta: memory of m, in [0, 1).
+        decay: decoupled weight decay >= 0.
+        steps: of Newton and Schulz, >= 0.
+        dtype: that these are computed in, floating; `None` for that of `w`.
+
+    Returns:
+        The new weights and the new m, both with the shape of `w`.
+
+    Raises:
+        TypeError: a tensor or `dtype` is not floating, dtypes differ, `steps` is no
+            whole number, or another setting no number.
+        ValueError: shapes differ or are no matrices, or a setting is out of its
+            range.
+
+    Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon; torch.optim.Muon.
+    """
+    require_step(w, gradient, lr, beta=beta)
+    require.shapes(w=(w, "... n d"))
+    require_memory(w, state=state)
+    require.number(decay=decay, least=0)
+    m = (1 - beta) * gradient + (0 if state is None else beta * state)
+    u = beta * m + (1 - beta) * gradient
+    step = newton_schulz(u, steps, MUON, dtype=dtype)
+    scale = math.sqrt(max(1, w.shape[-2] / w.shape[-1]))
+    return (1 - lr * decay) * w - lr * scale * step, m
+
+
+def schedule_free(
+    w: Tensor,
+    gradient: Tensor,
+    state: State = None,
+    *,
+    lr: Rate,
+    beta: Rate = 0.9,
+) -> tuple[Tensor, State]:
+    """Descent at a constant rate whose average is the answer, at every step.
+
+        z <- z - lr g(y),    x <- x + (z - x) / t,    y = (1 - beta) z + beta x
+
+    The weights w are y, where gradients are taken; x, the mean of all z, is what to
+    use: it needs no schedule, and no length of the training. With beta = 0 it is
+    gradient descent with Polyak's average.
+
+    Args:
+        w: weights y, any shape, floating dtype.
+        gradient: the gradient at `w`, same shape.
+        state: (z, x, t), two tensors of the shape of `w`, float32 for half
+            precision, and the number of steps done; `None` at the start.
+        lr: learning rate, a number >= 0 or a tensor that broadcasts to `w`.
+        beta: in [0, 1), how much nearer to the average gradients are taken.
+
+    Returns:
+        The new y, shape of `w`, and the new (z, x, t).
+
+    Raises:
+        TypeError: a tensor is not floating, dtypes differ, or a setting is no
+            number.
+        ValueError: shapes differ, or a setting is out of its range.
+
+    Source: Defazio et al. 2024, "The Road Less Scheduled", arXiv:2405.15682.
+    """
+    require_step(w, gradient, lr, beta=beta)
+    start = (require.widen(w), require.widen(w), 0)
+    z, x, t = start if state is None else require_moments(w, state)
+    z, t = z - lr * gradient, t + 1
+    x = x + (z - x) / t
+    return ((1 - beta) * z + beta * x).to(w.dtype), (z, x, t)
 
 
 # --- Adam in place: the fast way over many tensors --------------------------------
@@ -925,6 +1114,33 @@ def best_heavy_ball(smallest: float, largest: float) -> tuple[float, float, floa
     low, high = math.sqrt(smallest), math.sqrt(largest)
     root = (high - low) / (high + low)
     return 4 / (high + low) ** 2, root**2, root
+
+
+def best_nesterov(smallest: float, largest: float) -> tuple[float, float, float]:
+    """Constants for Nesterov's momentum that are safe wherever the curvature stays
+    in a range, and how fast the error then shrinks on a quadratic.
+
+        lr = 1 / L,   beta = (sqrt kappa - 1) / (sqrt kappa + 1),
+        error per step = 1 - 1 / sqrt kappa
+
+    Args:
+        smallest: m > 0, the smallest eigenvalue of the Hessian, shape ().
+        largest: L >= m, the largest, shape ().
+
+    Returns:
+        The learning rate, the momentum, and the asymptotic factor of the error per
+        step.
+
+    Raises:
+        TypeError: an argument is no number.
+        ValueError: not 0 < m <= L, or L is infinite.
+
+    Source: Nesterov 2004, Introductory Lectures on Convex Optimization, section
+        2.2; Lessard et al. 2016, arXiv:1408.3595, table 1.
+    """
+    require_spectrum(smallest, largest)
+    root = math.sqrt(largest / smallest)
+    return 1 / largest, (root - 1) / (root + 1), 1 - 1 / root
 
 
 def steps_to(error: float, rate: float) -> float:

@@ -49,6 +49,7 @@ __all__ = [
     "isotropic_risk",
     "k_folds",
     "wilson_interval",
+    "mcnemar_test",
     "should_stop",
     "stopping_time",
     "shift",
@@ -948,6 +949,48 @@ def wilson_interval(
         z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)).sqrt()
     )
     return (centre - reach).clamp(min=0), (centre + reach).clamp(max=1)
+
+
+def mcnemar_test(only_first: Tensor, only_second: Tensor) -> Tensor:
+    """Two models on the same examples: how often chance alone would part them so.
+
+        p = P(|X - n/2| >= |b - n/2|),    X ~ Binomial(n, 1/2),    n = b + c
+
+    Examples that both get right or both get wrong say nothing about which is the
+    better one. If neither is, each of the n others falls to either side like a
+    coin. The test is exact, and two-sided.
+
+    No `torch.func`: how many terms there are to sum is read from the counts.
+
+    Args:
+        only_first: b, numbers of examples that only the first model gets right,
+            whole numbers >= 0, any shape (...), int64 or floating.
+        only_second: c, likewise, same shape.
+
+    Returns:
+        The p-values (...), float64; 1 where b = c.
+
+    Raises:
+        TypeError: an argument is no tensor of numbers.
+        ValueError: shapes differ, or a count is negative or not whole.
+
+    Source: McNemar 1947, "Note on the Sampling Error of the Difference between
+        Correlated Proportions or Percentages".
+    """
+    require_counts(only_first=only_first, only_second=only_second)
+    require.same_shape(only_first=only_first, only_second=only_second)
+    b, c = only_first.double(), only_second.double()
+    n, fewer = b + c, torch.minimum(b, c)
+    last = int(fewer.max()) if fewer.numel() else 0
+    k = torch.arange(last + 1, dtype=b.dtype, device=b.device)
+    log_choose = (
+        torch.lgamma(n + 1)[..., None]
+        - torch.lgamma(k + 1)
+        - torch.lgamma((n[..., None] - k + 1).clamp(min=1))
+    )
+    terms = (log_choose - n[..., None] * math.log(2)).exp()
+    tail = torch.where(k <= fewer[..., None], terms, 0).sum(-1)
+    return (2 * tail).clamp(max=1)
 
 
 def should_stop(losses: list[float], patience: int) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "cosine_restarts",
     "triangular",
     "inverse_sqrt",
+    "trapezoid",
     "with_warmup",
     "snapshot_steps",
     "ensemble_probabilities",
@@ -237,6 +238,43 @@ def inverse_sqrt(step: Tensor, lr: float = 1.0, *, warmup: int = 1) -> Tensor:
     require.number(lr=lr, least=0)
     count = step + 1
     return lr * torch.minimum(count / warmup, (warmup / count).sqrt())
+
+
+@elementwise
+def trapezoid(
+    step: Tensor, lr: float = 1.0, *, steps: int, decay: int, warmup: int = 0
+) -> Tensor:
+    """Warm up, stay, decay ("WSD"): a ramp, a plateau, and a straight line to 0.
+
+        lr_t = lr min(t / warmup, 1, (steps - t) / decay),    never below 0
+
+    The plateau can be prolonged at any time: its length is decided only when the
+    fall begins.
+
+    Args:
+        step: t >= 0, a number or a tensor of any shape.
+        lr: the plateau, >= 0.
+        steps: length of the training, >= 1; the rate is 0 from there on.
+        decay: number of steps of the fall, >= 1.
+        warmup: number of steps of the ramp, >= 0; with 0 there is none.
+
+    Returns:
+        A float for a number, float64 of the shape of `step` for a tensor.
+
+    Raises:
+        TypeError: `step` is neither a number nor a tensor of numbers, or a setting
+            is of a wrong kind.
+        ValueError: a length is too small, `step` is negative or not finite, or `lr`
+            is negative.
+
+    Source: Hu et al. 2024, section 4, arXiv:2404.06395; Hagele et al. 2024,
+        arXiv:2405.18392.
+    """
+    require.whole(steps=steps, decay=decay, least=1)
+    require.whole(warmup=warmup, least=0)
+    require.number(lr=lr, least=0)
+    fall = ((steps - step) / decay).clamp(0, 1)
+    return lr * (torch.minimum(fall, step / warmup) if warmup else fall)
 
 
 def with_warmup(schedule: Schedule, warmup: int, *, start: float = 0.0) -> Schedule:

@@ -36,6 +36,7 @@ __all__ = [
     "constant_rate_bound",
     "decaying_rate_bound",
     "running_mean",
+    "exponential_mean",
 ]
 
 Rate = float | Tensor
@@ -661,6 +662,36 @@ def running_mean(x: Tensor, dim: int = 0) -> Tensor:
     shape[dim] = x.shape[dim]
     count = torch.arange(1, x.shape[dim] + 1, device=x.device).view(shape)
     return (total / count).to(x.dtype)
+
+
+def exponential_mean(x: Tensor, beta: float, dim: int = 0) -> Tensor:
+    """A mean that forgets: the EMA of a path of weights.
+
+        m_1 = x_1,    m_t = beta m_{t-1} + (1 - beta) x_t
+
+    It looks back over about 1 / (1 - beta) steps.
+
+    Args:
+        x: values (..., T, ...), floating dtype.
+        beta: in [0, 1).
+        dim: the dimension of time.
+
+    Returns:
+        The means after each step, shape of `x`.
+
+    Raises:
+        TypeError: `x` is not floating, `beta` no number, or `dim` no whole number.
+        ValueError: `beta` is outside [0, 1), `dim` is out of range, or there is no
+            step.
+    """
+    require.floating(x=x)
+    require.dim(x, dim)
+    require.number(beta=beta, least=0, below=1)
+    means: list[Tensor] = []
+    for now in require.widen(x).unbind(dim):
+        before = means[-1] if means else now
+        means.append(beta * before + (1 - beta) * now)
+    return torch.stack(means, dim).to(x.dtype)
 
 
 # --- Checks -----------------------------------------------------------------------

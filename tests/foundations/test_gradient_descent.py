@@ -607,6 +607,123 @@ def test_a_batch_of_rates_is_a_batch_of_descents(device: str) -> None:
         torch.testing.assert_close(together[:, i], alone, **CLOSE)
 
 
+# --- Steepest in other norms, Muon, schedule-free
+
+DUAL = {
+    "euclidean": lambda g: torch.linalg.vector_norm(g, 2, dim=(-2, -1)),
+    "largest": lambda g: g.abs().sum((-2, -1)),
+    "spectral": lambda g: torch.linalg.matrix_norm(g, "nuc"),
+}
+OWN = {
+    "euclidean": DUAL["euclidean"],
+    "largest": lambda u: u.abs().amax((-2, -1)),
+    "spectral": lambda u: torch.linalg.matrix_norm(u, 2),
+}
+
+
+@pytest.mark.parametrize("norm", DUAL)
+def test_no_direction_of_length_one_is_steeper(norm: str, device: str) -> None:
+    g = randn(4, 3, device=device)
+    flat = g.flatten() if norm == "euclidean" else g
+    u = G.steepest_direction(flat, norm).view_as(g)
+    rivals = randn(5000, 4, 3, seed=1, device=device)
+    rivals = rivals / OWN[norm](rivals)[:, None, None]
+    slope = (g * u).sum()
+    torch.testing.assert_close(slope, DUAL[norm](g), **CLOSE)
+    torch.testing.assert_close(OWN[norm](u), torch.ones_like(slope), **CLOSE)
+    assert (g * rivals).sum((-2, -1)).max() <= slope + 1e-12
+
+
+def test_the_steepest_direction_of_nothing_is_nothing() -> None:
+    for norm in DUAL:
+        assert not G.steepest_direction(torch.zeros(3, 2), norm).any()
+    flat = torch.outer(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]))  # rank 1
+    torch.testing.assert_close(G.steepest_direction(flat, "spectral"), flat / 5)
+
+
+def test_without_memory_adam_goes_by_signs_and_muon_by_the_polar_factor() -> None:
+    w, g = randn(4, 3), randn(4, 3, seed=1)
+    bare = G.adam(w, g, lr=0.1, betas=(0.0, 0.0), eps=0.0)[0]
+    signs = G.steepest_descent(w, g, lr=0.1, norm="largest")[0]
+    torch.testing.assert_close(bare, signs, **CLOSE)
+    polar = G.steepest_descent(w, g, lr=0.1, norm="spectral")[0] - w
+    near = G.muon(w, g, lr=0.1, beta=0.0, decay=0.0, dtype=DOUBLE)[0] - w
+    near = near / math.sqrt(4 / 3)  # the shape's factor
+    assert (near - polar).norm() < 0.3 * polar.norm()
+
+
+def test_muon_is_torchs() -> None:
+    """Fifty steps in bfloat16, whose rounding adds up to a few percent of the way."""
+
+    def matrices() -> nn.Module:
+        torch.manual_seed(0)
+        layers = [
+            nn.Linear(a, b, bias=False) for a, b in ((5, 16), (16, 8), (8, 3))
+        ]
+        return nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2])
+
+    ours, theirs, start = matrices(), matrices(), matrices()
+    first = Optimizer(ours.parameters(), G.muon, lr=0.02)
+    second = torch.optim.Muon(theirs.parameters(), lr=0.02)
+    for model, optimizer in ((ours, first), (theirs, second)):
+        for step in range(50):
+            x, y = randn(16, 5, seed=step).float(), torch.arange(16) % 3
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    pairs = zip(
+        ours.parameters(), theirs.parameters(), start.parameters(), strict=True
+    )
+    for p, q, origin in pairs:
+        assert (p - q).norm() < 0.06 * (q - origin).norm()
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6)])
+def test_one_step_of_muon_is_torchs_to_the_last_digits(shape) -> None:
+    w, g = randn(*shape).float(), randn(*shape, seed=1).float()
+    p = nn.Parameter(w.clone())
+    theirs = torch.optim.Muon(
+        [p], lr=0.1, momentum=0.9, weight_decay=0.3, ns_steps=3
+    )
+    state, moved = None, w
+    for _ in range(3):
+        p.grad = g.clone()
+        theirs.step()
+        moved, state = G.muon(moved, g, state, lr=0.1, beta=0.9, decay=0.3, steps=3)
+    torch.testing.assert_close(moved, p.detach(), rtol=0, atol=2e-3)
+
+
+def test_muon_needs_matrices() -> None:
+    with pytest.raises(ValueError, match=r"w must be \(\.\.\., n, d\)"):
+        G.muon(torch.ones(3), torch.ones(3))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])
+def test_schedule_free_is_the_algorithm_of_its_paper(beta: float) -> None:
+    curvature = torch.tensor([1.0, 5.0], dtype=DOUBLE)
+    z = x = y = torch.ones(2, dtype=DOUBLE)
+    w, state = y, None
+    for t in range(1, 30):
+        w, state = G.schedule_free(w, curvature * w, state, lr=0.3, beta=beta)
+        z = z - 0.3 * curvature * ((1 - beta) * z + beta * x)
+        x = (1 - 1 / t) * x + z / t
+        torch.testing.assert_close(w, (1 - beta) * z + beta * x, **CLOSE)
+        torch.testing.assert_close(state[0], z, **CLOSE)
+        torch.testing.assert_close(state[1], x, **CLOSE)
+    assert state[2] == 29
+
+
+def test_without_its_pull_schedule_free_is_descent_and_its_mean() -> None:
+    w, state, path = randn(3), None, []
+    plain = w
+    for _ in range(20):
+        w, state = G.schedule_free(w, w**3, state, lr=0.1, beta=0.0)
+        plain = plain - 0.1 * plain**3
+        path.append(plain)
+    torch.testing.assert_close(w, plain, **CLOSE)
+    torch.testing.assert_close(state[1], torch.stack(path).mean(0), **CLOSE)
+
+
 # --- Newton
 
 
@@ -867,6 +984,53 @@ def test_best_constants_for_condition_number_100() -> None:
     )
     assert G.steps_to(1e-6, rate) == pytest.approx(691, abs=1)
     assert G.steps_to(1e-6, fast) == pytest.approx(69, abs=1)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 4.0, 100.0])
+def test_nesterovs_constants_shrink_at_the_pace_they_promise(kappa: float) -> None:
+    lr, beta, rate = G.best_nesterov(2.0, 2.0 * kappa)
+    spectrum = torch.linspace(2.0, 2.0 * kappa, 40, dtype=DOUBLE)
+    radius = G.spectral_radius(
+        G.iteration_matrix(spectrum, lr, beta, lookahead=True)
+    )
+    assert radius.max() == pytest.approx(rate, abs=1e-6)
+    assert lr < G.stability_limit(2.0 * kappa, beta, lookahead=True)
+    assert rate <= G.best_rate(2.0, 2.0 * kappa)[1] + 1e-12 or kappa == 1
+
+
+def piecewise(w: Tensor) -> Tensor:
+    """f' = 25 w below 1, w + 24 from 1 to 2, 25 w - 24 from 2 on: curvatures 1 and
+    25."""
+    return torch.where(w < 1, 25 * w, torch.where(w < 2, w + 24, 25 * w - 24))
+
+
+def test_off_the_bowl_the_best_heavy_ball_cycles_for_ever() -> None:
+    """Lessard, Recht and Packard 2016, section 4.6: from 3.3."""
+    pair = lambda found: {"lr": found[0], "beta": found[1]}
+    ends = {}
+    for name, rule, options in (
+        ("descent", G.gradient_descent, {"lr": G.best_rate(1.0, 25.0)[0]}),
+        (
+            "ball",
+            G.heavy_ball,
+            pair(G.best_heavy_ball(1.0, 25.0)),
+        ),
+        (
+            "nesterov",
+            G.nesterov,
+            pair(G.best_nesterov(1.0, 25.0)),
+        ),
+    ):
+        w, state, path = torch.tensor(3.3, dtype=DOUBLE), None, []
+        for _ in range(600):
+            w, state = rule(w, piecewise(w), state, **options)
+            path.append(w)
+        ends[name] = torch.stack(path)
+    assert ends["descent"][-1].abs() < 1e-9
+    assert ends["nesterov"][-1].abs() < 1e-9
+    late = ends["ball"][-60:]
+    torch.testing.assert_close(late[3:], late[:-3], **CLOSE)  # three steps, again
+    assert late.abs().max() > 1
 
 
 @given(m=st.floats(0.1, 10.0), kappa=st.floats(1.5, 100.0), off=st.floats(0.8, 1.2))

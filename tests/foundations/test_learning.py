@@ -640,6 +640,21 @@ def test_wilson_interval_is_scipys(confidence: float, device: str) -> None:
         assert high[hits].item() == pytest.approx(peer.high, abs=1e-12)
 
 
+def test_mcnemars_test_is_scipys_binomial_test(device: str) -> None:
+    b, c = torch.meshgrid(
+        torch.arange(25, device=device),
+        torch.tensor([0, 1, 7, 90, 1000], device=device),
+        indexing="ij",
+    )
+    found = L.mcnemar_test(b, c)
+    assert found.shape == b.shape and found.dtype == DOUBLE
+    for i, j, p in zip(b.flatten(), c.flatten(), found.flatten(), strict=True):
+        n = int(i + j)
+        peer = scipy.stats.binomtest(int(i), n).pvalue if n else 1.0
+        assert p.item() == pytest.approx(peer, rel=1e-9, abs=1e-12)
+    assert torch.equal(found, L.mcnemar_test(c, b))
+
+
 def test_wilson_interval_covers_as_often_as_it_says() -> None:
     n, hits = 60, torch.arange(61)
     low, high = L.wilson_interval(hits, n)

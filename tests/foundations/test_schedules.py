@@ -88,6 +88,24 @@ def test_warmup_then_cosine_is_sequential_lr_of_torch() -> None:
     assert_same(ours(torch.arange(STEPS)), rates_of_torch(sequence))
 
 
+@pytest.mark.parametrize("warmup", [0, 20])
+def test_the_trapezoid_is_a_sequence_of_torchs(warmup: int) -> None:
+    def sequence(optimizer):
+        ramp = lr_scheduler.LambdaLR(optimizer, lambda t: t / max(warmup, 1))
+        plateau = lr_scheduler.ConstantLR(optimizer, 1.0, 100)
+        fall = lr_scheduler.LinearLR(optimizer, 1.0, 0.0, 60)
+        parts, ends = [plateau, fall], [warmup + 100]
+        if warmup:
+            parts, ends = [ramp, *parts], [warmup, *ends]
+        return lr_scheduler.SequentialLR(optimizer, parts, milestones=ends)
+
+    ours = S.trapezoid(
+        torch.arange(STEPS), 0.1, steps=warmup + 160, decay=60, warmup=warmup
+    )
+    assert_same(ours, rates_of_torch(sequence))
+    assert ours[-1] == 0 and ours.max() == 0.1
+
+
 @pytest.mark.parametrize(
     "factor",
     [
@@ -96,6 +114,7 @@ def test_warmup_then_cosine_is_sequential_lr_of_torch() -> None:
         partial(S.cosine_restarts, cycle=13, growth=2),
         partial(S.triangular, half_cycle=6, lr_min=0.2),
         partial(S.inverse_sqrt, warmup=11),
+        partial(S.trapezoid, steps=150, decay=40, warmup=11),
         S.with_warmup(partial(S.inverse_sqrt, warmup=1), 5),
     ],
 )
@@ -248,6 +267,8 @@ def test_default_schedules_in_numbers() -> None:
         (lambda: S.linear_warmup(1, warmup=2, start=-1.0), ValueError),
         (lambda: S.triangular(1, -0.1, half_cycle=2), ValueError),
         (lambda: S.snapshot_steps(-1, 5), ValueError),
+        (lambda: S.trapezoid(1, steps=5, decay=0), ValueError),
+        (lambda: S.trapezoid(1, steps=5, decay=2, warmup=-1), ValueError),
     ],
 )
 def test_the_wrong_step_is_refused(call, kind: type[Exception]) -> None:

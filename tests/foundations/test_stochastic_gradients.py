@@ -510,6 +510,24 @@ def test_running_mean() -> None:
     torch.testing.assert_close(S.running_mean(x, dim=-2), expected)
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.99])
+def test_exponential_mean_is_the_ema_of_torch(beta: float) -> None:
+    """`AveragedModel` with `get_ema_avg_fn`, which copies the first weights."""
+    from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+
+    path = torch.randn(12, 3, generator=seeded(), dtype=DOUBLE)
+    model = torch.nn.Linear(3, 1, bias=False).double()
+    averaged = AveragedModel(model, avg_fn=get_ema_avg_fn(beta))
+    found = S.exponential_mean(path, beta)
+    for now, expected in zip(path, found, strict=True):
+        with torch.no_grad():
+            model.weight.copy_(now)
+        averaged.update_parameters(model)
+        torch.testing.assert_close(averaged.module.weight[0], expected)
+    turned = S.exponential_mean(path.T, beta, dim=-1)
+    torch.testing.assert_close(turned.T, found)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

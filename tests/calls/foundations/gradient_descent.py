@@ -7,6 +7,7 @@ from lbdl.foundations.gradient_descent import (
     adam_,
     adamw,
     best_heavy_ball,
+    best_nesterov,
     best_rate,
     damped_newton,
     dual_order,
@@ -18,6 +19,7 @@ from lbdl.foundations.gradient_descent import (
     iteration_matrix,
     lipschitz_bound,
     minimize,
+    muon,
     nesterov,
     nesterov_lookahead,
     newton,
@@ -27,8 +29,11 @@ from lbdl.foundations.gradient_descent import (
     rosenbrock,
     saddle,
     saddle_free_newton,
+    schedule_free,
     spectral_radius,
     stability_limit,
+    steepest_descent,
+    steepest_direction,
     steps_to,
     trajectory,
     trust_region_newton,
@@ -76,6 +81,34 @@ CALLS = [
     Call(adam, {**ADAM, "state": None}),
     Call(adamw, {**ADAM, "decay": 0.1}),
     Call(with_l2, {"rule": adam, "decay": 0.1}, skips=FUNCTION),
+    *[
+        Call(
+            steepest_direction,
+            {"gradient": HALF, "norm": norm},
+            degrees={"gradient": 0},
+        )
+        for norm in ("euclidean", "largest", "spectral")
+    ],
+    Call(steepest_descent, {**STEP, "lr": 0.1, "norm": "euclidean"}),
+    Call(
+        muon,
+        {
+            **STEP,
+            "state": MEMORY,
+            "lr": 0.1,
+            "beta": 0.9,
+            "decay": 0.1,
+            "steps": 5,
+            "dtype": torch.float32,
+        },
+        takes={"dtype": "none"},
+    ),
+    Call(
+        schedule_free,
+        {**STEP, "state": (MEMORY, W, 3), "lr": 0.1, "beta": 0.9},
+        skips={"nan": "y follows from z and x, which the state holds"},
+    ),
+    Call(schedule_free, {**STEP, "state": None, "lr": 0.1, "beta": 0.9}),
     Call(
         adam_,
         {
@@ -121,6 +154,7 @@ CALLS = [
     ),
     Call(best_rate, {"smallest": 1.0, "largest": 4.0}),
     Call(best_heavy_ball, {"smallest": 1.0, "largest": 4.0}),
+    Call(best_nesterov, {"smallest": 1.0, "largest": 4.0}),
     Call(steps_to, {"error": 1e-3, "rate": 0.9}),
     Call(
         iteration_matrix,

@@ -22,6 +22,7 @@ from lbdl.foundations.learning import (
     kernel_log_density,
     least_squares,
     leave_one_out,
+    mcnemar_test,
     monomial_basis,
     random_relu_units,
     relu_basis,
@@ -127,6 +128,14 @@ CALLS = [
         wilson_interval,
         {"hits": torch.tensor([0, 3, 10]), "n": 10, "confidence": 0.9},
         takes={"hits": COUNTS, "n": "lists"},
+    ),
+    Call(
+        mcnemar_test,
+        {
+            "only_first": torch.tensor([0, 3, 12]),
+            "only_second": torch.tensor([0, 9, 2]),
+        },
+        takes={"only_first": COUNTS, "only_second": COUNTS},
     ),
     Call(should_stop, {"losses": [3.0, 2.0, 2.5, 2.5], "patience": 2}),
     Call(

@@ -9,6 +9,7 @@ from lbdl.foundations.schedules import (
     inverse_sqrt,
     linear_warmup,
     snapshot_steps,
+    trapezoid,
     triangular,
     with_warmup,
 )
@@ -27,6 +28,7 @@ CALLS = [
         triangular, {**STEP, "half_cycle": 4, "lr_min": 0.01, "shrink": 0.5}, COUNTS
     ),
     Call(inverse_sqrt, {**STEP, "warmup": 4}, COUNTS),
+    Call(trapezoid, {**STEP, "steps": 15, "decay": 5, "warmup": 4}, COUNTS),
     Call(with_warmup, {"schedule": constant, "warmup": 4, "start": 0.1}),
     Call(snapshot_steps, {"steps": 20, "cycle": 6}),
     Call(

@@ -8,6 +8,7 @@ from lbdl.foundations.stochastic_gradients import (
     constant_rate_bound,
     decaying_rate_bound,
     draw_batch,
+    exponential_mean,
     fast_per_example_gradients,
     gradient_variance,
     minibatch_variance,
@@ -125,5 +126,6 @@ CALLS = [
             "alpha": 0.5,
         },
     ),
+    Call(exponential_mean, {"x": X, "beta": 0.9, "dim": 0}, degrees={"x": 1}),
     Call(running_mean, {"x": X, "dim": 0}, degrees={"x": 1}),
 ]
