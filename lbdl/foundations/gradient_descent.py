@@ -422,7 +422,8 @@ def steepest_direction(gradient: Tensor, norm: str = "euclidean") -> Tensor:
     No `torch.compile`: the singular values are computed outside of the graph.
 
     Args:
-        gradient: g (..., d), or matrices (..., n, d) for "spectral", floating dtype.
+        gradient: g (..., d), or matrices (..., n, d) for "spectral", floating
+            dtype.
         norm: "euclidean", "largest" or "spectral".
 
     Returns:
