@@ -255,15 +255,16 @@ def jacobian_reverse(f: Function, x: Tensor) -> Tensor:
 
 
 def hessian_vector_product(f: Function, x: Tensor, v: Tensor) -> Tensor:
-    """The Hessian of a function with one value, times a direction, without the Hessian:
-    forward mode over reverse mode.
+    """The Hessian of a function with one value, times a direction, without the
+    Hessian: forward mode over reverse mode.
 
         H v = d/d eps  grad f(x + eps v)  at eps = 0
 
     It costs a small multiple of a gradient, whatever the number of elements of `x`.
     Here torch differentiates, for our tape has no second derivatives.
 
-        >>> hessian_vector_product(lambda x: (x**3).sum(), torch.ones(2), torch.ones(2))
+        >>> ones = torch.ones(2)
+        >>> hessian_vector_product(lambda x: (x**3).sum(), ones, ones)
         tensor([6., 6.])
 
     Args:

@@ -1,12 +1,14 @@
-"""Training in half precision without losing small gradients: scale the loss up, take
-the gradients, scale them down again in float32.
+"""Training in half precision without losing small gradients: scale the loss up,
+take the gradients, scale them down again in float32.
 
-The smallest number of float16 is 6e-8; what is smaller in a backward pass becomes 0. A
-gradient is linear in the loss, so a power of two in front of the loss saves it, and
-costs nothing but exponents. Too large a factor overflows; that is seen, the step is
-skipped and the factor halved. bfloat16, with the exponents of float32, needs none.
+The smallest number of float16 is 6e-8; what is smaller in a backward pass becomes
+0. A gradient is linear in the loss, so a power of two in front of the loss saves
+it, and costs nothing but exponents. Too large a factor overflows; that is seen, the
+step is skipped and the factor halved. bfloat16, with the exponents of float32,
+needs none.
 
-Micikevicius et al. 2018, arXiv:1710.03740; the rule is that of `torch.amp.GradScaler`.
+Micikevicius et al. 2018, arXiv:1710.03740; the rule is that of
+`torch.amp.GradScaler`.
 """
 
 from collections.abc import Sequence
@@ -56,8 +58,8 @@ def next_scale(
     backoff: float = 0.5,
     interval: int = 2000,
 ) -> tuple[float, int]:
-    """The scale of the next step: smaller after an overflow, larger after many steps
-    without one.
+    """The scale of the next step: smaller after an overflow, larger after many
+    steps without one.
 
         S <- S backoff   after a step whose gradients were not finite
         S <- S growth    after `interval` steps in a row whose gradients were

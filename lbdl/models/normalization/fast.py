@@ -1,5 +1,5 @@
-"""Layer norm and RMS norm by one kernel a direction, on CUDA where Triton is installed;
-elsewhere by the plain functions."""
+"""Layer norm and RMS norm by one kernel a direction, on CUDA where Triton is
+installed; elsewhere by the plain functions."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def fast_rms_norm(
 
 
 def kernel_serves(x: Any) -> bool:
-    """Whether a kernel takes it: on CUDA, not in float64, and a row fits a program."""
+    """Whether a kernel takes it: on CUDA, not in float64, rows that fit a program."""
     if not isinstance(x, Tensor) or x.dim() == 0 or not x.is_floating_point():
         return False
     fits = 0 < x.shape[-1] <= kernels.LONGEST_ROW and x.dtype != torch.float64

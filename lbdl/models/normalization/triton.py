@@ -1,9 +1,10 @@
 """Layer norm and RMS norm as GPU kernels: a row is read once and kept in registers
 until its result is written.
 
-Backward, a program takes every so-manieth row and sums up the gradients of weight and
-bias on its way; what the programs found is added at the end. `fast_layer_norm` and
-`fast_rms_norm` pick these kernels on CUDA; the oracles are `layer_norm` and `rms_norm`.
+Backward, a program takes every so-manieth row and sums up the gradients of weight
+and bias on its way; what the programs found is added at the end. `fast_layer_norm`
+and `fast_rms_norm` pick these kernels on CUDA; the oracles are `layer_norm` and
+`rms_norm`.
 """
 
 import torch
@@ -21,8 +22,8 @@ PROGRAMS = 512  # that share the rows of a backward pass
 def norm_forward(
     x: Tensor, weight: Tensor, bias: Tensor, eps: float, centered: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y = w (x - mean) / sqrt(mean of (x - mean)^2 + eps) + b; without the mean for RMS
-    norm.
+    """y = w (x - mean) / sqrt(mean of (x - mean)^2 + eps) + b; without the mean for
+    RMS norm.
 
     Args:
         x: rows (R, n), any floating dtype but float64, n <= 65536.
