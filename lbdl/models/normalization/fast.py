@@ -72,7 +72,7 @@ def fast_rms_norm(
 
 
 def kernel_serves(x: Any) -> bool:
-    """Whether a kernel takes it: on CUDA, not in float64, rows that fit a program."""
+    """Whether a kernel takes it: on CUDA, not in float64, rows fit a program."""
     if not isinstance(x, Tensor) or x.dim() == 0 or not x.is_floating_point():
         return False
     fits = 0 < x.shape[-1] <= kernels.LONGEST_ROW and x.dtype != torch.float64
