@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from IPython.display import display
+
+from lbdl.notebook.output import display
 
 
 class CheckFailed(AssertionError):
@@ -52,7 +53,6 @@ def check(
             "text/plain": plain_line(claim, labels),
             "text/html": html_line(claim, labels),
         },
-        raw=True,
     )
 
 

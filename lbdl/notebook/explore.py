@@ -5,10 +5,9 @@ import os
 import sys
 from typing import Any
 
-from IPython.display import display
-
 from lbdl.notebook import live, page
 from lbdl.notebook.frames import Draw, Renderer, in_a_row
+from lbdl.notebook.output import display, say
 from lbdl.notebook.sliders import Choice, Control, Slider, line, start_state, states
 
 # states an explorer may have; the built book draws every one of them ahead of time
@@ -97,7 +96,7 @@ def show_page(
             for state in states(controls)
         ]
     html = page.element(frames, controls, alt, caption)
-    display({"text/html": html, "text/plain": line(controls)}, raw=True)
+    display({"text/html": html, "text/plain": line(controls)})
 
 
 def show_still(
@@ -113,10 +112,9 @@ def show_still(
     spoken = {"image/png": {"alt": alt}}
     display(
         {"image/png": picture, "text/plain": line(controls)},
-        raw=True,
         metadata=spoken,
     )
-    display({"text/markdown": hint, "text/plain": hint}, raw=True)
+    display({"text/markdown": hint, "text/plain": hint})
 
 
 def show_live(
@@ -124,11 +122,11 @@ def show_live(
 ) -> None:
     """Widgets where there is a kernel to move them; the line alone elsewhere."""
     if not has_kernel():
-        print(line(controls))
+        say(line(controls))
         return
     widget = live.widget(renderer, controls, alt, caption)
     bundle: dict[str, Any] = widget._repr_mimebundle_() or {}
-    display({**bundle, "text/plain": line(controls)}, raw=True)
+    display({**bundle, "text/plain": line(controls)})
 
 
 def has_kernel() -> bool:

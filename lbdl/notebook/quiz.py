@@ -4,9 +4,10 @@ import hashlib
 import html
 from dataclasses import dataclass
 
-from IPython.display import display
 from jupyterquiz.dynamic.loader import load_questions_script
 from jupyterquiz.dynamic.renderer import build_script, build_styles, render_div
+
+from lbdl.notebook.output import display
 
 COLORS = {
     "--jq-multiple-choice-bg": "#1d3557",
@@ -81,9 +82,7 @@ def quiz(*questions: Question) -> None:
         raise ValueError("quiz needs at least one Question")
     name = "quiz" + hashlib.sha256(repr(questions).encode()).hexdigest()[:12]
     text = "\n".join(f"quiz: {q.question}" for q in questions)
-    display(
-        {"text/html": markup(name, list(questions)), "text/plain": text}, raw=True
-    )
+    display({"text/html": markup(name, list(questions)), "text/plain": text})
 
 
 def markup(name: str, questions: list[Question]) -> str:

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from IPython.display import display
+from lbdl.notebook.output import display
 
 WIDTH = 84  # columns: more would scroll sideways on a page
 SECTION = re.compile(r"^ *(Args|Returns|Yields|Raises|Examples?|Source):", re.M)
@@ -35,7 +35,6 @@ def show(*objects: Any, whole: bool = False) -> None:
     source = "\n\n".join(sources if whole else map(brief, sources))
     display(
         {"text/markdown": f"```python\n{source}\n```", "text/plain": source},
-        raw=True,
     )
 
 

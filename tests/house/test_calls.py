@@ -27,16 +27,12 @@ from .plan import ROOT, public, topic_modules
 CALLS = calls()
 
 
-def called_modules() -> list[ModuleType]:
-    """The topics that have a file of calls."""
-    files = {
-        path.relative_to(HERE).with_suffix("").parts
-        for path in HERE.glob("*/[a-z]*.py")
-    }
-    return [
-        m for m in topic_modules() if tuple(m.__name__.split(".")[1:3]) in files
-    ]
-
+# Adapters that take arrays, and what tries them instead.
+OTHERS = {
+    "lbdl.geometry.johnson_lindenstrauss_sklearn": "check_estimator",
+    "lbdl.geometry.logistic_regression_sklearn": "parametrize_with_checks",
+}
+MODULES = {m.__name__: m for m in topic_modules() if m.__name__ not in OTHERS}
 
 ARGUMENTS = [
     pytest.param(call, name, id=f"{call}-{name}")
@@ -51,9 +47,20 @@ TENSORS = [
 each_call = pytest.mark.parametrize("call", CALLS, ids=str)
 
 
-@pytest.mark.parametrize(
-    "module", called_modules(), ids=lambda module: module.__name__
-)
+def test_every_topic_has_a_file_of_calls():
+    files = HERE.glob("*/[a-z]*.py")
+    found = {".".join(("lbdl", file.parent.name, file.stem)) for file in files}
+    assert found == set(MODULES)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_adapter_is_tried_by_the_checks_of_its_own_library(name: str):
+    part, topic = name.removesuffix("_sklearn").split(".")[1:]
+    tests = (ROOT / "tests" / part / f"test_{topic}.py").read_text("utf-8")
+    assert f"{OTHERS[name]}(" in tests
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 def test_every_public_function_has_a_call(module: ModuleType):
     called = {call.function for call in CALLS}
     offered = dict(public(module))

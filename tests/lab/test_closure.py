@@ -83,6 +83,7 @@ def test_what_is_not_imported_does_not_count(toy, tmp_path):
     [
         ("def f(x):\n    return (x +\n        1)\n", "def f(x):\n    return x + 1\n", True),
         ("def f(x):\n    'says'\n    return x\n", "def f(x):\n    return x\n", True),
+        ('x = 1\r\ny = """a\r\nb"""\r\n', 'x = 1\ny = """a\nb"""\n', True),
         ("class A:\n    'says'\n    x = 1\n", "class A:\n    x = 1\n", True),
         ("x = 'says'\n", "x = 'tells'\n", False),
         ("x = 1\n", "x = 1.0\n", False),

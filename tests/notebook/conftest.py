@@ -16,6 +16,6 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         monkeypatch.setattr(
             module,
             "display",
-            lambda bundle, raw, **more: bundles.append(bundle | more),
+            lambda bundle, **more: bundles.append(bundle | more),
         )
     return bundles

@@ -82,7 +82,7 @@ def forget_stale(
     """Drop the results of chapters whose fingerprint is new, then note the new
     fingerprints."""
     file = cache.path / "fingerprints.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = json.loads(file.read_text("utf-8")) if file.exists() else {}
     library = Library()
     current = {
         uri: fingerprint(Path(uri), library, requirements) for uri in chapters

@@ -33,7 +33,7 @@ METADATA = {
 
 def chapters(root: Path = ROOT) -> list[Path]:
     """The notebooks that the table of contents lists, in its order."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    toc = yaml.safe_load((root / "_toc.yml").read_text("utf-8"))
     files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
     return [path for file in files if (path := root / f"{file}.ipynb").exists()]
 

@@ -69,7 +69,7 @@ class Races(RecordedTable):
     folder, suffix = "bench/recorded", ".json"
 
     def render(self, file: Path) -> Iterator[str]:
-        record = json.loads(file.read_text())
+        record = json.loads(file.read_text("utf-8"))
         machine = ", ".join(
             f"{key} {value}" for key, value in record["machine"].items()
         )
