@@ -144,6 +144,11 @@ def test_random_units_are_on_the_sphere_with_uniform_thresholds() -> None:
     )
 
 
+def test_one_random_unit_in_one_dimension() -> None:
+    directions, thresholds = L.random_relu_units(1, 1)
+    assert directions.abs().tolist() == [[1.0]] and thresholds.shape == (1,)
+
+
 def test_random_units_without_a_generator_come_from_the_global_one() -> None:
     torch.manual_seed(3)
     directions, thresholds = L.random_relu_units(3, 50)
