@@ -12,7 +12,7 @@ from lbdl.experiments.foundations.gradient_descent import (
     random_task,
     train_networks,
 )
-from lbdl.foundations.gradient_descent import adam_
+from lbdl.foundations.gradient_descent import adam_, muon
 
 TENSORS, LENGTH = 100, 100_000
 
@@ -40,6 +40,28 @@ def step_of_torch(**options: bool) -> Callable[[], object]:
     return torch.optim.Adam(weights, **options).step
 
 
+MATRICES, ROWS, COLUMNS = 24, 256, 128
+
+
+def matrices(seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(MATRICES, ROWS, COLUMNS, generator=generator)
+
+
+def our_muon() -> Callable[[], object]:
+    """All matrices of one shape are one stack: one call moves them."""
+    weights, gradients = matrices(0), matrices(1)
+    _, state = muon(weights, gradients)
+    return lambda: muon(weights, gradients, state)
+
+
+def muon_of_torch() -> Callable[[], object]:
+    weights = [w.clone().requires_grad_() for w in matrices(0)]
+    for w, gradient in zip(weights, matrices(1), strict=True):
+        w.grad = gradient
+    return torch.optim.Muon(weights).step
+
+
 def races() -> Iterator[Race]:
     job = f"Adam step, {TENSORS} tensors of {LENGTH}"
     yield Race(
@@ -55,6 +77,14 @@ def races() -> Iterator[Race]:
         ours=our_step(),
         theirs=step_of_torch(fused=True),
         goal=2.6,
+    )
+    yield Race(
+        job=f"Muon step, {MATRICES} matrices {ROWS} x {COLUMNS}",
+        peer="torch.optim.Muon",
+        ours=our_muon(),
+        theirs=muon_of_torch(),
+        goal=1.0,
+        note="both in bfloat16, ours as one stack",
     )
     task, rates = (
         random_task(8, 0),

@@ -634,10 +634,10 @@ def adam_(
     beta1, beta2 = require_adam(betas, eps)
     require_lists(weights, gradients, lr)
     require.number(decay=decay, least=0)
-    if state is not None:
-        require.sequence(state=state)
-    start = (zeros_like(weights), zeros_like(weights), 0)
-    ms, vs, t = start if state is None else state
+    if state is None:  # zeros are made at the start alone
+        state = (zeros_like(weights), zeros_like(weights), 0)
+    require.sequence(state=state)
+    ms, vs, t = state
     root, scratch = math.sqrt(1 - beta2 ** (t + 1)), torch.empty(0)
     for w, gradient, m, v in zip(weights, gradients, ms, vs, strict=True):
         g = require.widen(gradient)
