@@ -165,6 +165,16 @@ def test_sampling_differentiates_through_the_noise() -> None:
     torch.testing.assert_close(variance.grad, x.detach().sum(0) / 2)
 
 
+def test_a_sample_on_a_line_and_a_batch_of_one() -> None:
+    x = torch.randn(1, 9, 1, generator=torch.Generator().manual_seed(0)).double()
+    fitted = g.from_samples(x)
+    assert fitted.mean.shape == (1, 1) and fitted.covariance.shape == (1, 1, 1)
+    torch.testing.assert_close(fitted.mean[0, 0], x.mean())
+    torch.testing.assert_close(fitted.covariance[0, 0, 0], x.var())
+    alone = g.from_samples(x[:, :1], correction=0)
+    assert float(alone.covariance) == 0
+
+
 def test_from_samples_is_numpys_covariance() -> None:
     x = (
         torch.randn(2, 9, 3, dtype=F64).transpose(1, 2).contiguous().transpose(1, 2)

@@ -154,6 +154,18 @@ def test_gates_at_their_limits():
 
 
 @each_kind
+def test_weights_start_within_the_range_of_torch(kind):
+    """Uniform within 1 / sqrt(H): all of 4096 stay inside, and come near both ends."""
+    torch.manual_seed(0)
+    ours, theirs = LAYERS[kind][0](64, 64), LAYERS[kind][1](64, 64)
+    for name in ("weight_ih", "weight_hh"):
+        for weight in (getattr(ours, name), getattr(theirs, f"{name}_l0")):
+            assert float(weight.detach().abs().max()) <= 1 / 8
+            assert float(weight.detach().max()) > 0.99 / 8
+            assert float(weight.detach().min()) < -0.99 / 8
+
+
+@each_kind
 def test_parameters_are_counted(kind):
     count = recurrent_parameters(kind, 5, 7)
     assert count == {"RNN": 98, "GRU": 294, "LSTM": 392}[kind]
