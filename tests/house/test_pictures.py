@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -16,6 +18,8 @@ import pytest
 from lbdl_book.notebooks import rewrite
 from lbdl_book.pictures import decoded, difference, in_palette
 from nbformat.v4 import new_code_cell, new_notebook
+
+from lbdl.notebook.style import RC
 
 from .plan import ROOT, TOPICS, Topic
 
@@ -27,6 +31,14 @@ from lbdl.notebook import figure
 fig, ax = figure()
 lines = ax.plot(np.linspace(0, 1, 50), np.linspace(0, 1, 50) ** 2, color="{color}")
 """
+
+
+@pytest.fixture(autouse=True)
+def plain_style() -> Iterator[None]:
+    """Matplotlib's own style, whatever a test before this one has made of it."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
 
 
 def drawn(color: str = BLUE, power: float = 2.0, width: float = 6.5) -> str:
@@ -63,6 +75,13 @@ def test_a_palette_keeps_what_is_common_exactly_and_the_rest_nearly():
     for colour in ([255, 255, 255], [0x00, 0x72, 0xB2]):
         same = (before == colour).all(-1)
         assert same.any() and np.array_equal(same, (after == colour).all(-1))
+    with mpl.rc_context(RC):  # the style of the book: more shades, and still exact
+        before, after = (
+            np.asarray(decoded(p), int) for p in (drawn(), in_palette(drawn()))
+        )
+    for colour in ([255, 255, 255], [0x00, 0x72, 0xB2]):
+        same = (before == colour).all(-1)
+        assert same.any() and (after[same] == colour).all()
     rainbow = np.stack(np.meshgrid(*[np.arange(64) * 4] * 2, [128]), -1).reshape(
         64, 64, 3
     )
