@@ -27,6 +27,15 @@ WITH_SLIDERS = [
 DESKTOP, PHONE = (1280, 900), (390, 844)
 MEGABYTE = 1_000_000
 
+# Two frames, for the new colours to begin to fade in; then all that fades, to its end.
+FADED = """async () => {
+    for (const _ of [1, 2]) await new Promise(requestAnimationFrame);
+    const passing = document.getAnimations()
+        .filter(a => a.playState == "running")
+        .filter(a => a.effect.getComputedTiming().endTime < Infinity);
+    await Promise.allSettled(passing.map(a => a.finished));
+}"""
+
 pytestmark = pytest.mark.browser
 
 
@@ -92,11 +101,13 @@ class Watched:
         )
 
     def turn(self, scheme: Any) -> None:
-        """Light or dark, as the reader's system says; the page follows in place."""
+        """Light or dark, as the reader's system says; the page follows in place. The
+        theme's colours fade into each other: they are looked at when they stand."""
         self.page.emulate_media(color_scheme=scheme)
         self.page.wait_for_function(
             "scheme => document.documentElement.dataset.theme == scheme", arg=scheme
         )
+        self.page.evaluate(FADED)
 
     def wait_for_self_tests(self) -> None:
         """They look for mathematics half a second after they appear: by now that

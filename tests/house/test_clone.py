@@ -54,11 +54,14 @@ def test_no_file_of_the_repository_has_other_line_ends():
 
 
 def said_to_ascii(*command: str) -> str:
-    """What Python prints into a pipe that holds ASCII only."""
+    """What Python prints into a pipe that holds ASCII only, nothing of ours set."""
+    plain = {
+        name: value for name, value in os.environ.items() if "LBDL_" not in name
+    }
     done = subprocess.run(
         [sys.executable, *command],
         env={
-            **os.environ,
+            **plain,
             **ASCII,
             "PYTHONPATH": str(ROOT),
             "PYTHONIOENCODING": "",
