@@ -1,0 +1,1 @@
+"""Frontiers: methods of recent papers, each derived and tried."""
