@@ -50,7 +50,7 @@ def fit_temperature(x: Tensor, target: Tensor) -> float:
     Source: Guo et al. 2017, section 4.2, arXiv:1706.04599.
     """
     true = as_onehot(target, x)
-    z = shifted(x.detach()).double()
+    z = shifted(x.detach().double())
     require.nonempty(x=x)
     gap = inner(true.double(), z)
     require.finite(target=gap)

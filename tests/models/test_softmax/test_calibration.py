@@ -74,6 +74,27 @@ def test_calibration_error_by_its_definition():
     assert expected_calibration_error(p, target) == pytest.approx(float(total))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_temperature_of_lower_precision_is_that_of_the_same_numbers(dtype):
+    """The slope is summed in float64: its zero would wander in what was given."""
+    x, target = made(n=2000)
+    low = x.to(dtype)
+    assert fit_temperature(low, target) == pytest.approx(
+        fit_temperature(low.double(), target), rel=1e-12
+    )
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    """One in (0, 1/2] is right by .5 too much, one by .4 too little: 0.1 together. Were
+    the first in (1/2, 1], they would be told apart: .9."""
+    p = torch.tensor([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]], dtype=DOUBLE)
+    target = torch.tensor([0, 1])
+    error = expected_calibration_error(p, target, bins=2)
+    assert float(error) == pytest.approx(0.1 / 2)
+    none = torch.tensor([[0.0, 0.0]])  # the first bin holds its lower end too
+    assert expected_calibration_error(none, torch.tensor([0]), bins=4) == 1.0
+
+
 def test_what_is_sure_and_right_or_wrong():
     sure = torch.eye(3)[[0, 0, 0, 0]]
     right = torch.tensor([0, 0, 0, 0])

@@ -114,6 +114,16 @@ def test_half_precision_is_summed_in_float32(dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_is_kept_of_half_precision_is_kept_in_float32(dtype):
+    scores, values = made(2, 300).to(dtype), made(300, 3, seed=1).to(dtype)
+    kept = summarize(scores, values)
+    exact = summarize(scores.double(), values.double())
+    for found, expected in zip(kept, exact, strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_scores_of_a_thousand_and_of_minus_a_thousand():
     scores = torch.tensor([[1000.0, -1000.0, 999.0]])
     found = online_softmax(scores, torch.eye(3), 1)
