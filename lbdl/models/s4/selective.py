@@ -11,10 +11,13 @@ Sources: Gu & Dao 2023, "Mamba: Linear-time sequence modeling with selective sta
 spaces", arXiv:2312.00752; Dao & Gu 2024, "Transformers are SSMs", arXiv:2405.21060.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from lbdl import require
 
@@ -27,8 +30,11 @@ __all__ = [
     "selective_attention",
 ]
 
-SEGMENT = 256  # steps whose states exist at a time
-BLOCKS = 32  # of a segment, scanned side by side
+SEGMENT = 128  # steps whose states exist at a time
+TOGETHER = (
+    2**14
+)  # numbers that a step of the scan is to have, by blocks side by side
+LOG2_E = 1 / math.log(2)
 
 # --- The scan ---------------------------------------------------------------------
 
@@ -168,7 +174,7 @@ def fast_selective_scan(
     C: Tensor,
     D: Tensor | None = None,
 ) -> Tensor:
-    """`selective_scan` in segments of 256 steps, each in blocks side by side; on
+    """`selective_scan` in segments of 128 steps, each in blocks side by side; on
     the way back the states of a segment are computed again and not kept.
 
     No `torch.func`: the way back is written by hand, once. No `torch.compile`: it
@@ -206,40 +212,59 @@ class SelectiveScan(torch.autograd.Function):
     def forward(
         ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
     ) -> Tensor:
-        h = u.new_zeros(len(u), *A.shape)
-        starts, outputs = [], []
-        for u_, delta_, B_, C_ in segments(u, delta, B, C):
-            starts.append(h)
-            states, h = segment_states(u_, delta_, B_, A, h)
-            outputs.append(torch.einsum("btdn,btn->btd", states, C_))
-        ctx.save_for_backward(u, delta, A, B, C, torch.stack(starts))
-        return torch.cat(outputs, 1)
+        y, starts = scan_in_segments(u, delta, A, B, C)
+        ctx.save_for_backward(u, delta, A, B, C, starts)
+        return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        u, delta, A, B, C, starts = ctx.saved_tensors
-        to_A, later, found = torch.zeros_like(A), torch.zeros_like(starts[0]), []
-        parts = segments(u, delta, B, C, grad)
-        for part, h in zip(reversed(parts), starts.flip(0), strict=True):
-            slopes, slope_A, later = segment_slopes(part, A, h, later)
-            to_A += slope_A
-            found.append(slopes)
-        to = [torch.cat(each[::-1], 1) for each in zip(*found, strict=True)]
-        return to[0], to[1], to_A, to[2], to[3]
+        return slopes_in_segments(*ctx.saved_tensors, grad)
+
+
+def scan_in_segments(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
+) -> tuple[Tensor, Tensor]:
+    """y (b, L, d), and the state before each segment (segments, b, N, d)."""
+    h = u.new_zeros(len(u), *A.mT.shape)
+    starts, outputs = [], []
+    for u_, delta_, B_, C_ in segments(u, delta, B, C):
+        starts.append(h)
+        _, states = segment_states(u_, delta_, A, B_, h)
+        outputs.append((C_.unsqueeze(-2) @ states).squeeze(-2))
+        h = states[-1].clone()
+    return torch.cat(outputs).movedim(0, 1), torch.stack(starts)
+
+
+def slopes_in_segments(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, starts: Tensor,
+    grad: Tensor,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """The gradients of u, delta, A, B, C, the last segment first."""
+    to_A, later, found = torch.zeros_like(A), torch.zeros_like(starts[0]), []
+    parts = segments(u, delta, B, C, grad)
+    for part, h in zip(reversed(parts), starts.flip(0), strict=True):
+        slopes, slope_A, later = segment_slopes(part, A, h, later)
+        to_A += slope_A
+        found.append(slopes)
+    to = [torch.cat(x[::-1]).movedim(0, 1) for x in zip(*found, strict=True)]
+    return to[0], to[1], to_A, to[2], to[3]
 
 
 def segments(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """The tensors (b, L, ...) cut into segments of time."""
-    return list(zip(*(x.split(SEGMENT, 1) for x in tensors), strict=True))
+    """The tensors (b, L, ...), time first, cut into segments of time."""
+    first = [x.movedim(1, 0).contiguous() for x in tensors]
+    return list(zip(*(x.split(SEGMENT) for x in first), strict=True))
 
 
 def segment_states(
-    u: Tensor, delta: Tensor, B: Tensor, A: Tensor, h: Tensor
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, h: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The states of a segment, (b, T, d, N), and the last of them."""
-    decay = (delta.unsqueeze(-1) * A).exp()
-    states = blocked_scan(decay, (delta * u).unsqueeze(-1) * B.unsqueeze(-2), h)
-    return states, states[:, -1].clone()
+    """The decays and the states of a segment, both (T, b, N, d)."""
+    decay = (delta.unsqueeze(-2) * (A.mT * LOG2_E).contiguous()).exp2_()
+    states = (delta * u).unsqueeze(-2) * B.unsqueeze(-1)
+    scan_in_place(decay, states, h)
+    return decay, states
 
 
 def segment_slopes(
@@ -251,38 +276,63 @@ def segment_slopes(
     backwards in time.
     """
     u, delta, B, C, grad = part
-    decay = (delta.unsqueeze(-1) * A).exp()
-    push = (delta * u).unsqueeze(-1)
-    states = blocked_scan(decay, push * B.unsqueeze(-2), h)
-    before = torch.cat([h.unsqueeze(1), states[:, :-1]], 1)
-    to_C = torch.einsum("btdn,btd->btn", states, grad)
-    ahead = torch.cat([decay[:, 1:], torch.ones_like(decay[:, :1])], 1)
-    arriving = grad.unsqueeze(-1) * C.unsqueeze(-2)
-    G = blocked_scan(ahead.flip(1), arriving.flip(1), later).flip(1)
-    to_B = torch.einsum("btdn,btd->btn", G, push.squeeze(-1))
-    written = torch.einsum("btdn,btn->btd", G, B)
-    turned = G * before * decay  # the gradient of delta A
-    to_delta = written * u + torch.einsum("btdn,dn->btd", turned, A)
-    to_A = torch.einsum("btdn,btd->dn", turned, delta)
-    return (written * delta, to_delta, to_B, to_C), to_A, decay[:, 0] * G[:, 0]
+    decay, states = segment_states(u, delta, A, B, h)
+    to_C = (grad.unsqueeze(-2) @ states.mT).squeeze(-2)
+    G = grad.unsqueeze(-2) * C.unsqueeze(-1)
+    G[-1] += later
+    scan_in_place(decay[1:], G[:-1], G[-1], back=True)
+    later = decay[0] * G[0]
+    to_B = ((delta * u).unsqueeze(-2) @ G.mT).squeeze(-2)
+    written = (B.unsqueeze(-2) @ G).squeeze(-2)
+    turned = decay.mul_(G)  # times the state before: the gradient of delta A
+    turned[1:] *= states[:-1]
+    turned[0] *= h
+    to_A = (turned * delta.unsqueeze(-2)).sum((0, 1)).mT
+    to_delta = torch.addcmul(turned.mul_(A.mT).sum(-2), written, u)
+    return (written * delta, to_delta, to_B, to_C), to_A, later
 
 
-def blocked_scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
-    """h_t = a_t h_{t-1} + b_t along dimension 1 of (b, T, d, N), in place of `b`:
-    blocks side by side, then what is left over."""
-    c = -(-a.shape[1] // BLOCKS)
-    whole = a.shape[1] // c * c
-    decays, blocks = (x[:, :whole].unflatten(1, (-1, c)) for x in (a, b))
-    for j in range(1, c):  # within all blocks at once, from rest
-        blocks[:, :, j].addcmul_(decays[:, :, j], blocks[:, :, j - 1])
-    decays = decays.cumprod(2)
-    for i in range(blocks.shape[1]):  # what each block inherits
-        blocks[:, i].addcmul_(decays[:, i], h.unsqueeze(1))
-        h = blocks[:, i, -1]
-    for t in range(whole, a.shape[1]):
-        b[:, t].addcmul_(a[:, t], h)
-        h = b[:, t]
-    return b
+def scan_in_place(a: Tensor, x: Tensor, h: Tensor, back: bool = False) -> None:
+    """x_t <- x_t + a_t x_{t-1}, or x_{t+1}, along dimension 0, from the state h.
+
+    Where a step is small, blocks of steps go side by side: once from rest, to learn
+    what each leaves and lets through; then again, from what it inherits.
+    """
+    way = -1 if back else 1
+    blocks = max(1, min(len(x), TOGETHER // max(1, h.numel())))
+    c, spare = divmod(len(x), blocks)
+    sizes = [blocks * c, spare][::way]
+    (a, a_spare), (x, x_spare) = (z.split(sizes)[::way] for z in (a, x))
+    decays, rows = (z.unflatten(0, (blocks, c)).unbind(1)[::way] for z in (a, x))
+    start = h.unsqueeze(0) if blocks == 1 else inherited(decays, rows, h, way)
+    ends = advance(decays, rows, start)
+    h = ends[0] if back else ends[-1]
+    advance(a_spare.unbind()[::way], x_spare.unbind()[::way], h)
+
+
+Rows = Sequence[Tensor]
+
+
+def advance(decays: Rows, rows: Rows, h: Tensor) -> Tensor:
+    """Each row becomes row + decay h, and the next h; gives the last."""
+    for decay, row in zip(decays, rows, strict=True):
+        h = row.addcmul_(decay, h)
+    return h
+
+
+def inherited(decays: Rows, rows: Rows, h: Tensor, way: int) -> Tensor:
+    """The state before each block: (blocks, ...), from rows (blocks, ...) that are
+    left as they are."""
+    end, through = rows[0], decays[0]
+    for decay, row in zip(decays[1:], rows[1:], strict=True):
+        end, through = torch.addcmul(row, decay, end), through * decay
+    starts = []
+    for left, share in zip(
+        end.unbind()[::way], through.unbind()[::way], strict=True
+    ):
+        starts.append(h)
+        h = torch.addcmul(left, share, h)
+    return torch.stack(starts[::way])
 
 
 def prepared_selective(

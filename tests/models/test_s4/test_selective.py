@@ -73,9 +73,13 @@ def test_with_constant_weights_selection_is_a_state_space(device):
 
 @pytest.mark.parametrize("L", [1, 5, 32, 100])
 @pytest.mark.parametrize("segment", [7, 64])
-def test_fast_selection_and_its_gradients(L, segment, monkeypatch, device):
+@pytest.mark.parametrize("together", [1, 24 * 5, 24 * 100])
+def test_fast_selection_and_its_gradients(
+    L, segment, together, monkeypatch, device
+):
+    """Step by step, in blocks with some steps to spare, and in blocks of one step."""
     monkeypatch.setattr(selective, "SEGMENT", segment)
-    monkeypatch.setattr(selective, "BLOCKS", 4)
+    monkeypatch.setattr(selective, "TOGETHER", together)
     given = [x.to(device).requires_grad_() for x in selection(L)]
     weights = normal(2, L, 3, seed=9).to(device)
     plain, fast = selective_scan(*given), fast_selective_scan(*given)
