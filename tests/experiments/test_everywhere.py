@@ -113,7 +113,25 @@ def of_surfaces(cpu: Result, cuda: Result) -> None:
     )
 
 
+def of_pixels(cpu: Result, cuda: Result) -> None:
+    assert torch.equal(cuda["parameters"], cpu["parameters"])
+    torch.testing.assert_close(cuda["test"], cpu["test"], rtol=0, atol=0.05)
+
+
+def of_copies(cpu: Result, cuda: Result) -> None:
+    assert torch.equal(cuda["parameters"], cpu["parameters"])
+    torch.testing.assert_close(cuda["accuracy"], cpu["accuracy"], rtol=0, atol=0.05)
+
+
+def of_costs(cpu: Result, cuda: Result) -> None:
+    """Counts; times are none's but the machine's."""
+    torch.testing.assert_close(cuda["multiplications"], cpu["multiplications"])
+
+
 AGREEMENT = {
+    "pixel_sequences": of_pixels,
+    "selective_copying": of_copies,
+    "sequence_throughput": of_costs,
     "memory_against_lag": of_lags,
     "trainability": of_maps,
     "double_descent": of_widths,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lbdl import require
+from lbdl import kernels, require
 
 __all__ = [
     "linear_scan",
@@ -175,7 +175,8 @@ def fast_selective_scan(
     D: Tensor | None = None,
 ) -> Tensor:
     """`selective_scan` in segments of 128 steps, each in blocks side by side; on
-    the way back the states of a segment are computed again and not kept.
+    the way back the states of a segment are computed again and not kept. On CUDA
+    kernels do the work, where Triton is installed.
 
     No `torch.func`: the way back is written by hand, once. No `torch.compile`: it
     loops over segments.
@@ -212,14 +213,32 @@ class SelectiveScan(torch.autograd.Function):
     def forward(
         ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
     ) -> Tensor:
-        y, starts = scan_in_segments(u, delta, A, B, C)
+        if kernel_serves(u, delta, A, B, C):
+            from lbdl.models.s4.triton import scan_forward
+
+            y, starts = scan_forward(u, delta, A, B, C)
+        else:
+            y, starts = scan_in_segments(u, delta, A, B, C)
         ctx.save_for_backward(u, delta, A, B, C, starts)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        return slopes_in_segments(*ctx.saved_tensors, grad)
+        given = *ctx.saved_tensors, grad
+        if kernel_serves(*given[:5]):
+            from lbdl.models.s4.triton import scan_backward
+
+            return scan_backward(*given)
+        return slopes_in_segments(*given)
+
+
+def kernel_serves(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
+) -> bool:
+    """Whether the kernels do the work: on CUDA, in float32, N up to 128."""
+    fits = u.dtype == torch.float32 and A.shape[1] <= 128
+    return fits and kernels.serve(u, delta, A, B, C)
 
 
 def scan_in_segments(
