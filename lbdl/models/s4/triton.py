@@ -1,12 +1,12 @@
-"""The selective scan as GPU kernels: states live in registers, a chunk of steps at a
-time, and only those between chunks are written.
+"""The selective scan as GPU kernels: states live in registers, a chunk of steps at
+a time, and only those between chunks are written.
 
 Forward, every chunk is scanned from rest, for what it leaves; one walk over the
 chunks gives each its start; every chunk is scanned once more, from there, and read.
-Backward, the gradients of the states are scanned in the same way, from the end; then
-each chunk computes its states again and takes its slopes. All chunks run side by
-side, but for the walk. `fast_selective_scan` picks the kernels on CUDA; the oracle is
-`selective_scan`.
+Backward, the gradients of the states are scanned in the same way, from the end;
+then each chunk computes its states again and takes its slopes. All chunks run side
+by side, but for the walk. `fast_selective_scan` picks the kernels on CUDA; the
+oracle is `selective_scan`.
 
 Gu & Dao 2023, section 3.3 and appendix D, arXiv:2312.00752.
 """
@@ -74,8 +74,8 @@ def scan_backward(
     to_B, to_C = B.new_zeros(2, blocks, *B.shape)  # each block's share
     if u.numel():
         slopes[tiles_of(u, A)](
-            u, delta, A, B, C, starts, laters, grad, to_u, to_delta, to_A, to_B, to_C,
-            *sizes_of(u, A), **shape_of(A),
+            u, delta, A, B, C, starts, laters, grad,
+            to_u, to_delta, to_A, to_B, to_C, *sizes_of(u, A), **shape_of(A),
         )  # fmt: skip
     return to_u, to_delta, to_A.sum((0, 1)), to_B.sum(0), to_C.sum(0)
 
@@ -83,8 +83,8 @@ def scan_backward(
 def borders(
     x: Tensor, delta: Tensor, A: Tensor, rows: Tensor, back: bool
 ) -> Tensor:
-    """What enters each chunk, (b, chunks, d, N), where x_t rows_t is pushed at step
-    t: from the chunk before, or back from the one after."""
+    """What enters each chunk, (b, chunks, d, N), where x_t rows_t is pushed at
+    step t: from the chunk before, or back from the one after."""
     b, L, d = x.shape
     chunks = triton.cdiv(L, STEPS)
     found = A.new_empty(b, chunks, *A.shape)
@@ -135,7 +135,8 @@ def one_after_the_other(a, x, b, y):
 
 @triton.jit
 def scanned(delta, A, x, rows):
-    """What each step lets through since the chunk's start, and its state from rest."""
+    """What each step lets through since the chunk's start, and its state from
+    rest."""
     decay = tl.exp(delta[:, :, None] * A[None, :, :])
     pushed = x[:, :, None] * rows[:, None, :]
     return tl.associative_scan((decay, pushed), 0, one_after_the_other)
@@ -143,8 +144,8 @@ def scanned(delta, A, x, rows):
 
 @triton.jit
 def scanned_back(ahead, A, x, rows):
-    """The same from the chunk's end, where `ahead` is delta one step later, and 0 at
-    the last step."""
+    """The same from the chunk's end, where `ahead` is delta one step later, and 0
+    at the last step."""
     decay = tl.exp(ahead[:, :, None] * A[None, :, :])
     pushed = x[:, :, None] * rows[:, None, :]
     return tl.associative_scan(
@@ -210,7 +211,7 @@ def walk(
     BACK: tl.constexpr, STEPS: tl.constexpr, CHANNELS: tl.constexpr,
     SIDE: tl.constexpr,
 ):  # fmt: skip
-    """h <- exp(time A) h + end from chunk to chunk; h takes the place of the end."""
+    """h <- exp(time A) h + end, chunk by chunk; h takes the place of the end."""
     b = tl.program_id(0).to(tl.int64)
     channels = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     n = tl.arange(0, SIDE)
@@ -231,7 +232,7 @@ def outputs(
     u_ptr, delta_ptr, a_ptr, b_ptr, c_ptr, start_ptr, y_ptr, L, chunks, d, N,
     STEPS: tl.constexpr, CHANNELS: tl.constexpr, SIDE: tl.constexpr,
 ):  # fmt: skip
-    """y_t = <C_t, h_t>, h_t = state from rest + what is let through of the start."""
+    """y_t = <C_t, h_t>, h_t = state from rest + what is left of the start."""
     b, number, first, last, channels, n = place(L, chunks, STEPS, CHANNELS, SIDE)
     t = first + tl.arange(0, STEPS)
     A = load(a_ptr, channels, d, n, N)
@@ -252,8 +253,8 @@ def slopes(
     to_u_ptr, to_delta_ptr, to_a_ptr, to_b_ptr, to_c_ptr, L, chunks, d, N,
     STEPS: tl.constexpr, CHANNELS: tl.constexpr, SIDE: tl.constexpr,
 ):  # fmt: skip
-    """The gradients G_t = C_t g_t + decay_{t+1} G_{t+1} of a chunk's states, and what
-    follows: of decay_t h_{t-1} = h_t - delta_t u_t B_t, too."""
+    """The gradients G_t = C_t g_t + decay_{t+1} G_{t+1} of a chunk's states, and
+    what follows from them; decay_t h_{t-1} is h_t - delta_t u_t B_t."""
     b, number, first, last, channels, n = place(L, chunks, STEPS, CHANNELS, SIDE)
     t = first + tl.arange(0, STEPS)
     A = load(a_ptr, channels, d, n, N)
