@@ -128,6 +128,14 @@ def of_costs(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["multiplications"], cpu["multiplications"])
 
 
+def of_transfer(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["loss"], cpu["loss"], rtol=0, atol=0.02)
+
+
+def of_deep_readers(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["losses"], cpu["losses"], rtol=0, atol=0.05)
+
+
 AGREEMENT = {
     "pixel_sequences": of_pixels,
     "selective_copying": of_copies,
@@ -140,6 +148,8 @@ AGREEMENT = {
     "memory_against_depth": of_memory,
     "depth_grid": of_depths,
     "surface_pair": of_surfaces,
+    "rate_transfer": of_transfer,
+    "deep_transformer": of_deep_readers,
 }
 
 
