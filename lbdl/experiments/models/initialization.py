@@ -269,7 +269,7 @@ def draw(part: nn.Module) -> None:
         "steps": 12, "batch": 8, "seeds": 1,
     },
     cpu={
-        "layers": 12, "width": 32, "context": 32, "rates": [0.0003, 0.001, 0.003],
+        "layers": 6, "width": 32, "context": 32, "rates": [0.001, 0.003],
         "warmups": [1, 100], "steps": 200, "batch": 16, "seeds": 2,
     },
     full={
