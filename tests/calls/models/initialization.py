@@ -95,5 +95,5 @@ CALLS = [
         },
     ),
     Call(mup_start_, {"model": network(8), "base": network(4)}, skips=IN_PLACE),
-    Call(MupScaling, {"moment": 1.0, "rate": 1.0}, takes=ANY),
+    Call(MupScaling, {"moment": 1, "rate": 1}, takes=ANY),
 ]
