@@ -124,7 +124,8 @@ def random_weights(
         generator: on the CPU; torch's own when not given.
 
     Returns:
-        The weights, in torch's default dtype, on the CPU.
+        The weights (out, in, ...), of the given shape, in torch's default dtype, on
+        the CPU.
 
     Raises:
         TypeError: an argument is not of its kind.
@@ -154,7 +155,7 @@ def orthogonal(
         generator: on the CPU; torch's own when not given.
 
     Returns:
-        The weights, in torch's default dtype, on the CPU.
+        The weights (out, in, ...), in torch's default dtype, on the CPU.
 
     Raises:
         TypeError: an argument is not of its kind.
@@ -429,7 +430,7 @@ def post_norm_shares(depth: int, scale: float = 1.0) -> Tensor:
         scale: s.
 
     Returns:
-        The D + 1 weights, of x_0 first, float64; their squares sum to 1.
+        The weights (D + 1,), of x_0 first, float64; their squares sum to 1.
 
     Raises:
         TypeError: an argument is not of its kind.
@@ -511,14 +512,18 @@ def fixup_factor(branches: int, layers: int) -> float:
 
 
 @torch.no_grad()
-def fixup_(branches: Sequence[Sequence[Tensor]]) -> None:
+def fixup_(branches: Sequence[Sequence[Tensor]]) -> Sequence[Sequence[Tensor]]:
     """Makes weights that a rule has drawn those of Fixup, in place: the last layer
     of each branch 0, the others smaller.
 
         W_i <- L^(-1 / (2 m - 2)) W_i  for i < m,    W_m <- 0
 
     Args:
-        branches: L lists of the weights W_1, ..., W_m of a branch, floating dtype.
+        branches: L lists of the weights W_1, ..., W_m of a branch, each (out, in,
+            ...), floating dtype.
+
+    Returns:
+        The same lists of weights, (out, in, ...) each.
 
     Raises:
         TypeError: `branches` is no list of lists of floating tensors.
@@ -539,13 +544,19 @@ def fixup_(branches: Sequence[Sequence[Tensor]]) -> None:
         for weight in first:
             weight.mul_(fixup_factor(len(branches), len(first) + 1))
         last.zero_()
+    return branches
 
 
 # --- Width: maximal update parametrisation ----------------------------------------
 
 
 class MupScaling(NamedTuple):
-    """Factors that a weight gets when its layer has other widths than a base."""
+    """Factors that a weight gets when its layer has other widths than a base.
+
+    Args:
+        moment: of the second moment of the first weights.
+        rate: of the learning rate.
+    """
 
     moment: float
     rate: float
