@@ -5,7 +5,6 @@ with norms before or after its branches, with and without warm-up.
 Yang et al. 2022, arXiv:2203.03466; Xiong et al. 2020, arXiv:2002.04745.
 """
 
-from collections.abc import Iterator
 from math import sqrt
 
 import torch
@@ -14,7 +13,6 @@ from torch.nn import functional as F
 
 from lbdl.core import data
 from lbdl.core.data import Dataset
-from lbdl.core.training import minibatches
 from lbdl.foundations.schedules import linear_warmup
 from lbdl.lab import Run, experiment
 from lbdl.models.attention import MultiHeadAttention
@@ -58,7 +56,7 @@ class WideNetworks(nn.Module):
                 moment = lecun_moment(small, gain) * scaling.moment
                 factor = scaling.rate
             w = random_weights(shape, moment, generator=start).T
-            self.weights.append(w.expand(copies, *w.shape).clone())
+            self.weights.append(w.repeat(copies, 1, 1))
             self.factors.append(factor)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,31 +70,26 @@ class WideNetworks(nn.Module):
 
 class RatesSideBySide:
     """Adam with a rate for each of R networks, the first dimension of every weight,
-    and a factor for each layer.
+    times a factor for each layer; its steps are free of scale down to 1e-12.
 
-        w <- w - rate_r factor_i m^ / (sqrt(v^) + 1e-12)
+    Each matrix is a parameter of its own, a view into the weights.
     """
 
     def __init__(self, networks: WideNetworks, rates: Tensor) -> None:
-        self.weights, self.t = list(networks.weights), 0
-        self.rates = [rates.view(-1, 1, 1) * factor for factor in networks.factors]
-        self.m = [torch.zeros_like(w) for w in self.weights]
-        self.v = [torch.zeros_like(w) for w in self.weights]
+        self.views = [list(w.detach().unbind()) for w in networks.weights]
+        groups = [
+            {"params": [w], "lr": float(rate) * factor}
+            for stack, factor in zip(self.views, networks.factors, strict=True)
+            for w, rate in zip(stack, rates, strict=True)
+        ]
+        self.adam = torch.optim.Adam(groups, eps=1e-12, fused=True)
 
-    @torch.no_grad()
     def step(self, gradients: tuple[Tensor, ...]) -> None:
         """One step for all."""
-        self.t += 1
-        torch._foreach_lerp_(self.m, gradients, 0.1)
-        torch._foreach_mul_(self.v, 0.999)
-        torch._foreach_addcmul_(self.v, gradients, gradients, 0.001)
-        below = torch._foreach_sqrt(self.v)
-        torch._foreach_div_(below, sqrt(1 - 0.999**self.t))
-        torch._foreach_add_(below, 1e-12)
-        steps = torch._foreach_div(self.m, below)
-        bias = 1 - 0.9**self.t
-        torch._foreach_mul_(steps, [-rate / bias for rate in self.rates])
-        torch._foreach_add_(self.weights, steps)
+        for stack, gradient in zip(self.views, gradients, strict=True):
+            for w, g in zip(stack, gradient.unbind(), strict=True):
+                w.grad = g.contiguous()  # as w: the fused step asks for it
+        self.adam.step()
 
 
 @experiment(
@@ -105,16 +98,16 @@ class RatesSideBySide:
     shows="the best rate of Adam falls with the width of a network, and stays with maximal update parametrisation",
     small={
         "widths": [16, 64], "rates": [-8, -6, -4], "depth": 2, "steps": 12,
-        "batch": 32, "seeds": 1,
+        "examples": 64, "seeds": 1,
     },
     cpu={
-        "widths": [64, 128, 256, 512, 1024], "depth": 3, "steps": 50,
-        "rates": [-12, -11, -10, -9, -8, -7, -6, -5], "batch": 32, "seeds": 3,
+        "widths": [64, 128, 256, 512, 1024], "rates": [-10, -9, -8, -7, -6, -5, -4],
+        "depth": 3, "steps": 20, "examples": 128, "seeds": 3,
     },
     full={
-        "widths": [64, 128, 256, 512, 1024, 2048, 4096], "depth": 3, "steps": 500,
-        "rates": [-15, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5], "batch": 128,
-        "seeds": 5,
+        "widths": [64, 128, 256, 512, 1024, 2048, 4096],
+        "rates": [-13, -12, -11, -10, -9, -8, -7, -6, -5, -4],
+        "depth": 3, "steps": 60, "examples": 1024, "seeds": 5,
     },
     able=("compile",),
 )  # fmt: skip
@@ -124,7 +117,7 @@ def rate_transfer(
     rates: list[int],
     depth: int,
     steps: int,
-    batch: int,
+    examples: int,
     seeds: int,
 ) -> dict[str, Tensor]:
     """The training loss of networks of many widths, each trained at many rates.
@@ -137,9 +130,9 @@ def rate_transfer(
         widths: W of them.
         rates: L logarithms of rates, to the base 2.
         depth: hidden layers.
-        steps: of Adam.
-        batch: examples a step.
-        seeds: S starts and orders.
+        steps: of Adam, each on all examples.
+        examples: of MNIST-1D, to be learnt by heart.
+        seeds: S starts and choices of examples.
 
     Returns:
         The array named above, `widths` (W,), and `rates` (L,), the rates
@@ -147,7 +140,7 @@ def rate_transfer(
 
     Source: Yang et al. 2022, figure 1, arXiv:2203.03466.
     """
-    examples = data.mnist1d().train.to(run.device)
+    everything = data.mnist1d().train
     speeds = 2.0 ** torch.tensor(rates, device=run.device)
     loss = torch.zeros(2, len(widths), seeds, len(rates))
     for job in run.chunks(loss[..., 0].numel(), loss=loss):
@@ -155,45 +148,29 @@ def rate_transfer(
         sizes, base = ([40, *[n] * depth, 10] for n in (widths[w], widths[0]))
         start = run.generator(f"start {seed} of width {widths[w]}")
         networks = WideNetworks(sizes, base, WAYS[way], len(rates), start)
-        order = run.generator(f"order {seed}")
-        losses = descend(
-            run, networks.to(run.device), examples, speeds, steps, batch, order
+        chosen = torch.randperm(
+            len(everything), generator=run.generator(f"examples {seed}")
         )
+        some = everything[chosen[:examples]].to(run.device)
+        losses = descend(run, networks.to(run.device), some, speeds, steps)
         last = losses[-max(1, steps // 10) :].mean(0)
         loss[way, w, seed] = last.nan_to_num(torch.inf).cpu()
     return {"loss": loss, "widths": torch.tensor(widths), "rates": speeds.cpu()}
 
 
 def descend(
-    run: Run,
-    networks: WideNetworks,
-    examples: Dataset,
-    rates: Tensor,
-    steps: int,
-    batch: int,
-    order: Generator,
+    run: Run, networks: WideNetworks, examples: Dataset, rates: Tensor, steps: int
 ) -> Tensor:
-    """Trains all networks, each at its own rate; the losses (steps, R)."""
+    """Trains all networks on all examples, each at its own rate; the losses (steps,
+    R)."""
     optimizer = RatesSideBySide(networks, rates)
     gradients = run.compiled(lambda x, y: losses_and_gradients(networks, x, y))
     losses = []
-    for x, y in endless(examples, batch, order, steps):
-        loss, g = gradients(x, y)
+    for _ in range(steps):
+        loss, g = gradients(examples.x, examples.y)
         optimizer.step(g)
         losses.append(loss)
     return torch.stack(losses)
-
-
-def endless(
-    examples: Dataset, batch: int, order: Generator, steps: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """So many whole minibatches, pass after pass."""
-    taken = 0
-    while taken < steps:
-        for x, y in minibatches(examples, batch, order):
-            if len(x) == batch and taken < steps:
-                taken += 1
-                yield x, y
 
 
 def losses_and_gradients(
