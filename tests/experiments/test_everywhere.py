@@ -101,6 +101,10 @@ def of_lags(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["errors"], cpu["errors"], rtol=0, atol=0.01)
 
 
+def of_texts(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["bits"], cpu["bits"], rtol=0, atol=0.01)
+
+
 def of_depths(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(
         cuda["test"].mean(-1), cpu["test"].mean(-1), rtol=0, atol=0.1
@@ -141,6 +145,7 @@ AGREEMENT = {
     "selective_copying": of_copies,
     "sequence_throughput": of_costs,
     "memory_against_lag": of_lags,
+    "length_extrapolation": of_texts,
     "trainability": of_maps,
     "double_descent": of_widths,
     "metric_learning": of_retrieval,
