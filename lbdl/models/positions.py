@@ -145,9 +145,9 @@ def t5_bucket(
 
         |r| < h: |r|,   else h + floor((b - h) log(|r| / h) / log(farthest / h))
 
-    but never more than b - 1, with b buckets on a side and h = b/2 of them exact. Bidirectional, half of all
-    buckets are for each side, and keys that lie ahead have the second half; else
-    keys ahead have bucket 0.
+    but never more than b - 1, with b buckets on a side and h = b/2 of them exact.
+    Bidirectional, half of all buckets are for each side, and keys that lie ahead
+    have the second half; else keys ahead have bucket 0.
 
     Args:
         distance: r = place of the key - place of the query, int64, any shape.
