@@ -245,20 +245,9 @@ WITNESSES = [r for r in recorded_results() if r.scale == "small"]
 LARGER = [r for r in recorded_results() if r.scale != "small"]
 
 
-# Made before fingerprints were kept, from files that no commit holds: to be recorded again, on a quiet machine.
-OLD = ("double_descent", "memory_against_depth")
-
-
 @pytest.mark.parametrize(
     "recorded",
-    [
-        pytest.param(
-            r,
-            id=f"{r.experiment}-{r.scale}",
-            marks=[pytest.mark.xfail(strict=True)] * (r.experiment in OLD),
-        )
-        for r in LARGER
-    ],
+    [pytest.param(r, id=f"{r.experiment}-{r.scale}") for r in LARGER],
 )
 def test_a_recording_has_a_witness_of_the_same_code(recorded):
     """The small scale of the same experiment, recorded with it."""
