@@ -143,12 +143,11 @@ def t5_bucket(
     """Which bucket a distance falls into: near ones each their own, far ones many
     together.
 
-        exact below h,   h + floor(log(|r| / h) / log(farthest / h) (b - h)) from h
-        on
+        |r| < h: |r|,   else h + floor((b - h) log(|r| / h) / log(farthest / h))
 
-    with b buckets on a side and h = b/2 of them exact. Bidirectional, half of all
-    buckets are for each side, and keys that lie ahead have the second half; else
-    keys ahead have bucket 0.
+    but never more than b - 1, with b buckets on a side and h = b/2 of them exact.
+    Bidirectional, half of all buckets are for each side, and keys that lie ahead
+    have the second half; else keys ahead have bucket 0.
 
     Args:
         distance: r = place of the key - place of the query, int64, any shape.
@@ -318,8 +317,8 @@ def rope(x: Tensor, positions: Tensor, base: float = BASE) -> Tensor:
     """Turns each pair of coordinates by an angle that grows with the place. The
     plain way.
 
-        (x_2i, x_2i+1) <- R(p w_i) (x_2i, x_2i+1),   R(a) = [[cos a, -sin a], [sin
-        a, cos a]]
+        (x_2i, x_2i+1) <- R(p w_i) (x_2i, x_2i+1),
+        R(a) = [[cos a, -sin a], [sin a, cos a]]
 
     R(a)^T R(b) = R(b - a): the product of a query turned at p with a key turned at
     q depends on q - p alone.
@@ -370,8 +369,7 @@ def rope_turns(
     Raises:
         TypeError: an argument is not of its kind.
         ValueError: `positions` has another shape, `width` is odd or below 2, or
-            `base`
-            not above 1.
+            `base` not above 1.
     """
     angles = angles_of(positions, width, base)
     require.shapes(positions=(positions, "n"))
@@ -391,8 +389,7 @@ def fast_rope(x: Tensor, turns: Tensor) -> Tensor:
 
     Raises:
         TypeError: `x` is not floating, or `turns` not of the complex dtype that
-            goes
-            with it.
+            goes with it.
         ValueError: shapes do not fit.
 
     Source: Su et al. 2021, equation 12, arXiv:2104.09864.
@@ -447,44 +444,53 @@ class Rotary(nn.Module):
         return fast_rope(x, self.turns[start:end])
 
 
-def xpos_scales(positions: Tensor, width: int, gamma: float = 0.4) -> Tensor:
+def xpos_scales(
+    positions: Tensor, width: int, gamma: float = 0.4, scale_base: float = 512.0
+) -> Tensor:
     """By how much xPos stretches the pairs of a query; a key is divided by it.
 
-        z_i(p) = ((2i/d + g) / (1 + g))^(p / 512)
+        z_i(p) = ((2i/d + g) / (1 + g))^(p / s)
 
     Args:
         positions: p (...), floating dtype.
         width: d, even, >= 2.
         gamma: g > 0; the smaller, the faster fast-turning pairs fade.
+        scale_base: s > 0, places; the smaller, the faster all pairs fade.
 
     Returns:
         (..., d/2), dtype of `positions`, at least float32.
 
     Raises:
         TypeError: an argument is not of its kind.
-        ValueError: `width` is odd or below 2, or `gamma` not above 0.
+        ValueError: `width` is odd or below 2, or `gamma` or `scale_base` not
+            above 0.
 
-    Source: Sun et al. 2023, section 2.2, arXiv:2212.10554; the exponent p / 512 is
-    that
-        of its code.
+    Source: Sun et al. 2023, section 2.2, arXiv:2212.10554; s = 512 is that of its
+        code.
     """
     require.floating(positions=positions)
     require_even(width)
-    require.number(gamma=gamma, above=0)
+    require.number(gamma=gamma, scale_base=scale_base, above=0)
     i = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
-    rate = ((i / width + gamma) / (1 + gamma)).log() / 512
+    rate = ((i / width + gamma) / (1 + gamma)).log() / scale_base
     wide = require.widen(positions)
     return (positions.double().unsqueeze(-1) * rate).exp().to(wide.dtype)
 
 
 def xpos(
-    q: Tensor, k: Tensor, positions: Tensor, base: float = BASE, gamma: float = 0.4
+    q: Tensor,
+    k: Tensor,
+    positions: Tensor,
+    base: float = BASE,
+    gamma: float = 0.4,
+    scale_base: float = 512.0,
 ) -> tuple[Tensor, Tensor]:
     """RoPE that also fades: far keys fit less well, fast-turning pairs fade first.
 
         q_p <- z(p) R(p) q_p,   k_p <- z(p)^-1 R(p) k_p
 
-    The product still depends on the distance alone.
+    The product still depends on the distance alone. Keys far from place 0 become
+    large: shift all places by the same number, so that the middle one is 0.
 
     Args:
         q: queries (..., n, d), d even, floating dtype.
@@ -492,6 +498,7 @@ def xpos(
         positions: p (n,), floating dtype.
         base: above 1.
         gamma: g > 0, as in `xpos_scales`.
+        scale_base: s > 0, as in `xpos_scales`.
 
     Returns:
         Queries and keys (..., n, d), turned and stretched.
@@ -507,7 +514,8 @@ def xpos(
     require.floating(k=k)
     require.alike(q=q, k=k)
     require.shapes(q=(q, "... n d"), k=(k, "... n d"))
-    z = xpos_scales(positions.double(), q.shape[-1], gamma).repeat_interleave(2, -1)
+    z = xpos_scales(positions.double(), q.shape[-1], gamma, scale_base)
+    z = z.repeat_interleave(2, -1)  # both coordinates of a pair alike
     q, k = rope(q, positions, base), rope(k, positions, base)
     return (q * z).to(q.dtype), (k / z).to(k.dtype)
 

@@ -15,6 +15,7 @@ from lbdl.lab import Experiment
 
 FEW: dict[str, dict] = {
     "double_descent": {"widths": [3, 20], "runs": 2, "together": 2, "steps": 5},
+    "length_extrapolation": {"steps": 4},
     "memory_against_lag": {"steps": 5},
     "merges": {"merges": [0, 32], "steps": 6},
     "metric_learning": {"steps": 4, "groups": 2},

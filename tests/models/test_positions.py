@@ -165,10 +165,48 @@ def test_xpos_knows_the_distance_alone_and_fades(p, q, shift):
     )
 
 
+def test_xpos_takes_any_batch_and_is_complex_numbers_of_growing_size(device):
+    """Every text, head, place and pair apart, by complex exponentials."""
+    x, y = (randn(2, 3, 5, 8, seed=s).to(device) for s in (0, 1))
+    positions = torch.tensor([0.0, 1.0, 2.5, -4.0, 90.0], dtype=torch.float64)
+    found = xpos(x, y, positions.to(device), 50.0, 0.3, 20.0)
+    for one, sign, turned in zip((x, y), (1, -1), found, strict=True):
+        for n, p in enumerate(positions.tolist()):
+            for i in range(4):
+                size = ((2 * i / 8 + 0.3) / 1.3) ** (sign * p / 20)
+                factor = size * complex(
+                    math.cos(p * 50 ** (-2 * i / 8)),
+                    math.sin(p * 50 ** (-2 * i / 8)),
+                )
+                pair = torch.complex(one[..., n, 2 * i], one[..., n, 2 * i + 1])
+                due = torch.view_as_real(factor * pair)
+                torch.testing.assert_close(
+                    turned[..., n, 2 * i : 2 * i + 2], due, rtol=1e-12, atol=1e-12
+                )
+
+
+def test_xpos_in_half_precision_and_with_gradients(device):
+    x, y = (randn(2, 4, 8, seed=s).to(device).requires_grad_() for s in (0, 1))
+    positions = arange(4).to(device)
+    assert torch.autograd.gradcheck(
+        lambda q, k: xpos(q, k, positions, 50.0, 0.4, 4.0), (x, y)
+    )
+    for half in (torch.float16, torch.bfloat16):
+        found = xpos(x.to(half), y.to(half), positions)
+        assert found[0].dtype == found[1].dtype == half
+        torch.testing.assert_close(
+            found, xpos(x, y, positions), rtol=2e-2, atol=2e-2, check_dtype=False
+        )
+
+
 def test_xpos_scales_of_a_distance_are_those_of_the_code():
     scales = xpos_scales(torch.tensor([512.0, 0.0]), 4)
     torch.testing.assert_close(
         scales, torch.tensor([[0.4 / 1.4, 0.9 / 1.4], [1.0, 1.0]])
+    )
+    torch.testing.assert_close(
+        xpos_scales(torch.tensor([2.0]), 4, 0.5, 4.0),
+        torch.tensor([[1 / 3, 2 / 3]]).sqrt(),
     )
     far = xpos_scales(torch.tensor([100.0, 1000.0]), 8)
     assert bool((far[1] < far[0]).all()) and bool((far[1].diff() > 0).all()), (
@@ -208,6 +246,27 @@ def test_buckets_of_t5():
         0,
         0,
     ]
+
+
+@pytest.mark.parametrize(
+    ("side", "farthest", "both"),
+    [(16, 128, True), (32, 128, False), (6, 50, False)],
+)
+def test_buckets_are_those_of_whole_numbers(side, farthest, both):
+    """Without a logarithm: bucket h + k begins where |r|^(b-h) h^k >= farthest^k h^(b-h)."""
+    h = side // 2
+    n = side - h
+
+    def bucket(far: int) -> int:
+        reached = [
+            k for k in range(n) if far**n * h**k >= farthest**k * h**n or k == 0
+        ]
+        return far if far < h else h + max(reached)
+
+    found = t5_bucket(
+        -torch.arange(2000), side * (1 + both), farthest, bidirectional=both
+    )
+    assert found.tolist() == [bucket(far) for far in range(2000)]
 
 
 @given(st.integers(4, 40), st.integers(0, 3000))

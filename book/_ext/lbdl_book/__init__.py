@@ -1,19 +1,19 @@
 """The book's own Sphinx extension: parallel execution, a cache that knows the
-library, evidence, races."""
+library, evidence, races, search."""
 
 from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import evidence, execution, records
+from . import evidence, execution, records, search
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Install the three parts; each says in its own docstring what it does."""
-    for part in (execution, evidence, records):
+    """Install the parts; each says in its own docstring what it does."""
+    for part in (execution, evidence, records, search):
         part.install(app)
     app.connect("builder-inited", drop_backlinks)
-    app.connect("html-page-context", unlist_citations)
+    app.connect("html-page-context", mend)
     return {
         "version": "1",
         "env_version": 1,
@@ -28,16 +28,23 @@ def drop_backlinks(app: Sphinx) -> None:
     app.env.settings["footnote_backlinks"] = False
 
 
-def unlist_citations(
+# What a screen reader would be told wrongly, and what it is told instead.
+MENDED = {
+    # docutils calls a bibliography a list and its entries something else: both or neither
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    # a folded cell says on its label what it holds: myst-nb's other name would hide that
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
+
+
+def mend(
     app: Sphinx,
     pagename: str,
     templatename: str,
     context: dict[str, Any],
     doctree: object,
 ) -> None:
-    """docutils calls a bibliography a list and its entries something else; a screen
-    reader needs both or neither."""
-    if "body" in context:
-        context["body"] = context["body"].replace(
-            '<div role="list" class="citation-list">', '<div class="citation-list">'
-        )
+    """Mend what other extensions wrote into a page."""
+    for wrong, right in MENDED.items():
+        if "body" in context:
+            context["body"] = context["body"].replace(wrong, right)

@@ -50,9 +50,13 @@ CALLS = [
             "positions": PLACES,
             "base": 100.0,
             "gamma": 0.4,
+            "scale_base": 8.0,
         },
     ),
-    Call(xpos_scales, {"positions": PLACES, "width": 8, "gamma": 0.4}),
+    Call(
+        xpos_scales,
+        {"positions": PLACES, "width": 8, "gamma": 0.4, "scale_base": 8.0},
+    ),
     Call(
         t5_bucket,
         {

@@ -78,6 +78,15 @@ def test_multiplications_by_hand():
     assert E.multiplications("convolution", 4, 1, 2) == transforms + 16 + 16
 
 
+def test_who_reads_in_order_answers_at_the_end():
+    x = torch.randn(2, 9)
+    for kind in E.KINDS:
+        model = E.MAKERS[kind](1, 3, 4)
+        scores = model(x.unsqueeze(-1))
+        said = scores.mean(1) if kind == "transformer" else scores[:, -1]
+        torch.testing.assert_close(E.Answer(model)(x), said)
+
+
 def test_the_small_scales_have_the_shapes_that_the_chapter_reads():
     read = E.pixel_sequences.run("small")
     assert read["test"].shape == read["validation"].shape == (2, 4, 1, 1)
