@@ -24,6 +24,7 @@ float32.
 import math
 import operator
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -217,14 +218,20 @@ def matching(**tensors: Tensor) -> None:
 
 
 def broadcast(**batches: Sequence[int]) -> None:
-    """ValueError unless the shapes broadcast together."""
-    try:
-        torch.broadcast_shapes(*batches.values())
-    except RuntimeError:
-        told = ", ".join(
-            f"{name} {tuple(shape)}" for name, shape in batches.items()
-        )
-        raise ValueError(f"leading dimensions must broadcast, got {told}") from None
+    """ValueError unless the shapes broadcast together.
+
+    (Not by `torch.broadcast_shapes`, whose first call loads sympy, for half a second.)
+    """
+    ends = zip_longest(
+        *(reversed(shape) for shape in batches.values()), fillvalue=1
+    )
+    for sizes in ends:
+        wide = [size for size in sizes if size != 1]
+        if any(size != wide[0] for size in wide):
+            told = ", ".join(
+                f"{name} {tuple(shape)}" for name, shape in batches.items()
+            )
+            raise ValueError(f"leading dimensions must broadcast, got {told}")
 
 
 def broadcast_to(shape: Sequence[int], **tensors: Tensor) -> None:
