@@ -378,7 +378,7 @@ def test_fitting_asks_for_kind_dtype_and_shape_at_once():
         (torch.ones(3, 0), ValueError),
         (torch.ones(1, 3, 4), ValueError),
     ):
-        with pytest.raises(error, match="^w must"):
+        with pytest.raises(error, match=r"^w must"):
             require.fitting(x=(x, "... n d"), w=(wrong, "d k"))
     assert require.fitting(w=(torch.ones(3, 0), "d k"), least=0) == {"d": 3, "k": 0}
 
@@ -394,7 +394,7 @@ def test_matching_asks_for_kind_dtype_and_shape_and_broadcasts_nothing():
         (x[:1], ValueError),
         (x[..., None], ValueError),
     ):
-        with pytest.raises(error, match="^y must"):
+        with pytest.raises(error, match=r"^y must"):
             require.matching(x=x, y=wrong)
 
 
