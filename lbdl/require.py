@@ -220,7 +220,7 @@ def matching(**tensors: Tensor) -> None:
 def broadcast(**batches: Sequence[int]) -> None:
     """ValueError unless the shapes broadcast together.
 
-    (Not by `torch.broadcast_shapes`, whose first call loads sympy, for half a second.)
+    Not by `torch.broadcast_shapes`: its first call loads sympy, for half a second.
     """
     ends = zip_longest(
         *(reversed(shape) for shape in batches.values()), fillvalue=1
