@@ -12,7 +12,7 @@ FIRST_PAGE = file://$(CURDIR)/_build/html/book/intro.html
 # How chapters execute outside the book: one picture in the place of a slider, no progress bars, one thread each.
 QUIET = LBDL_EXPLORE=still LBDL_PROGRESS=0 OMP_NUM_THREADS=1
 
-.PHONY: help book test minutes lab serve notebooks bench lock clean
+.PHONY: help book test minutes lab serve zip notebooks bench lock clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -44,6 +44,9 @@ lab: $(BOOK_READY)      ## JupyterLab on the chapters, with live sliders
 
 serve: book             ## the built book at http://localhost:8000
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+zip: book               ## the built book as one file for reading without a network
+	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.pack _build/html _build/lbdl.zip
 
 notebooks: $(BOOK_READY) ## execute the chapters again and write their outputs into the notebooks
 	$(QUIET) PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.notebooks --jobs $(JOBS)

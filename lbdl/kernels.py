@@ -8,6 +8,7 @@ with the same results, which is how they are tested on any machine.
 """
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,14 @@ def block_of(n: int) -> int:
     sizes.
     """
     return 1 << max(0, n - 1).bit_length()
+
+
+def compute_dtype(dtype: torch.dtype) -> Any:
+    """What a kernel computes in, as Triton names it: float64 for float64, else
+    float32."""
+    import triton.language as tl
+
+    return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 def warps_of(block: int) -> int:

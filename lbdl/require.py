@@ -3,6 +3,7 @@ argument, before any work is done.
 
     require.floating(x=x, y=y)
     require.shapes(x=(x, "... n d"), y=(y, "... n"))
+    require.fitting(q=(q, "... n d"), k=(k, "... m d"))
     require.whole(steps=steps, least=0)
     require.number(eps=eps, above=0, below=1)
 
@@ -23,6 +24,7 @@ float32.
 import math
 import operator
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -190,15 +192,46 @@ def _known(letters: list[str], sizes: dict[str, int], least: int) -> str:
     return f" with {', '.join(told)}" if told else ""
 
 
+def fitting(*, least: int = 1, **patterned: tuple[Tensor, str]) -> dict[str, int]:
+    """`floating`, `alike` and `shapes` in one: floating tensors of one dtype and
+    device in the shapes of their patterns; gives the sizes by letter."""
+    given = {name: x for name, (x, _) in patterned.items()}
+    floating(**given)
+    alike(**given)
+    return shapes(least=least, **patterned)
+
+
+def square(**matrices: Tensor) -> None:
+    """TypeError unless every argument is a floating tensor, ValueError unless it
+    holds finite matrices (..., n, n)."""
+    for name, a in matrices.items():
+        fitting(least=1, **{name: (a, "... n n")})
+    finite(**matrices)
+
+
+def matching(**tensors: Tensor) -> None:
+    """`floating`, `alike` and `same_shape` in one: floating tensors of one dtype,
+    device and shape."""
+    floating(**tensors)
+    alike(**tensors)
+    same_shape(**tensors)
+
+
 def broadcast(**batches: Sequence[int]) -> None:
-    """ValueError unless the shapes broadcast together."""
-    try:
-        torch.broadcast_shapes(*batches.values())
-    except RuntimeError:
-        told = ", ".join(
-            f"{name} {tuple(shape)}" for name, shape in batches.items()
-        )
-        raise ValueError(f"leading dimensions must broadcast, got {told}") from None
+    """ValueError unless the shapes broadcast together.
+
+    Not by `torch.broadcast_shapes`: its first call loads sympy, for half a second.
+    """
+    ends = zip_longest(
+        *(reversed(shape) for shape in batches.values()), fillvalue=1
+    )
+    for sizes in ends:
+        wide = [size for size in sizes if size != 1]
+        if any(size != wide[0] for size in wide):
+            told = ", ".join(
+                f"{name} {tuple(shape)}" for name, shape in batches.items()
+            )
+            raise ValueError(f"leading dimensions must broadcast, got {told}")
 
 
 def broadcast_to(shape: Sequence[int], **tensors: Tensor) -> None:
@@ -348,6 +381,21 @@ def classes(K: int, *, name: str = "targets", targets: Tensor) -> None:
     )
 
 
+def distribution(**distributions: Tensor) -> None:
+    """TypeError unless every argument is a floating tensor, ValueError unless its
+    last dimension holds probabilities, which sum to 1 up to rounding."""
+    for name, p in distributions.items():
+        floating(**{name: p})
+        dim(p, -1, name)
+        slack = 100 * torch.finfo(p.dtype).eps
+        total = widen(p.detach()).sum(-1, keepdim=True)
+        values(
+            (p.detach() >= 0) & ((total - 1).abs() <= slack),
+            f"{name} must be probabilities that sum to 1 over the last dimension: "
+            "pass the result, not the scores",
+        )
+
+
 # --- Numbers, names, objects ------------------------------------------------------
 
 
@@ -440,6 +488,22 @@ def function(**things: Any) -> None:
             raise TypeError(f"{name} must be a function, got {kind(x)}")
 
 
+def generator(**generators: torch.Generator | None) -> None:
+    """TypeError unless every argument is a source of randomness, or None."""
+    for name, source in generators.items():
+        if source is not None:
+            instance(torch.Generator, **{name: source})
+
+
+def dtype(**dtypes: torch.dtype | None) -> None:
+    """TypeError unless every argument is a (real) floating dtype, or None."""
+    for name, x in dtypes.items():
+        if x is not None:
+            instance(torch.dtype, **{name: x})
+            if not x.is_floating_point:
+                raise TypeError(f"{name} must be floating, got {x}")
+
+
 def sequence(**things: Any) -> None:
     """TypeError unless every argument has a length and an order: a list, a tuple, a
     stack of layers."""
@@ -454,10 +518,29 @@ def floatings(**lists: Sequence[Tensor]) -> None:
     """TypeError unless every argument is a list of floating tensors, ValueError
     where it is empty."""
     for name, tensors in lists.items():
-        sequence(**{name: tensors})
-        if len(tensors) == 0:
-            raise ValueError(f"{name} must hold at least one tensor, got none")
-        floating(**{f"{name}[{i}]": x for i, x in enumerate(tensors)})
+        floating(**_elements(name, tensors, "tensor"))
+
+
+def functions(**lists: Any) -> None:
+    """TypeError unless every argument is a list of functions, layers for example;
+    ValueError where it is empty."""
+    for name, things in lists.items():
+        function(**_elements(name, things, name.removesuffix("s")))
+
+
+def instances(of: type, **lists: Any) -> None:
+    """TypeError unless every argument is a list of instances of the class,
+    ValueError where it is empty."""
+    for name, things in lists.items():
+        instance(of, **_elements(name, things, name.removesuffix("s")))
+
+
+def _elements(name: str, things: Any, kind: str) -> dict[str, Any]:
+    """The elements of a list by their names, name[0], name[1] ...; at least one."""
+    sequence(**{name: things})
+    if len(things) == 0:
+        raise ValueError(f"{name} must hold at least one {kind}, got none")
+    return {f"{name}[{i}]": x for i, x in enumerate(things)}
 
 
 def _is_number(x: Any) -> bool:

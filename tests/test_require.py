@@ -68,6 +68,39 @@ KINDS = {
         [3, None, [1.0], [torch.ones(2).long()], torch.ones(2).long()],
     ),
     "function": (require.function, math.sin, [0, None, torch.ones(2)]),
+    "functions": (
+        require.functions,
+        [math.sin, torch.relu],
+        [3, None, [0], [None, math.sin], "sin"],
+    ),
+    "instances": (
+        partial(require.instances, torch.Generator),
+        [torch.Generator()],
+        [3, None, [0], [None], torch.Generator()],
+    ),
+    "generator": (require.generator, torch.Generator(), [0, 1.5, torch.ones(2)]),
+    "no generator": (require.generator, None, [0, "seed"]),
+    "dtype": (
+        require.dtype,
+        torch.bfloat16,
+        [torch.int64, torch.complex64, "float"],
+    ),
+    "no dtype": (require.dtype, None, [torch.bool, float]),
+    "matching": (
+        require.matching,
+        torch.ones(2),
+        [[1.0], None, torch.ones(2).long(), torch.ones(2) + 0j],
+    ),
+    "square": (
+        require.square,
+        torch.eye(2),
+        [[[1.0]], None, torch.eye(2).long(), torch.eye(2) + 0j],
+    ),
+    "distribution": (
+        require.distribution,
+        torch.tensor([0.5, 0.5]),
+        [[1.0], None, torch.ones(1).long(), torch.ones(1) + 0j],
+    ),
 }
 
 
@@ -134,6 +167,19 @@ def test_numbers_of_other_libraries_are_numbers(number):
             [torch.tensor([0.5, math.inf]), torch.tensor([math.nan])],
         ),
         (require.floatings, [[torch.ones(0)], torch.ones(2)], [[], torch.ones(0)]),
+        (require.functions, [[math.sin]], [[], ()]),
+        (partial(require.instances, int), [[1]], [[], ()]),
+        (
+            require.square,
+            [torch.eye(2), torch.zeros(0, 2, 2), torch.ones(3, 1, 1)],
+            [
+                torch.ones(2, 3),
+                torch.ones(2),
+                torch.ones(0, 0),
+                torch.full((2, 2), math.nan),
+                torch.full((2, 2), math.inf),
+            ],
+        ),
         (require.nonempty, [torch.ones(1)], [torch.ones(0), torch.ones(3, 0)]),
     ],
 )
@@ -315,3 +361,59 @@ def test_nobody_looks_at_values_inside_a_transform_or_a_compiler():
 def test_shapes_are_asked_for_inside_a_transform_too():
     with pytest.raises(ValueError, match=r"x must be \(\.\.\., d\)"):
         torch.func.vmap(asked)(torch.ones(3))
+
+
+def test_fitting_asks_for_kind_dtype_and_shape_at_once():
+    x, w = torch.ones(5, 2, 3), torch.ones(3, 4)
+    found = require.fitting(x=(x, "... n d"), w=(w, "d k"))
+    assert found == {"n": 2, "d": 3, "k": 4}
+    for wrong, error in (
+        ([[1.0]], TypeError),
+        (None, TypeError),
+        (w.long(), TypeError),
+        (w + 0j, TypeError),
+        (w.double(), TypeError),
+        (w.to("meta"), ValueError),
+        (torch.ones(2, 4), ValueError),
+        (torch.ones(3, 0), ValueError),
+        (torch.ones(1, 3, 4), ValueError),
+    ):
+        with pytest.raises(error, match=r"^w must"):
+            require.fitting(x=(x, "... n d"), w=(wrong, "d k"))
+    assert require.fitting(w=(torch.ones(3, 0), "d k"), least=0) == {"d": 3, "k": 0}
+
+
+def test_matching_asks_for_kind_dtype_and_shape_and_broadcasts_nothing():
+    x = torch.ones(2, 3)
+    require.matching(x=x, y=-x, z=x * 2)
+    for wrong, error in (
+        (None, TypeError),
+        (x.long(), TypeError),
+        (x.double(), TypeError),
+        (x.to("meta"), ValueError),
+        (x[:1], ValueError),
+        (x[..., None], ValueError),
+    ):
+        with pytest.raises(error, match=r"^y must"):
+            require.matching(x=x, y=wrong)
+
+
+def test_a_distribution_sums_to_1_along_its_last_dimension_up_to_rounding():
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        scores = torch.randn(20, 50, generator=torch.Generator().manual_seed(0))
+        require.distribution(p=scores.to(dtype).softmax(-1))
+    for wrong in (
+        [0.5, 0.4],
+        [0.5, 0.5001],
+        [1.5, -0.5],
+        [math.nan, 1.0],
+        [math.inf, 0.0],
+    ):
+        with pytest.raises(
+            ValueError, match="p must be probabilities that sum to 1"
+        ):
+            require.distribution(p=torch.tensor([[0.5, 0.5], wrong]))
+    for empty in (torch.tensor(1.0), torch.ones(2, 0)):
+        with pytest.raises(ValueError, match="p must have at least"):
+            require.distribution(p=empty)
+    torch.func.vmap(lambda p: require.distribution(p=p) or p)(torch.ones(3, 2))

@@ -632,7 +632,15 @@ def adam_(
     Source: Kingma & Ba 2015, the rearrangement in section 2, arXiv:1412.6980.
     """
     beta1, beta2 = require_adam(betas, eps)
-    require_lists(weights, gradients, lr)
+    require.sequence(weights=weights, gradients=gradients)
+    if len(weights) == 0 or len(weights) != len(gradients):
+        raise ValueError(
+            "gradients must match weights, at least one tensor, "
+            f"got {len(gradients)} for {len(weights)}"
+        )
+    require.number(lr=lr, least=0)  # it is read on the CPU
+    for w, gradient in zip(weights, gradients, strict=True):
+        require_step(w, gradient, lr)
     require.number(decay=decay, least=0)
     if state is None:  # zeros are made at the start alone
         state = (zeros_like(weights), zeros_like(weights), 0)
@@ -886,7 +894,9 @@ def trajectory(
         ValueError: `steps` is negative, or the rule refuses, as it does rates that
             do not broadcast to the shape of `w0`.
     """
-    require_start(rule, f, w0, steps=steps)
+    require.function(rule=rule, f=f)
+    require.floating(w0=w0)
+    require.whole(steps=steps, least=0)
     path, state = [w0.detach()], None
     for _ in range(steps):
         w, state = rule(path[-1], gradient_of(f, path[-1]), state, **options)
@@ -922,7 +932,9 @@ def newton_trajectory(
             `f` no function.
         ValueError: `steps` is negative, there is no point, or the rule refuses.
     """
-    require_start(rule, f, w0, steps=steps)
+    require.function(rule=rule, f=f)
+    require.floating(w0=w0)
+    require.whole(steps=steps, least=0)
     require.nonempty(w0=w0)
     path = [w0.detach()]
     for _ in range(steps):
@@ -964,7 +976,9 @@ def minimize(
             or `f` no function.
         ValueError: `max_steps` or `tolerance` is negative, or the rule refuses.
     """
-    require_start(rule, f, w0, max_steps=max_steps)
+    require.function(rule=rule, f=f)
+    require.floating(w0=w0)
+    require.whole(max_steps=max_steps, least=0)
     require.number(tolerance=tolerance, least=0)
     w, state, values = w0.detach().clone(), None, [float(f(w0))]
     best, lowest = w, values[0]
@@ -1225,9 +1239,7 @@ def spectral_radius(matrix: Tensor) -> Tensor:
 
     Source: Gelfand 1941; Polyak 1987, Introduction to Optimization.
     """
-    require.floating(matrix=matrix)
-    require.shapes(matrix=(matrix, "... n n"))
-    require.finite(matrix=matrix)
+    require.square(matrix=matrix)
     radii = torch.linalg.eigvals(require.widen(matrix)).abs().amax(-1)
     return radii.to(matrix.dtype)
 
@@ -1326,9 +1338,7 @@ def fgsm(x: Tensor, gradient: Tensor, eps: Rate) -> Tensor:
 
     Source: Goodfellow et al. 2015, section 4, arXiv:1412.6572.
     """
-    require.floating(x=x, gradient=gradient)
-    require.alike(x=x, gradient=gradient)
-    require.same_shape(x=x, gradient=gradient)
+    require.matching(x=x, gradient=gradient)
     require.number_or_tensor(eps=eps, least=0)
     signs = torch.where(
         gradient.isnan(), gradient, gradient.sign()
@@ -1363,9 +1373,7 @@ def worst_logistic_loss(
     Source: Goodfellow et al. 2015, section 5, arXiv:1412.6572 (p = infinity);
         Hoelder's inequality otherwise.
     """
-    require.floating(w=w, x=x, y=y)
-    require.alike(w=w, x=x, y=y)
-    require.shapes(w=(w, "... d"), x=(x, "... d"), y=(y, "..."))
+    require.fitting(w=(w, "... d"), x=(x, "... d"), y=(y, "..."))
     require.number_or_tensor(eps=eps, least=0)
     return F.softplus(
         -y * (w * x).sum(-1)
@@ -1439,9 +1447,7 @@ def lipschitz_bound(weights: Sequence[Tensor]) -> Tensor:
 
 def require_step(w: Tensor, gradient: Tensor, lr: Rate, **betas: Rate) -> None:
     """What every rule asks of weights, gradient, rate and momenta."""
-    require.floating(w=w, gradient=gradient)
-    require.alike(w=w, gradient=gradient)
-    require.same_shape(w=w, gradient=gradient)
+    require.matching(w=w, gradient=gradient)
     require.number_or_tensor(lr=lr, least=0)
     require.number_or_tensor(least=0, below=1, **betas)  # type: ignore[arg-type]
     rates = {"lr": lr, **betas}
@@ -1476,40 +1482,14 @@ def require_adam(betas: tuple[float, float], eps: float) -> tuple[float, float]:
     return beta1, beta2
 
 
-def require_lists(
-    weights: Sequence[Tensor], gradients: Sequence[Tensor], lr: float
-) -> None:
-    """One gradient for every weight, and a rate that is read on the CPU."""
-    require.sequence(weights=weights, gradients=gradients)
-    if len(weights) == 0 or len(weights) != len(gradients):
-        raise ValueError(
-            "gradients must match weights, at least one tensor, "
-            f"got {len(gradients)} for {len(weights)}"
-        )
-    require.number(lr=lr, least=0)
-    for w, gradient in zip(weights, gradients, strict=True):
-        require_step(w, gradient, lr)
-
-
 def require_hessian(w: Tensor, gradient: Tensor, hessian: Tensor) -> None:
     """A Hessian for every point, alike and of fitting shapes."""
-    require.floating(w=w, gradient=gradient, hessian=hessian)
-    require.alike(w=w, gradient=gradient, hessian=hessian)
-    require.same_shape(w=w, gradient=gradient)
-    require.shapes(w=(w, "... d"), hessian=(hessian, "... d d"))
+    require.matching(w=w, gradient=gradient)
+    require.fitting(w=(w, "... d"), hessian=(hessian, "... d d"))
     if hessian.shape[:-1] != w.shape:
         raise ValueError(
             f"hessian must be {(*w.shape, w.shape[-1])}, got {tuple(hessian.shape)}"
         )
-
-
-def require_start(
-    rule: Callable[..., Any], f: Objective, w0: Tensor, **steps: int
-) -> None:
-    """Where a path begins, and how long it is."""
-    require.function(rule=rule, f=f)
-    require.floating(w0=w0)
-    require.whole(**steps, least=0)
 
 
 def require_spectrum(smallest: float, largest: float) -> None:

@@ -17,7 +17,7 @@ transform of `torch.func`.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -132,7 +132,7 @@ def gaussian_basis(x: Tensor, centres: Tensor, width: float | Tensor) -> Tensor:
 
     Source: Fleuret 2024, The Little Book of Deep Learning, section 1.2.
     """
-    require_centres(x, centres=centres)
+    require.fitting(x=(x, "... n d"), centres=(centres, "... K d"))
     require.number_or_tensor(width=width, above=0)
     if isinstance(width, Tensor):
         require.broadcast_to((*x.shape[:-1], centres.shape[-2]), width=width)
@@ -162,10 +162,7 @@ def relu_basis(x: Tensor, directions: Tensor, thresholds: Tensor) -> Tensor:
     Source: Rahimi & Recht 2008, "Weighted Sums of Random Kitchen Sinks"; with ReLU,
         Belkin et al. 2019, arXiv:1812.11118.
     """
-    tensors = {"x": x, "directions": directions, "thresholds": thresholds}
-    require.floating(**tensors)
-    require.alike(**tensors)
-    require.shapes(
+    require.fitting(
         x=(x, "... n d"),
         directions=(directions, "d K"),
         thresholds=(thresholds, "K"),
@@ -202,7 +199,7 @@ def random_relu_units(
         another distribution.
     """
     require.whole(d=d, count=count, least=1)
-    require_generator(generator)
+    require.generator(generator=generator)
     require.instance(torch.dtype, dtype=dtype)
     if not dtype.is_floating_point:
         raise TypeError(f"dtype must be floating, got {dtype}")
@@ -233,7 +230,7 @@ def kernel_log_density(x: Tensor, examples: Tensor, width: float) -> Tensor:
 
     Source: Parzen 1962.
     """
-    require_centres(x, examples=examples)
+    require.fitting(x=(x, "... n d"), examples=(examples, "... K d"))
     require.number(width=width, above=0)
     n, d = examples.shape[-2:]
     squares = (
@@ -893,7 +890,7 @@ def k_folds(
     """
     require.whole(n=n, least=2)
     require.whole(k=k, least=2, most=n)
-    require_generator(generator)
+    require.generator(generator=generator)
     order = (
         torch.arange(n)
         if generator is None
@@ -1177,15 +1174,6 @@ def distinct_rows(rows: Tensor, tolerance: float = 0.0) -> int:
 # --- Refusals ---------------------------------------------------------------------
 
 
-def require_centres(x: Tensor, **centres: Tensor) -> None:
-    """Points and the centres of bumps, of one kind and one number of
-    coordinates."""
-    require.floating(x=x, **centres)
-    require.alike(x=x, **centres)
-    patterns: dict[str, Any] = {name: (c, "... K d") for name, c in centres.items()}
-    require.shapes(x=(x, "... n d"), **patterns)
-
-
 def require_problem(
     features: Tensor,
     y: Tensor,
@@ -1196,9 +1184,7 @@ def require_problem(
 ) -> Tensor:
     """Checks a regression problem; gives the strength as a tensor (..., 1, 1) of
     the dtype of the solution."""
-    require.floating(features=features, y=y)
-    require.alike(features=features, y=y)
-    require.shapes(features=(features, "... n K"), y=(y, "... n m"))
+    require.fitting(features=(features, "... n K"), y=(y, "... n m"))
     require.same_shape(features=features[..., 0], y=y[..., 0])
     require.dim(features, -2, "features", least=least)
     require.finite(features=features, y=y)
@@ -1228,9 +1214,3 @@ def require_counts(**counts: Tensor) -> None:
         require.finite(**{name: x})
         require.within(least=0, **{name: x})  # type: ignore[arg-type]
         require.values(x == x.round(), f"{name} must hold whole numbers")
-
-
-def require_generator(generator: Generator | None) -> None:
-    """A source of randomness, or none."""
-    if generator is not None:
-        require.instance(Generator, generator=generator)

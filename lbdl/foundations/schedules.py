@@ -43,7 +43,11 @@ def elementwise(schedule: Callable[..., Tensor]) -> Callable[..., Any]:
 
     @wraps(schedule)
     def on_any_step(step: Step, *args: Any, **options: Any) -> Any:
-        steps = step if isinstance(step, Tensor) else single(step)
+        if isinstance(step, Tensor):
+            steps = step
+        else:
+            require.number(step=step, least=0)
+            steps = torch.tensor(float(step), dtype=torch.float64)
         if steps.is_complex() or steps.dtype == torch.bool:
             raise TypeError(f"step must hold numbers, got {steps.dtype}")
         require.finite(step=steps)
@@ -52,12 +56,6 @@ def elementwise(schedule: Callable[..., Tensor]) -> Callable[..., Any]:
         return rates if isinstance(step, Tensor) else float(rates)
 
     return on_any_step
-
-
-def single(step: float) -> Tensor:
-    """One step as a tensor."""
-    require.number(step=step, least=0)
-    return torch.tensor(float(step), dtype=torch.float64)
 
 
 @elementwise

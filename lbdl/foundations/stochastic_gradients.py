@@ -131,7 +131,7 @@ def draw_batch(
     """
     require.whole(size=size, least=1)
     require.whole(batch_size=batch_size, least=1, most=size)
-    require_generator(generator)
+    require.generator(generator=generator)
     device = generator.device if generator is not None else "cpu"
     return torch.randperm(size, generator=generator, device=device)[:batch_size]
 
@@ -240,7 +240,7 @@ def noisy_quadratic(
     require.number_or_tensor(lr=lr, noise=noise, least=0)
     require.number_or_tensor(batch_size=batch_size, least=1)
     require.number_or_tensor(curvature=curvature, above=0)
-    require_generator(generator)
+    require.generator(generator=generator)
     path, spread = [w0], noise / batch_size**0.5
     for _ in range(steps):
         xi = torch.randn(
@@ -378,9 +378,7 @@ def noise_scale_from_norms(
 
     Source: McCandlish et al. 2018, appendix A.1, equation (A.2), arXiv:1812.06162.
     """
-    require.floating(small_norm=small_norm, large_norm=large_norm)
-    require.alike(small_norm=small_norm, large_norm=large_norm)
-    require.same_shape(small_norm=small_norm, large_norm=large_norm)
+    require.matching(small_norm=small_norm, large_norm=large_norm)
     require.whole(small_batch=small_batch, least=1)
     require.whole(large_batch=large_batch, least=small_batch + 1)
     share = large_batch / (large_batch - small_batch)
@@ -419,7 +417,11 @@ def best_noisy_step(
 
     Source: McCandlish et al. 2018, equations (2.5)-(2.8), arXiv:1812.06162.
     """
-    require_curved(gradient, hessian, covariance)
+    require.fitting(
+        gradient=(gradient, "... d"),
+        hessian=(hessian, "... d d"),
+        covariance=(covariance, "... d d"),
+    )
     require_batch_size(batch_size)
     g = require.widen(gradient)
     h, covariance = hessian.to(g.dtype), covariance.to(g.dtype)
@@ -453,7 +455,7 @@ def project_ball(w: Tensor, radius: float, center: Tensor | float = 0.0) -> Tens
 
     Source: Boyd & Vandenberghe 2004, Convex Optimization, section 8.1.
     """
-    require.floating(w=w)
+    require.fitting(w=(w, "... d"))
     require.number(radius=radius, least=0, infinite=True)
     require_center(w, center)
     offset = w - center
@@ -536,9 +538,7 @@ def average_regret(losses: Tensor, best_losses: Tensor) -> Tensor:
 
     Source: Zinkevich 2003, section 2, divided by the number of steps.
     """
-    require.floating(losses=losses, best_losses=best_losses)
-    require.alike(losses=losses, best_losses=best_losses)
-    require.same_shape(losses=losses, best_losses=best_losses)
+    require.matching(losses=losses, best_losses=best_losses)
     return running_mean(losses - best_losses, dim=-1)
 
 
@@ -709,18 +709,6 @@ def require_examples(loss: ExampleLoss, w: Tensor, **examples: Tensor) -> None:
         raise ValueError(f"examples must share their number, got {told}")
 
 
-def require_curved(gradient: Tensor, hessian: Tensor, covariance: Tensor) -> None:
-    """A gradient with two matrices of its size."""
-    tensors = {"gradient": gradient, "hessian": hessian, "covariance": covariance}
-    require.floating(**tensors)
-    require.alike(**tensors)
-    require.shapes(
-        gradient=(gradient, "... d"),
-        hessian=(hessian, "... d d"),
-        covariance=(covariance, "... d d"),
-    )
-
-
 def require_batch_size(batch_size: Rate) -> None:
     """A size of a batch, which may be infinite."""
     if isinstance(batch_size, Tensor):
@@ -732,15 +720,7 @@ def require_batch_size(batch_size: Rate) -> None:
 
 def require_center(w: Tensor, center: Tensor | float) -> None:
     """The centre of a ball: a number, or a point like `w`."""
-    require.shapes(w=(w, "... d"))
     if isinstance(center, Tensor):
-        require.alike(w=w, center=center)
-        require.shapes(w=(w, "... d"), center=(center, "... d"))
+        require.fitting(w=(w, "... d"), center=(center, "... d"))
     else:
         require.number(center=center)
-
-
-def require_generator(generator: torch.Generator | None) -> None:
-    """A source of randomness, or none."""
-    if generator is not None:
-        require.instance(torch.Generator, generator=generator)

@@ -100,7 +100,9 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         name, spread = require_one_spread(self)
-        require_fit(self.mean, name, spread)
+        pattern = "... d" if name == "variance" else "... d d"
+        patterned = {"mean": (self.mean, "... d"), name: (spread, pattern)}
+        require.fitting(least=1, **patterned)
         require_values(self.mean, name, spread)
 
 
@@ -314,7 +316,7 @@ def sample(p: Gaussian, n: int, generator: Generator | None = None) -> Tensor:
     """
     require.instance(Gaussian, p=p)
     require.whole(n=n, least=1)
-    require_generator(generator)
+    require.generator(generator=generator)
     wide = widened(p)
     factor = cholesky_of(wide)
     batch, d = (
@@ -591,9 +593,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     >>> kl_to_standard_normal(torch.tensor([1.0, 0.0]), torch.zeros(2))
     tensor(0.5000)
     """
-    require.floating(mean=mean, log_variance=log_variance)
-    require.alike(mean=mean, log_variance=log_variance)
-    require.shapes(mean=(mean, "... d"), log_variance=(log_variance, "... d"))
+    require.fitting(mean=(mean, "... d"), log_variance=(log_variance, "... d"))
     require.same_shape(mean=mean, log_variance=log_variance)
     mu, v = require.widen(mean), require.widen(log_variance)
     return ((mu.square() + v.expm1() - v).sum(-1) / 2).to(mean.dtype)
@@ -794,9 +794,7 @@ def sylvester(x: Tensor, g: Tensor) -> Tensor:
     Source: Higham 2008, Functions of Matrices, appendix B.
     """
     require_symmetric(x=x)
-    require.floating(g=g)
-    require.alike(x=x, g=g)
-    require.shapes(x=(x, "... d d"), g=(g, "... d d"))
+    require.fitting(x=(x, "... d d"), g=(g, "... d d"))
     return Sylvester.apply(require.widen(x), require.widen(g)).to(x.dtype)
 
 
@@ -1535,13 +1533,6 @@ def require_one_spread(p: Gaussian) -> tuple[str, Tensor]:
     return next(iter(given.items()))
 
 
-def require_fit(mean: Tensor, name: str, spread: Tensor) -> None:
-    """Shapes, dtypes and devices of the two tensors."""
-    require.alike(**{"mean": mean, name: spread})
-    pattern = "... d" if name == "variance" else "... d d"
-    require.shapes(least=1, **{"mean": (mean, "... d"), name: (spread, pattern)})
-
-
 def require_values(mean: Tensor, name: str, spread: Tensor) -> None:
     """Entries that are finite, and a matrix that is what its name says."""
     require.finite(**{"mean": mean, name: spread})
@@ -1561,8 +1552,7 @@ def require_values(mean: Tensor, name: str, spread: Tensor) -> None:
 def require_symmetric(**matrices: Tensor) -> None:
     """Finite floating matrices (..., d, d), each its own transpose up to half of
     the digits."""
-    require.floating(**matrices)
-    require.shapes(
+    require.fitting(
         least=1, **{name: (a, "... d d") for name, a in matrices.items()}
     )
     require.finite(**matrices)
@@ -1615,8 +1605,7 @@ def require_change(p: Gaussian, mean: Tensor, covariance: Tensor) -> None:
     """A vector (..., d) and a symmetric matrix (..., d, d) beside a Gaussian."""
     require_points(p, mean, "mean")
     require_symmetric(covariance=covariance)
-    require.alike(mean=mean, covariance=covariance)
-    require.shapes(mean=(mean, "... d"), covariance=(covariance, "... d d"))
+    require.fitting(mean=(mean, "... d"), covariance=(covariance, "... d d"))
     require.broadcast(
         p=covariance_shape(p)[:-2], covariance=tuple(covariance.shape[:-2])
     )
@@ -1624,10 +1613,8 @@ def require_change(p: Gaussian, mean: Tensor, covariance: Tensor) -> None:
 
 def require_samples(fewest: int, **samples: Tensor) -> None:
     """More than `fewest` finite points (..., n, d) each, of one dtype and one d."""
-    require.floating(**samples)
-    require.alike(**samples)
     patterns = zip(samples.items(), ("n", "m"), strict=False)
-    require.shapes(
+    require.fitting(
         least=1, **{name: (x, f"... {n} d") for (name, x), n in patterns}
     )
     require.finite(**samples)
@@ -1637,12 +1624,6 @@ def require_samples(fewest: int, **samples: Tensor) -> None:
                 f"{name} must be (..., n, d) with n > {fewest}, "
                 f"got shape {tuple(x.shape)}"
             )
-
-
-def require_generator(generator: Generator | None) -> None:
-    """None or a source of randomness."""
-    if generator is not None:
-        require.instance(Generator, generator=generator)
 
 
 def require_positive(variance: Tensor) -> Tensor:

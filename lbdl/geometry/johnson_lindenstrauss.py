@@ -273,7 +273,8 @@ def sufficient_dimension(points: int, eps: float, constant: float = 24.0) -> int
     Source: Johnson & Lindenstrauss 1984; the constants from the unit-norm lemma and
         the union bound.
     """
-    require_points(points, eps)
+    require.whole(points=points, least=2)
+    require.number(eps=eps, above=0, below=1)
     require.number(constant=constant, above=0)
     return max(1, math.ceil(constant * math.log(points) / eps**2))
 
@@ -298,7 +299,8 @@ def dasgupta_gupta_dimension(points: int, eps: float) -> int:
 
     Source: Dasgupta & Gupta 2003, theorem 2.1.
     """
-    require_points(points, eps)
+    require.whole(points=points, least=2)
+    require.number(eps=eps, above=0, below=1)
     return math.ceil(4 * math.log(points) / (eps**2 / 2 - eps**3 / 3))
 
 
@@ -327,7 +329,8 @@ def union_dimension(points: int, eps: float, failure: float | None = None) -> in
     Source: Dasgupta & Gupta 2003, section 2, with `norm_tail` in place of its
         bound.
     """
-    require_points(points, eps)
+    require.whole(points=points, least=2)
+    require.number(eps=eps, above=0, below=1)
     failure = 1 / points if failure is None else failure
     require.number(failure=failure, above=0, most=1)
     allowed = failure / math.comb(points, 2)
@@ -367,7 +370,8 @@ def necessary_dimension(points: int, eps: float) -> int:
     Source: Welch 1974; Alon 2003, "Problems and results in extremal combinatorics
         I".
     """
-    require_points(points, eps)
+    require.whole(points=points, least=2)
+    require.number(eps=eps, above=0, below=1)
     # beyond, the right-hand side stands still
     powers = range(1, 2 + math.ceil(math.log(points) / -math.log(eps)))
     return max(dimension_for_power(points, eps, k) for k in powers)
@@ -517,9 +521,7 @@ def subspace_distortion(u: Tensor, v: Tensor) -> Tensor:
 
     Source: Sarlós 2006, FOCS; Woodruff 2014, section 2.1, arXiv:1411.4357.
     """
-    require.floating(u=u, v=v)
-    require.alike(u=u, v=v)
-    require.shapes(u=(u, "... d k"), v=(v, "... n k"))
+    require.fitting(u=(u, "... d k"), v=(v, "... n k"))
     require.finite(u=u, v=v)
     d, k = u.shape[-2:]
     if d < k:
@@ -566,7 +568,7 @@ def sign_sketch(x: Tensor, matrix: Tensor) -> SignSketch:
 
     Source: Charikar 2002, STOC; Zandieh, Daliri & Han 2024, arXiv:2406.03482.
     """
-    require_projected(x, matrix)
+    require.fitting(x=(x, "... d"), matrix=(matrix, "n d"))
     require.finite(x=x, matrix=matrix)
     wide = require.widen(x)
     unit = require.power_of_two(wide, -1)
@@ -601,7 +603,7 @@ def sign_inner_product(q: Tensor, sketch: SignSketch, matrix: Tensor) -> Tensor:
 
     Source: Zandieh, Daliri & Han 2024, lemma 3.2, arXiv:2406.03482.
     """
-    require_projected(q, matrix, "q")
+    require.fitting(q=(q, "... d"), matrix=(matrix, "n d"))
     require.instance(SignSketch, sketch=sketch)
     n = matrix.shape[0]
     require.shapes(sketch=(sketch.signs, f"... {n}"))
@@ -780,7 +782,7 @@ def count_sketch(x: Tensor, sketch: CountSketch) -> Tensor:
         2009, arXiv:0902.2206.
     """
     require.instance(CountSketch, sketch=sketch)
-    require_points_of(x, sketch.signs.numel())
+    require.fitting(x=(x, f"... {sketch.signs.numel()}"))
     wide = require.widen(x)
     signed = wide * sketch.signs.to(wide.dtype)
     empty = wide.new_zeros(*x.shape[:-1], sketch.n)
@@ -872,7 +874,7 @@ def sparse_jl(x: Tensor, sketch: SparseSketch) -> Tensor:
     Source: Kane & Nelson 2014, Journal of the ACM 61(1), arXiv:1012.1577.
     """
     require.instance(SparseSketch, sketch=sketch)
-    require_points_of(x, sketch.signs.shape[-1])
+    require.fitting(x=(x, f"... {sketch.signs.shape[-1]}"))
     wide = require.widen(x)
     y = wide.new_zeros(*x.shape[:-1], sketch.n)
     for buckets, signs in zip(sketch.buckets, sketch.signs, strict=True):
@@ -907,7 +909,7 @@ def fast_sparse_jl(x: Tensor, sketch: SparseSketch, chunk: int = 64) -> Tensor:
     """
     require.instance(SparseSketch, sketch=sketch)
     require.whole(chunk=chunk, least=1)
-    require_points_of(x, sketch.signs.shape[-1])
+    require.fitting(x=(x, f"... {sketch.signs.shape[-1]}"))
     wide = require.widen(x)
     matrix = as_sparse_matrix(sketch, wide)
     points = wide.reshape(-1, x.shape[-1]).split(chunk)
@@ -1040,7 +1042,9 @@ def draw_hadamard(
     """
     require_draw(n, d, generator, options)
     b = best_block(n) if block is None else block
-    require_block(b, n)
+    require.whole(block=b, least=1)
+    if b & (b - 1) or b > n:
+        raise ValueError(f"block must be a power of two in [1, n = {n}], got {b}")
     a = next_power_of_two(max(n, d)) // b
     rows = torch.randperm(a, generator=generator, device=options.get("device"))[
         : math.ceil(n / b)
@@ -1086,7 +1090,7 @@ def hadamard_projection(
     """
     require.instance(HadamardSketch, sketch=sketch)
     require.whole(chunk=chunk, least=1)
-    require_points_of(x, sketch.d)
+    require.fitting(x=(x, f"... {sketch.d}"))
     wide = require.widen(x)
     a, b = sketch.second.shape
     first = sketch.first.to(wide.dtype)
@@ -1134,7 +1138,7 @@ def columns_product(matrix: Tensor, x: Tensor) -> Tensor:
 
 def multiply(x: Tensor, matrix: Tensor) -> Tensor:
     """Projects points (..., d) by a matrix (n, d)."""
-    require_points_of(x, matrix.shape[-1])
+    require.fitting(x=(x, f"... {matrix.shape[-1]}"))
     wide = require.widen(x)
     return (wide @ matrix.to(wide.dtype).mT).to(x.dtype)
 
@@ -1295,29 +1299,18 @@ def tail_arguments(n: Number, eps: Number) -> tuple[Tensor, Tensor, torch.dtype]
     return tensor, wide, given.dtype
 
 
-def require_points(points: int, eps: float) -> None:
-    """At least two points, and a distortion in (0, 1)."""
-    require.whole(points=points, least=2)
-    require.number(eps=eps, above=0, below=1)
-
-
 def require_draw(
     n: int, d: int, generator: Generator | None, options: dict[str, Any]
 ) -> None:
     """Sizes >= 1, a source of randomness or none, and a floating dtype."""
     require.whole(n=n, d=d, least=1)
-    if generator is not None:
-        require.instance(Generator, generator=generator)
-    dtype = options.get("dtype")
-    if dtype is not None and not dtype.is_floating_point:
-        raise TypeError(f"dtype must be floating, got {dtype}")
+    require.generator(generator=generator)
+    require.dtype(dtype=options.get("dtype"))
 
 
 def require_images(x: Tensor, y: Tensor) -> None:
     """Points (..., N, d) and their images (..., N, n)."""
-    require.floating(x=x, y=y)
-    require.alike(x=x, y=y)
-    require.shapes(x=(x, "... N d"), y=(y, "... M n"))
+    require.fitting(x=(x, "... N d"), y=(y, "... M n"))
     if x.shape[-2] < 2 or x.shape[:-1] != y.shape[:-1]:
         raise ValueError(
             "x and y must be (..., N, d) and (..., N, n) with N >= 2, got shapes "
@@ -1325,31 +1318,8 @@ def require_images(x: Tensor, y: Tensor) -> None:
         )
 
 
-def require_points_of(x: Tensor, d: int) -> None:
-    """Points (..., d)."""
-    require.floating(x=x)
-    if x.shape[-1:] != (d,):
-        raise ValueError(f"x must be (..., {d}), got shape {tuple(x.shape)}")
-
-
-def require_projected(x: Tensor, matrix: Tensor, name: str = "x") -> None:
-    """Vectors (..., d) and a matrix (n, d)."""
-    require.floating(**{name: x, "matrix": matrix})
-    require.alike(**{name: x, "matrix": matrix})
-    require.shapes(least=1, **{name: (x, "... d"), "matrix": (matrix, "n d")})
-
-
 def require_power_of_two(**sizes: int) -> None:
     """1, 2, 4, ..."""
     for name, size in sizes.items():
         if size < 1 or size & (size - 1):
             raise ValueError(f"{name} must be a power of two, got {size}")
-
-
-def require_block(block: int, n: int) -> None:
-    """A power of two up to n."""
-    require.whole(block=block, least=1)
-    if block & (block - 1) or block > n:
-        raise ValueError(
-            f"block must be a power of two in [1, n = {n}], got {block}"
-        )

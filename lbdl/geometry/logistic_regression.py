@@ -135,9 +135,7 @@ def linear_regression(
     Source: Anderson 2003, section 2.5; least squares itself, Legendre 1805 and
         Gauss 1809.
     """
-    require.floating(x=x, y=y)
-    require.alike(x=x, y=y)
-    require.shapes(x=(x, "... n d"), y=(y, "... n m"))
+    require.fitting(x=(x, "... n d"), y=(y, "... n m"))
     require.finite(x=x, y=y)
     require.number_or_tensor(shrinkage=shrinkage, least=0, most=1)
     rows, targets = x.double(), y.double()
@@ -306,7 +304,7 @@ def shrink(covariance: Tensor, strength: Strength) -> Tensor:
 
     Source: Friedman 1989, JASA 84(405); Ledoit & Wolf 2004, section 2.
     """
-    require_square(covariance)
+    require.fitting(covariance=(covariance, "... d d"))
     require.number_or_tensor(strength=strength, least=0, most=1)
     d, dtype = covariance.shape[-1], covariance.dtype
     wide = require.widen(covariance)
@@ -343,7 +341,7 @@ def ledoit_wolf(centred: Tensor) -> Tensor:
 
     Source: Ledoit & Wolf 2004, J. Multivariate Anal. 88(2), section 3.
     """
-    require_rows(centred=centred)
+    require.fitting(centred=(centred, "... n d"))
     rows, n = require.widen(centred), centred.shape[-2]
     rows = rows / require.power_of_two(
         rows, (-2, -1)
@@ -643,16 +641,15 @@ def logistic_derivatives(
     Source: Hastie, Tibshirani & Friedman 2009, section 4.4.1, with the sign of a
         loss.
     """
-    tensors = {"theta": theta, "rows": rows, "target": target, "ridge": ridge}
-    require.floating(**tensors)
-    require.alike(**tensors)
-    require.shapes(
+    require.fitting(
         theta=(theta, "... p"),
         rows=(rows, "... n p"),
         target=(target, "... n"),
         ridge=(ridge, "... p"),
     )
-    gradient, hessian = derivatives(*map(require.widen, tensors.values()))
+    gradient, hessian = derivatives(
+        *map(require.widen, (theta, rows, target, ridge))
+    )
     return gradient.to(theta.dtype), hessian.to(theta.dtype)
 
 
@@ -778,7 +775,7 @@ def correlation_factor(
 
 def memberships(x: Tensor, y: Tensor, num_classes: int) -> Tensor:
     """Which row belongs to which class: ones and zeros (..., n, K), float64."""
-    require_rows(x=x)
+    require.fitting(x=(x, "... n d"))
     require.whole(num_classes=num_classes, least=2)
     require.classes(num_classes, name="y", targets=y)
     require.shapes(x=(x, "... n d"), y=(y, "... n"))
@@ -794,12 +791,6 @@ def memberships(x: Tensor, y: Tensor, num_classes: int) -> Tensor:
         "examples",
     )
     return member
-
-
-def require_rows(**rows: Tensor) -> None:
-    """Floating tensors (..., n, d)."""
-    require.floating(**rows)
-    require.shapes(least=1, **{name: (x, "... n d") for name, x in rows.items()})
 
 
 def require_sums(mean: Tensor) -> None:
@@ -819,7 +810,7 @@ def require_enough(x: Tensor, num_classes: int, shrinkage: Strength | str) -> No
             )
         return
     require.number_or_tensor(shrinkage=shrinkage, least=0, most=1)
-    require_rows(x=x)
+    require.fitting(x=(x, "... n d"))
     require.whole(num_classes=num_classes, least=2)
     n, d = x.shape[-2:]
     if n - num_classes < d:
@@ -830,15 +821,9 @@ def require_enough(x: Tensor, num_classes: int, shrinkage: Strength | str) -> No
         )
 
 
-def require_square(covariance: Tensor) -> None:
-    """Floating matrices (..., d, d)."""
-    require.floating(covariance=covariance)
-    require.shapes(covariance=(covariance, "... d d"))
-
-
 def require_joint(mean: Tensor, covariance: Tensor, x: Tensor) -> None:
     """x (..., d) is the first part of what has this mean and covariance."""
-    require_square(covariance)
+    require.fitting(covariance=(covariance, "... d d"))
     require.shapes(mean=(mean, "... s"), covariance=(covariance, "... s s"))
     require.shapes(x=(x, "... d"))
     if x.shape[-1] >= mean.shape[-1]:

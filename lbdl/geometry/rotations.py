@@ -310,7 +310,7 @@ def mirror(x: Tensor, n: Tensor) -> Tensor:
     >>> mirror(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]))
     tensor([-3.,  4.])
     """
-    require_vectors(x=x, n=n)
+    require.fitting(x=(x, "... d"), n=(n, "... d"))
     return mirrored(require.widen(x), require.widen(n)).to(x.dtype)
 
 
@@ -340,7 +340,7 @@ def middle(p: Tensor, q: Tensor) -> Tensor:
     Source: one step of Gram-Schmidt, Golub & Van Loan 2013, Matrix Computations,
         section 5.2.
     """
-    require_vectors(2, p=p, q=q)
+    require.fitting(p=(p, "... d"), q=(q, "... d"), least=2)
     p, q = scaled(p), scaled(q)
     total, gap = p + q, p - q
     # where p and q are close there is nothing to take out: the clamp is harmless
@@ -373,7 +373,7 @@ def perpendicular(p: Tensor) -> Tensor:
         ValueError: d < 2.
         TypeError: `p` is not floating.
     """
-    require_vectors(2, p=p)
+    require.fitting(p=(p, "... d"), least=2)
     p = scaled(p)
     i = p.abs().argmin(-1, keepdim=True)
     p_i = p.gather(-1, i)
@@ -398,7 +398,7 @@ def unit(x: Tensor) -> Tensor:
     >>> unit(torch.tensor([3e30, 4e30]))
     tensor([0.6000, 0.8000])
     """
-    require_vectors(x=x)
+    require.fitting(x=(x, "... d"))
     require_directions(x=x)
     return scaled(x)
 
@@ -433,9 +433,7 @@ def procrustes(a: Tensor, b: Tensor, *, proper: bool = False) -> Tensor:
     Source: Schoenemann 1966, Psychometrika 31(1); with `proper`, Kabsch 1976, Acta
         Cryst. A32, and Umeyama 1991.
     """
-    require.floating(a=a, b=b)
-    require.alike(a=a, b=b)
-    require.shapes(a=(a, "... n d"), b=(b, "... n d"))
+    require.fitting(a=(a, "... n d"), b=(b, "... n d"))
     m = balanced(b).mT @ balanced(a)  # (..., d, d)
     require.values(
         m.isfinite(), "a and b must be finite, and so must their inner products"
@@ -473,8 +471,7 @@ def nearest_orthogonal(m: Tensor, *, proper: bool = False) -> Tensor:
     Source: Fan & Hoffman 1955, Proc. AMS 6(1); Umeyama 1991, IEEE TPAMI 13(4);
         gradient, Higham 2008, chapter 8.
     """
-    require.floating(m=m)
-    require.shapes(m=(m, "... d d"))
+    require.fitting(m=(m, "... d d"))
     require.finite(m=m)
     require.choice((False, True), proper=proper)
     return OrthogonalFactor.apply(require.widen(m), proper).to(m.dtype)
@@ -562,12 +559,13 @@ def newton_schulz(
     tensor([[ 1.,  0.],
             [ 0., -1.]])
     """
-    require.floating(m=m)
-    require.shapes(m=(m, "... n d"))
+    require.fitting(m=(m, "... n d"))
+    require.dtype(dtype=dtype)
     require.whole(steps=steps, least=0)
     a, b, c = require_coefficients(coefficients)
     wide = m.shape[-2] <= m.shape[-1]
-    x = (m if wide else m.mT).to(working_dtype(dtype, m))
+    x = require.widen(m) if dtype is None else m.to(dtype)
+    x = x if wide else x.mT
     x = (x / require.power_of_two(x, (-2, -1))).reshape(
         math.prod(m.shape[:-2]), *x.shape[-2:]
     )
@@ -619,16 +617,6 @@ def identity(x: Tensor) -> Tensor:
     return torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
 
 
-def require_vectors(least: int = 1, **vectors: Tensor) -> None:
-    """Floating tensors (..., d) of one dtype and one d >= `least`, whose leading
-    dimensions broadcast."""
-    require.floating(**vectors)
-    require.alike(**vectors)
-    require.shapes(
-        least=least, **{name: (x, "... d") for name, x in vectors.items()}
-    )
-
-
 def require_directions(**directions: Tensor) -> None:
     """Vectors that are finite and not zero: nan and inf show in the largest
     element, and only a zero vector has 0."""
@@ -643,8 +631,10 @@ def require_directions(**directions: Tensor) -> None:
 
 def require_pair(a: Tensor, b: Tensor, **x: Tensor) -> None:
     """Two directions in two dimensions or more, and vectors `x` to move."""
-    require_vectors(2, **x, a=a, b=b)
-    require_directions(a=a, b=b)
+    pair = {"a": a, "b": b}
+    vectors = {name: (y, "... d") for name, y in (x | pair).items()}
+    require.fitting(least=2, **vectors)
+    require_directions(**pair)
 
 
 def require_coefficients(coefficients: Any) -> tuple[float, float, float]:
@@ -654,13 +644,3 @@ def require_coefficients(coefficients: Any) -> tuple[float, float, float]:
         raise ValueError(f"coefficients must be three, got {len(coefficients)}")
     require.number(**dict(zip(("a", "b", "c"), coefficients, strict=True)))
     return coefficients
-
-
-def working_dtype(dtype: torch.dtype | None, m: Tensor) -> torch.dtype:
-    """The dtype to compute in."""
-    if dtype is None:
-        return require.widen(m[..., :0, :0]).dtype
-    require.instance(torch.dtype, dtype=dtype)
-    if not dtype.is_floating_point:
-        raise TypeError(f"dtype must be floating, got {dtype}")
-    return dtype

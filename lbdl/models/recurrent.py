@@ -500,7 +500,7 @@ def adding_problem(
     """
     require.whole(examples=examples, least=1)
     require.whole(length=length, least=2)
-    require_generator(generator)
+    require.generator(generator=generator)
     numbers = torch.rand(examples, length, generator=generator)
     half = length // 2
     first = torch.randint(half, (examples, 1), generator=generator)
@@ -549,7 +549,7 @@ def copy_problem(
     require.whole(
         examples=examples, lag=lag, symbols=symbols, copied=copied, least=1
     )
-    require_generator(generator)
+    require.generator(generator=generator)
     shape = (examples, copied)
     said = torch.randint(1, symbols + 1, shape, generator=generator)
     blanks = torch.zeros(examples, lag + copied, dtype=torch.int64)
@@ -588,9 +588,3 @@ def require_lengths(lengths: Tensor, x: Tensor) -> Tensor:
     require.within(lengths=lengths, least=1, most=x.shape[1])
     steps = torch.arange(x.shape[1], device=x.device)
     return (steps[:, None] < lengths.to(x.device))[..., None]
-
-
-def require_generator(generator: Generator | None) -> None:
-    """A generator, or none."""
-    if generator is not None:
-        require.instance(Generator, generator=generator)

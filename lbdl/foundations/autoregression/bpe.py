@@ -465,9 +465,10 @@ def split_special(text: str, special: Sequence[str]) -> Iterator[tuple[str, str]
 def as_text(piece: str | bytes) -> str:
     """Bytes as text: what is no UTF-8 becomes lone surrogates, one a byte, which
     `as_bytes` turns back."""
-    require_text(piece)
     if isinstance(piece, bytes):
         return piece.decode("utf-8", "surrogateescape")
+    if not isinstance(piece, str):
+        raise TypeError(f"text must be str or bytes, got {require.kind(piece)}")
     return piece
 
 
@@ -813,12 +814,6 @@ def require_words(words: Mapping[Any, int], merges: int) -> None:
     for word, count in words.items():
         require.instance(tuple, words=word)
         require.whole(words=count, least=0)
-
-
-def require_text(text: Any) -> None:
-    """Refuse what is neither text nor bytes."""
-    if not isinstance(text, str | bytes):
-        raise TypeError(f"text must be str or bytes, got {require.kind(text)}")
 
 
 def require_pattern(pattern: str) -> re.Pattern[str]:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from lbdl import require
-from lbdl.foundations.autoregression.sampling import require_generator
 
 __all__ = ["dependence", "gradient_dependence", "leaks", "leaks_by_gradient"]
 
@@ -59,8 +58,12 @@ def dependence(
             one question (dropout, say).
     """
     require.function(model=model)
-    require_trial(tokens, vocabulary, trials)
-    require_generator(generator)
+    require.integer(tokens=tokens)
+    require.shapes(tokens=(tokens, "T"))
+    require.whole(vocabulary=vocabulary, least=2)
+    require.within(tokens=tokens, least=0, most=vocabulary - 1)
+    require.whole(trials=trials, least=1)
+    require.generator(generator=generator)
     length = len(tokens)
     rows = tokens.repeat(length, 1)  # (T, T)
     places = torch.arange(length, device=tokens.device)
@@ -130,7 +133,8 @@ def leaks(
     Source: van den Oord et al. 2016 (what the masks of a pixel model forbid),
         arXiv:1601.06759.
     """
-    require_limits(ahead, tolerance)
+    require.whole(ahead=ahead)
+    require.number(tolerance=tolerance, least=0)
     moved = dependence(
         model, tokens, vocabulary, trials=trials, generator=generator
     )
@@ -173,7 +177,7 @@ def gradient_dependence(
     require.shapes(vectors=(vectors, "T d"))
     require.finite(vectors=vectors)
     require.whole(trials=trials, least=1)
-    require_generator(generator)
+    require.generator(generator=generator)
     source = vectors.detach().unsqueeze(0).requires_grad_()
     outputs = model(source).squeeze(0).flatten(1)  # (T, m)
     slopes = vectors.new_zeros(trials, len(vectors), len(vectors))
@@ -231,7 +235,8 @@ def leaks_by_gradient(
 
     Source: Karpathy 2019, "A Recipe for Training Neural Networks".
     """
-    require_limits(ahead, tolerance)
+    require.whole(ahead=ahead)
+    require.number(tolerance=tolerance, least=0)
     slopes = gradient_dependence(model, vectors, trials=trials, generator=generator)
     return ~(slopes <= tolerance) & future(len(vectors), ahead, vectors.device)
 
@@ -241,21 +246,6 @@ def future(length: int, ahead: int, device: torch.device) -> Tensor:
     return torch.ones(length, length, dtype=torch.bool, device=device).triu(
         ahead + 1
     )
-
-
-def require_trial(tokens: Tensor, vocabulary: int, trials: int) -> None:
-    """Refuse what is no text, or leaves nothing to try."""
-    require.integer(tokens=tokens)
-    require.shapes(tokens=(tokens, "T"))
-    require.whole(vocabulary=vocabulary, least=2)
-    require.within(tokens=tokens, least=0, most=vocabulary - 1)
-    require.whole(trials=trials, least=1)
-
-
-def require_limits(ahead: int, tolerance: float) -> None:
-    """Refuse bad arguments of the two leak tests."""
-    require.whole(ahead=ahead)
-    require.number(tolerance=tolerance, least=0)
 
 
 def require_deterministic(first: Tensor, second: Tensor) -> None:

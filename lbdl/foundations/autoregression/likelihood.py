@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from lbdl import require
-from lbdl.foundations.autoregression.sampling import require_generator
 from lbdl.foundations.losses import fast_cross_entropy
 
 __all__ = [
@@ -122,7 +121,7 @@ def sample_ancestral(
     for factor in factors:
         require.within(factors=factor, least=0)
     require.whole(n=n, least=0)
-    require_generator(generator)
+    require.generator(generator=generator)
     drawn: list[Tensor] = []
     for factor in factors:
         rows = factor[tuple(drawn)] if drawn else factor.expand(n, -1)  # (n, K_t)
@@ -248,7 +247,10 @@ def change_base(
     Source: Shannon 1948, introduction.
     """
     require_base(to=to, of=of)
-    require_losses(x)
+    if isinstance(x, Tensor):
+        require.floating(x=x)
+    else:
+        require.number(x=x, infinite=True)
     return x * (math.log(of) / math.log(to))
 
 
@@ -339,7 +341,10 @@ def stream_log_probs(
         arXiv:1809.10853.
     """
     require.function(model=model)
-    require_stream(tokens, window, stride, batch)
+    require.integer(tokens=tokens)
+    require.shapes(tokens=(tokens, "N"), least=2)
+    require.whole(window=window, batch=batch, least=1)
+    require.whole(stride=stride, least=1, most=window)
     x, y = next_token_pairs(tokens)
     head = min(window, len(x))
     with torch.no_grad():
@@ -412,29 +417,9 @@ def require_targets(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Ten
     return targets
 
 
-def require_losses(x: Tensor | float) -> None:
-    """Refuse what is neither a number nor a floating tensor; a loss may be
-    infinite."""
-    if isinstance(x, Tensor):
-        require.floating(x=x)
-    else:
-        require.number(x=x, infinite=True)
-
-
 def require_base(**bases: float) -> None:
     """Refuse a base that no logarithm has."""
     require.number(**bases, above=0)  # type: ignore[arg-type]
     for name, base in bases.items():
         if base == 1:
             raise ValueError(f"{name} must not be 1: 1^x is 1 for every x")
-
-
-def require_stream(tokens: Tensor, window: int, stride: int, batch: int) -> None:
-    """Refuse what is no long text, or no window over it."""
-    require.integer(tokens=tokens)
-    if tokens.dim() != 1 or len(tokens) < 2:
-        raise ValueError(
-            f"tokens must be (N,) with N >= 2, got shape {tuple(tokens.shape)}"
-        )
-    require.whole(window=window, batch=batch, least=1)
-    require.whole(stride=stride, least=1, most=window)

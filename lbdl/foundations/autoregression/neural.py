@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lbdl import require
-from lbdl.foundations.autoregression.sampling import require_generator
 
 __all__ = ["FixedContext", "CausalConvolution", "random_windows"]
 
@@ -144,7 +143,7 @@ def random_windows(
     """
     require.integer(tokens=tokens)
     require.whole(batch=batch, length=length, least=1)
-    require_generator(generator)
+    require.generator(generator=generator)
     if tokens.dim() != 1 or len(tokens) <= length:
         raise ValueError(
             f"tokens must be (N,) with N > {length}, got shape "

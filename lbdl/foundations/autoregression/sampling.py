@@ -221,7 +221,7 @@ def sample(
     Source: Gumbel 1954; Maddison, Tarlow & Minka 2014, arXiv:1411.0030.
     """
     require_logits(logits, dim)
-    require_generator(generator)
+    require.generator(generator=generator)
     wide = logits.double()
     waiting = torch.empty_like(wide).exponential_(generator=generator)  # -log u
     return (wide - waiting.log()).argmax(dim=dim)
@@ -270,7 +270,7 @@ def generate(
     require.whole(length=length, least=0)
     require.whole(context=context, least=1)
     require_restriction(temperature, top_k, top_p, min_p)
-    require_generator(generator)
+    require.generator(generator=generator)
     tokens = prompt
     with torch.no_grad():
         for _ in range(length):
@@ -297,9 +297,3 @@ def require_restriction(
         require.whole(top_k=top_k, least=1)
     require.number(top_p=top_p, above=0, most=1)
     require.number(min_p=min_p, least=0, most=1)
-
-
-def require_generator(generator: torch.Generator | None) -> None:
-    """Refuse what is neither a generator nor None."""
-    if generator is not None:
-        require.instance(torch.Generator, generator=generator)

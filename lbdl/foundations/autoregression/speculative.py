@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from lbdl import require
-from lbdl.foundations.autoregression.sampling import require_generator
 
 __all__ = ["acceptance_rate", "speculative_generate", "speculative_sample"]
 
@@ -53,13 +52,14 @@ def speculative_sample(
     Source: Leviathan, Kalman & Matias 2023, section 2.3 and appendix A.1,
         arXiv:2211.17192.
     """
-    require_pair(p, q)
+    require.matching(p=p, q=q)
+    require.distribution(p=p, q=q)
     require.classes(p.shape[-1], name="guess", targets=guess)
     if guess.shape != p.shape[:-1]:
         raise ValueError(
             f"guess must have shape {tuple(p.shape[:-1])}, got {tuple(guess.shape)}"
         )
-    require_generator(generator)
+    require.generator(generator=generator)
     p, q = require.widen(p), require.widen(q)
     of_guess = [x.gather(-1, guess.unsqueeze(-1)).squeeze(-1) for x in (p, q)]
     u = torch.rand(
@@ -91,7 +91,8 @@ def acceptance_rate(p: Tensor, q: Tensor) -> Tensor:
 
     Source: Leviathan, Kalman & Matias 2023, theorem 3.5, arXiv:2211.17192.
     """
-    require_pair(p, q)
+    require.matching(p=p, q=q)
+    require.distribution(p=p, q=q)
     return torch.minimum(require.widen(p), require.widen(q)).sum(-1)
 
 
@@ -137,8 +138,9 @@ def speculative_generate(
     require.integer(prompt=prompt)
     require.shapes(prompt=(prompt, "T"))
     require.whole(length=length, ahead=ahead, least=0)
-    require_rule(rule)
-    require_generator(generator)
+    if rule is not None:
+        require.function(rule=rule)
+    require.generator(generator=generator)
     text, end, asked = prompt, len(prompt) + length, 0
     with torch.no_grad():
         while len(text) < end:
@@ -191,24 +193,3 @@ def distributions(
     K)."""
     logits = model(text.unsqueeze(0))[0, -rows:]
     return torch.softmax((rule(logits) if rule else logits).double(), -1)
-
-
-def require_pair(p: Tensor, q: Tensor) -> None:
-    """Refuse what are no two distributions over the same tokens."""
-    require.floating(p=p, q=q)
-    require.alike(p=p, q=q)
-    require.same_shape(p=p, q=q)
-    require.dim(p, -1, "p")
-    slack = 100 * torch.finfo(p.dtype).eps
-    for name, x in (("p", p), ("q", q)):
-        total = require.widen(x.detach()).sum(-1, keepdim=True)
-        require.values(
-            (x.detach() >= 0) & ((total - 1).abs() <= slack),
-            f"{name} must be probabilities that sum to 1 over the last dimension",
-        )
-
-
-def require_rule(rule: Model | None) -> None:
-    """Refuse what is neither a function nor None."""
-    if rule is not None:
-        require.function(rule=rule)

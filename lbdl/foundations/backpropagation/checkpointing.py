@@ -249,7 +249,8 @@ def checkpoint_chain(
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
-    require_layers(layers, x)
+    require.functions(layers=layers)
+    require.tensor(x=x)
     if lengths is None:
         lengths = equal_lengths(len(layers), round(math.sqrt(len(layers))))
     require_lengths(lengths, len(layers))
@@ -282,7 +283,8 @@ def equal_lengths(layers: int, count: int) -> list[int]:
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
-    require_count(layers, count)
+    require.whole(layers=layers, least=1)
+    require.whole(count=count, least=1, most=layers)
     return [layers // count + (i < layers % count) for i in range(count)]
 
 
@@ -310,7 +312,8 @@ def tapered_lengths(layers: int, count: int) -> list[int]:
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 12, the case of
         one repetition.
     """
-    require_count(layers, count)
+    require.whole(layers=layers, least=1)
+    require.whole(count=count, least=1, most=layers)
     peak = count + 1
     while sum(lengths := [max(1, peak - i) for i in range(1, count + 1)]) < layers:
         peak += 1
@@ -340,7 +343,7 @@ def best_tapered_lengths(layers: int) -> list[int]:
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 12, the case of
         one repetition.
     """
-    require_count(layers, 1)
+    require.whole(layers=layers, least=1)
     counts = range(1, math.isqrt(2 * layers) + 2)
     return min(
         (tapered_lengths(layers, k) for k in counts if k <= layers), key=peak_states
@@ -406,7 +409,8 @@ def checkpoint_revolve(layers: Sequence[Layer], x: Tensor, slots: int) -> Tensor
 
     Source: Griewank & Walther 2000, ACM TOMS 26(1), Algorithm 799.
     """
-    require_layers(layers, x)
+    require.functions(layers=layers)
+    require.tensor(x=x)
     require.whole(slots=slots, least=1)
     if len(layers) == 1:
         return layers[0](x)
@@ -477,12 +481,6 @@ def revolve_repetitions(layers: int, slots: int) -> int:
     return r
 
 
-def require_count(layers: int, count: int) -> None:
-    """At least one layer, and as many stretches as there are layers at most."""
-    require.whole(layers=layers, least=1)
-    require.whole(count=count, least=1, most=layers)
-
-
 def require_lengths(lengths: Sequence[int], layers: int | None = None) -> None:
     """Stretches of one layer or more, which add up."""
     require.sequence(lengths=lengths)
@@ -493,15 +491,6 @@ def require_lengths(lengths: Sequence[int], layers: int | None = None) -> None:
             f"lengths must be numbers >= 1 that add up to {due}, got "
             f"{list(lengths)}"
         )
-
-
-def require_layers(layers: Sequence[Layer], x: Tensor) -> None:
-    """A list of functions, and a tensor for the first of them."""
-    require.sequence(layers=layers)
-    if len(layers) == 0:
-        raise ValueError("layers must hold at least one layer, got none")
-    require.function(**{f"layers[{i}]": f for i, f in enumerate(layers)})
-    require.tensor(x=x)
 
 
 def require_no_autocast(name: str) -> None:

@@ -8,7 +8,7 @@ section 6.5.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -59,7 +59,9 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Source: Goodfellow, Bengio & Courville 2016, chapter 6.
     """
-    require_dense("d", x=x, weight=weight, bias=bias)
+    require.fitting(
+        x=(x, "... n d"), weight=(weight, "d k"), bias=(bias, "k"), least=0
+    )
     return x @ weight + bias
 
 
@@ -86,8 +88,8 @@ def dense_backward(g: Tensor, x: Tensor, weight: Tensor) -> DenseGradients:
 
     Source: Goodfellow, Bengio & Courville 2016, section 6.5.
     """
-    require_dense("k", g=g, weight=weight)
-    require_dense("d", x=x, weight=weight)
+    require.fitting(g=(g, "... n k"), weight=(weight, "d k"), least=0)
+    require.fitting(x=(x, "... n d"), weight=(weight, "d k"), least=0)
     if g.shape[:-1] != x.shape[:-1]:
         raise ValueError(
             f"g and x must agree but in the last dimension, got {tuple(g.shape)}, "
@@ -175,13 +177,3 @@ def backward_ratio(depth: int) -> float:
     """
     require.whole(depth=depth, least=1)
     return (2 * depth - 1) / depth
-
-
-def require_dense(last: str, **given: Tensor) -> None:
-    """Floating tensors of one dtype, whose shapes fit a dense layer; `last` is the
-    letter of the last dimension of x and g."""
-    patterns = {"weight": "d k", "bias": "k"}
-    require.floating(**given)
-    require.alike(**given)
-    due: Any = {n: (t, patterns.get(n, f"... n {last}")) for n, t in given.items()}
-    require.shapes(**due, least=0)

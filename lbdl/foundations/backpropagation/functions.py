@@ -221,7 +221,9 @@ def jacobian_forward(f: Function, x: Tensor) -> Tensor:
 
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
     """
-    require_one(f, x)
+    require.function(f=f)
+    require.floating(x=x)
+    require.nonempty(x=x)
     columns = [jvp(f, [x], [e])[1] for e in basis(x)]
     return torch.stack(columns, -1).reshape((*columns[0].shape, *x.shape))
 
@@ -247,9 +249,14 @@ def jacobian_reverse(f: Function, x: Tensor) -> Tensor:
 
     Source: Griewank & Walther 2008, Evaluating Derivatives, chapter 3.
     """
-    require_one(f, x)
+    require.function(f=f)
+    require.floating(x=x)
+    require.nonempty(x=x)
     value, pull = vjp(f, x)
-    require_answer(value)
+    if value.numel() == 0:
+        raise ValueError(
+            f"f must return at least one element, got shape {tuple(value.shape)}"
+        )
     rows = [pull(e)[0] for e in basis(value)]
     return torch.stack(rows).reshape((*value.shape, *x.shape))
 
@@ -281,10 +288,9 @@ def hessian_vector_product(f: Function, x: Tensor, v: Tensor) -> Tensor:
 
     Source: Pearlmutter 1994, Neural Computation 6(1).
     """
-    require_one(f, x)
-    require.floating(v=v)
-    require.alike(x=x, v=v)
-    require.same_shape(x=x, v=v)
+    require.function(f=f)
+    require.matching(x=x, v=v)
+    require.nonempty(x=x)
     return torch.func.jvp(torch.func.grad(f), (x,), (v,))[1]
 
 
@@ -317,7 +323,9 @@ def numerical_jacobian(f: Function, x: Tensor, eps: float = 1e-6) -> Tensor:
 
     Source: Nocedal & Wright 2006, Numerical Optimization, section 8.1.
     """
-    require_one(f, x)
+    require.function(f=f)
+    require.floating(x=x)
+    require.nonempty(x=x)
     require.number(eps=eps, above=0)
     z = require.widen(x)
     columns = [(f(z + eps * e) - f(z - eps * e)) / (2 * eps) for e in basis(z)]
@@ -365,7 +373,10 @@ def gradcheck(
     require.function(f=f, pullback=vjp if pullback is None else pullback)
     require.number(eps=eps, above=0)
     require.number(rtol=rtol, atol=atol, least=0)
-    require_double(inputs)
+    require.floatings(inputs=inputs)
+    for i, x in enumerate(inputs):
+        if x.dtype != torch.float64:
+            raise TypeError(f"inputs must be float64, got {x.dtype} for input {i}")
     u = random_like(f(*inputs))
     found = vjp(f, *inputs)[1](u) if pullback is None else pullback(u, *inputs)
     for i, x in enumerate(inputs):
@@ -382,21 +393,6 @@ def weighed(
     return (u * f(*inputs[:i], z, *inputs[i + 1 :])).sum()
 
 
-def require_one(f: Function, x: Tensor) -> None:
-    """What every Jacobian asks for: a function, and a tensor to move."""
-    require.function(f=f)
-    require.floating(x=x)
-    require.nonempty(x=x)
-
-
-def require_answer(value: Tensor) -> None:
-    """ValueError where f gave nothing to differentiate."""
-    if value.numel() == 0:
-        raise ValueError(
-            f"f must return at least one element, got shape {tuple(value.shape)}"
-        )
-
-
 def require_result(result: Any, kind: type) -> None:
     """TypeError unless f kept to operators and methods."""
     if not isinstance(result, kind):
@@ -410,14 +406,6 @@ def random_like(x: Tensor) -> Tensor:
     """Standard normal numbers in the shape of x, the same every time."""
     chance = torch.Generator().manual_seed(0)
     return torch.randn(x.shape, generator=chance, dtype=x.dtype).to(x.device)
-
-
-def require_double(inputs: Sequence[Tensor]) -> None:
-    """TypeError unless every input is float64."""
-    require.floatings(inputs=inputs)
-    for i, x in enumerate(inputs):
-        if x.dtype != torch.float64:
-            raise TypeError(f"inputs must be float64, got {x.dtype} for input {i}")
 
 
 def require_equal(

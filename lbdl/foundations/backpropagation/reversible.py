@@ -232,14 +232,8 @@ class Reversible(torch.autograd.Function):
 
 def require_halves(blocks: Sequence[ReversibleBlock], **halves: Tensor) -> None:
     """At least one block, and two halves alike."""
-    require.sequence(blocks=blocks)
-    if len(blocks) == 0:
-        raise ValueError("blocks must hold at least one block, got none")
-    for i, block in enumerate(blocks):
-        require.instance(ReversibleBlock, **{f"blocks[{i}]": block})
-    require.floating(**halves)
-    require.alike(**halves)
-    require.same_shape(**halves)
+    require.instances(ReversibleBlock, blocks=blocks)
+    require.matching(**halves)
 
 
 def require_no_chance(blocks: Sequence[ReversibleBlock]) -> None:

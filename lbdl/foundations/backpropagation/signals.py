@@ -66,7 +66,9 @@ def signal_norms(
     Source: Glorot & Bengio 2010, AISTATS, section 4.
     """
     phi, slope = require_chain(weights, activation)
-    require_signals(weights, x=x, g=g)
+    first: Any = {"weights[0]": (weights[0], "... n n")}
+    require.fitting(**first, x=(x, "... n"), g=(g, "... n"))
+    require.nonempty(x=x, g=g)
     layers = [require.widen(weight) for weight in weights]
     signals, gradients = [require.widen(x)], [require.widen(g)]
     for weight in layers:
@@ -127,7 +129,8 @@ def power_norms(matrix: Tensor, steps: int) -> Tensor:
 
     Source: Gelfand 1941; Pascanu et al. 2013, section 2, arXiv:1211.5063.
     """
-    require_square(matrix)
+    require.square(matrix=matrix)
+    require.nonempty(matrix=matrix)
     require.whole(steps=steps, least=0)
     wide = require.widen(matrix)
     power = torch.eye(wide.shape[-1], dtype=wide.dtype, device=wide.device)
@@ -163,7 +166,8 @@ def with_spectral_radius(matrix: Tensor, radius: float) -> Tensor:
 
     Source: Jaeger 2001, The "echo state" approach, GMD report 148.
     """
-    require_square(matrix)
+    require.square(matrix=matrix)
+    require.nonempty(matrix=matrix)
     require.number(radius=radius, least=0)
     wide = require.widen(matrix)
     rho = spectral_radius(wide)
@@ -234,7 +238,8 @@ def clip_by_global_norm(
 
     Source: Pascanu et al. 2013, Algorithm 1, arXiv:1211.5063.
     """
-    require_gradients(gradients, max_norm)
+    require.number(max_norm=max_norm, above=0, infinite=True)
+    require.floatings(gradients=gradients)
     norm = safe_global_norm(gradients)
     factor = shrinkage(norm, max_norm)
     clipped = [(g * factor.to(g.device)).to(g.dtype) for g in gradients]
@@ -263,7 +268,8 @@ def clip_by_global_norm_(gradients: Sequence[Tensor], max_norm: float) -> Tensor
 
     Source: Pascanu et al. 2013, Algorithm 1, arXiv:1211.5063.
     """
-    require_gradients(gradients, max_norm)
+    require.number(max_norm=max_norm, above=0, infinite=True)
+    require.floatings(gradients=gradients)
     gradients = list(gradients)
     if any(g.is_cuda for g in gradients):  # to look at the norm would wait
         norm = quick_global_norm(gradients, torch.float64)
@@ -323,32 +329,7 @@ def require_chain(
     require.choice(tuple(ACTIVATIONS), activation=activation)
     require.floatings(weights=weights)  # type: ignore[arg-type]
     layers = {f"weights[{i}]": w for i, w in enumerate(weights)}
-    require.alike(**layers)
-    require.nonempty(**layers)
     patterned: Any = {name: (w, "... n n") for name, w in layers.items()}
-    require.shapes(**patterned)
+    require.fitting(**patterned)
+    require.nonempty(**layers)
     return ACTIVATIONS[activation]
-
-
-def require_signals(weights: Sequence[Tensor] | Tensor, **ends: Tensor) -> None:
-    """The input and the gradient at the output of a chain of layers."""
-    require.floating(**ends)
-    require.alike(**{"weights[0]": weights[0]}, **ends)
-    require.nonempty(**ends)
-    patterned: Any = {name: (x, "... n") for name, x in ends.items()}
-    patterned["weights[0]"] = (weights[0], "... n n")
-    require.shapes(**patterned)
-
-
-def require_square(matrix: Tensor) -> None:
-    """Finite square matrices."""
-    require.floating(matrix=matrix)
-    require.shapes(matrix=(matrix, "... n n"))
-    require.nonempty(matrix=matrix)
-    require.finite(matrix=matrix)
-
-
-def require_gradients(gradients: Sequence[Tensor], max_norm: float) -> None:
-    """At least one gradient, and a length to cut them to."""
-    require.number(max_norm=max_norm, above=0, infinite=True)
-    require.floatings(gradients=gradients)

@@ -255,9 +255,7 @@ def soft_cross_entropy(
     Source: Shannon 1948; Szegedy et al. 2016, section 7, arXiv:1512.00567.
     """
     require.choice(REDUCTIONS, reduction=reduction)
-    require.floating(logits=logits, q=q)
-    require.alike(logits=logits, q=q)
-    require.same_shape(logits=logits, q=q)
+    require.matching(logits=logits, q=q)
     require.dim(logits, dim, "logits")
     require.nonempty(logits=logits)
     require.within(q=q, least=0)

@@ -17,7 +17,11 @@ from torch import Tensor
 
 from lbdl import require
 from lbdl.foundations.losses.classification import cross_entropy, require_hard
-from lbdl.foundations.losses.reduction import REDUCTIONS, reduced
+from lbdl.foundations.losses.reduction import (
+    REDUCTIONS,
+    reduced,
+    require_comparable,
+)
 
 # --- Pairs and triplets -----------------------------------------------------------
 
@@ -437,13 +441,9 @@ def directions(**points: Tensor) -> Tensor:
 
 def require_points(reduction: str, **points: Tensor) -> None:
     """What every loss of distances asks for."""
-    require.choice(REDUCTIONS, reduction=reduction)
-    require.floating(**points)
-    require.alike(**points)
-    require.same_shape(**points)
+    require_comparable(reduction, **points)
     patterns: Any = {name: (x, "... d") for name, x in points.items()}
     require.shapes(**patterns)
-    require.nonempty(**points)
 
 
 def require_views(reduction: str, temperature: float, **points: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from lbdl import require
 from lbdl.foundations.losses.classification import log_probabilities, weighed
-from lbdl.foundations.losses.reduction import REDUCTIONS, reduced
+from lbdl.foundations.losses.reduction import reduced, require_comparable
 
 
 def bradley_terry(
@@ -42,7 +42,7 @@ def bradley_terry(
     Source: Bradley & Terry 1952, Biometrika 39; Christiano et al. 2017, section
         2.2.3, arXiv:1706.03741.
     """
-    require_judged(reduction, chosen=chosen, rejected=rejected)
+    require_comparable(reduction, chosen=chosen, rejected=rejected)
     losses = -logsigmoid(require.widen(chosen) - require.widen(rejected))
     return reduced(losses, reduction, chosen.dtype)
 
@@ -82,7 +82,7 @@ def dpo(
         "reference_chosen": reference_chosen,
         "reference_rejected": reference_rejected,
     }
-    require_judged(reduction, **answers, **references)
+    require_comparable(reduction, **answers, **references)
     require.number(beta=beta, above=0)
     better = require.widen(chosen) - require.widen(reference_chosen)
     worse = require.widen(rejected) - require.widen(reference_rejected)
@@ -123,7 +123,7 @@ def distillation(
 
     Source: Hinton, Vinyals & Dean 2015, section 2, arXiv:1503.02531.
     """
-    require_judged(reduction, student=student, teacher=teacher)
+    require_comparable(reduction, student=student, teacher=teacher)
     require.dim(student, dim, "student")
     require.number(temperature=temperature, above=0)
     log_q, log_p = (
@@ -132,12 +132,3 @@ def distillation(
     )
     losses = temperature**2 * weighed(log_p.exp(), log_p - log_q).sum(dim)
     return reduced(losses, reduction, student.dtype)
-
-
-def require_judged(reduction: str, **given: Tensor) -> None:
-    """What every loss here asks for."""
-    require.choice(REDUCTIONS, reduction=reduction)
-    require.floating(**given)
-    require.alike(**given)
-    require.same_shape(**given)
-    require.nonempty(**given)

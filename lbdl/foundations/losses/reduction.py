@@ -8,6 +8,13 @@ from lbdl import require
 REDUCTIONS = ("none", "mean", "sum")
 
 
+def require_comparable(reduction: str, **given: Tensor) -> None:
+    """What every loss asks for that compares tensors of one shape."""
+    require.choice(REDUCTIONS, reduction=reduction)
+    require.matching(**given)
+    require.nonempty(**given)
+
+
 def reduce(
     losses: Tensor, reduction: str = "mean", weights: Tensor | None = None
 ) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lbdl import require
-from lbdl.foundations.losses.reduction import REDUCTIONS, reduced
+from lbdl.foundations.losses.reduction import reduced, require_comparable
 
 
 def squared_error(
@@ -39,7 +39,7 @@ def squared_error(
 
     Source: Gauss 1809, Theoria motus corporum coelestium.
     """
-    require_pair(prediction, target, reduction)
+    require_comparable(reduction, prediction=prediction, target=target)
     losses = (require.widen(prediction) - require.widen(target)).square()
     return reduced(losses, reduction, prediction.dtype)
 
@@ -66,7 +66,7 @@ def absolute_error(
 
     Source: Koenker & Bassett 1978, Econometrica 46(1): the quantile 1/2.
     """
-    require_pair(prediction, target, reduction)
+    require_comparable(reduction, prediction=prediction, target=target)
     losses = (require.widen(prediction) - require.widen(target)).abs()
     return reduced(losses, reduction, prediction.dtype)
 
@@ -100,7 +100,7 @@ def pinball(
 
     Source: Koenker & Bassett 1978, Econometrica 46(1).
     """
-    require_pair(prediction, target, reduction)
+    require_comparable(reduction, prediction=prediction, target=target)
     q = parameter("quantile", quantile, prediction, above=0, below=1)
     short = require.widen(target) - require.widen(prediction)
     losses = torch.maximum(q * short, (q - 1) * short)
@@ -139,23 +139,11 @@ def gaussian_nll(
     Source: Nix & Weigend 1994, "Estimating the mean and variance of the target
         probability distribution".
     """
-    require_pair(mean, target, reduction, first="mean")
+    require_comparable(reduction, mean=mean, target=target)
     v = parameter("variance", variance, mean, above=0)
     m, y = require.widen(mean), require.widen(target)
     losses = ((y - m).square() / v + v.log() + math.log(2 * math.pi)) / 2
     return reduced(losses, reduction, mean.dtype)
-
-
-def require_pair(
-    prediction: Tensor, target: Tensor, reduction: str, first: str = "prediction"
-) -> None:
-    """What every loss of numbers asks for."""
-    pair = {first: prediction, "target": target}
-    require.choice(REDUCTIONS, reduction=reduction)
-    require.floating(**pair)
-    require.alike(**pair)
-    require.same_shape(**pair)
-    require.nonempty(**pair)
 
 
 def parameter(

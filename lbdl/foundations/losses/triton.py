@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lbdl.kernels import block_of, warps_of
+from lbdl.kernels import block_of, compute_dtype, warps_of
 
 __all__ = ["cross_entropy_backward", "cross_entropy_forward"]
 
@@ -43,7 +43,7 @@ def cross_entropy_forward(
     if rows:
         forward[(rows,)](
             logits, target.contiguous(), losses, lse, logits.stride(0), K,
-            EPS=smoothing, BLOCK=block, DTYPE=working(logits.dtype),
+            EPS=smoothing, BLOCK=block, DTYPE=compute_dtype(logits.dtype),
             num_warps=warps_of(block),
         )  # fmt: skip
     return losses, lse
@@ -77,7 +77,7 @@ def cross_entropy_backward(
         backward[(rows, triton.cdiv(K, block))](
             logits, target.contiguous(), lse, grad.contiguous(), dx,
             logits.stride(0), K,
-            EPS=smoothing, BLOCK=block, DTYPE=working(logits.dtype),
+            EPS=smoothing, BLOCK=block, DTYPE=compute_dtype(logits.dtype),
             num_warps=warps_of(block),
         )  # fmt: skip
     return dx
@@ -86,11 +86,6 @@ def cross_entropy_backward(
 def wide(dtype: torch.dtype) -> torch.dtype:
     """What losses are kept in."""
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def working(dtype: torch.dtype) -> tl.dtype:
-    """What is computed in."""
-    return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 @triton.jit

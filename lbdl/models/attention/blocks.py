@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lbdl import kernels, require
-from lbdl.models.attention.scaled import require_qkv
 from lbdl.models.softmax import merge, summarize
 
 ROWS = 128  # queries at a time of the fast way on a CPU
@@ -62,7 +61,7 @@ def block_attention(
 
     Source: Dao et al. 2022, Algorithms 1 and 4, arXiv:2205.14135.
     """
-    sizes = require_qkv(q, k, v)
+    sizes = require.fitting(q=(q, "... n d"), k=(k, "... m d"), v=(v, "... m e"))
     if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         raise ValueError(
             f"k, v must have the leading dimensions of q, {tuple(q.shape[:-2])}, "

@@ -17,8 +17,6 @@ from lbdl.models.attention.scaled import (
     attention,
     attention_scores,
     attention_weights,
-    require_broadcast,
-    require_qkv,
 )
 
 Rotary = Callable[[Tensor, int], Tensor]
@@ -102,9 +100,7 @@ def grouped_attention(
 
     Source: Ainslie et al. 2023, section 2.2, arXiv:2305.13245.
     """
-    require.floating(q=q, k=k, v=v)
-    require.alike(q=q, k=k, v=v)
-    sizes = require.shapes(
+    sizes = require.fitting(
         q=(q, "... H n d"), k=(k, "... G m d"), v=(v, "... G m e")
     )
     H, G, n, m = (sizes[letter] for letter in "HGnm")
@@ -115,7 +111,7 @@ def grouped_attention(
     mask = allowed(mask, shape, causal, q.device)
     if bias is not None:
         require.floating(bias=bias)
-        require_broadcast("bias", bias, shape)
+        require.broadcast_to(shape, bias=bias)
     mask, bias = (below_each_other(x, (H, n, m), G) for x in (mask, bias))
     found = attention(rows, k, v, mask, bias=bias)
     return found.unflatten(-2, (H // G, n)).flatten(-4, -3)
@@ -164,10 +160,7 @@ def talking_heads_attention(
 
     Source: Shazeer et al. 2020, section 4, arXiv:2003.02436.
     """
-    require_qkv(q, k, v)
-    require.floating(before=before, after=after)
-    require.alike(q=q, before=before, after=after)
-    require.shapes(
+    require.fitting(
         q=(q, "... H n d"),
         k=(k, "... H m d"),
         v=(v, "... H m e"),

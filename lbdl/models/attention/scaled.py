@@ -58,11 +58,11 @@ def attention(
 
     Source: Vaswani et al. 2017, equation 1, arXiv:1706.03762.
     """
-    require_qkv(q, k, v)
+    require.fitting(q=(q, "... n d"), k=(k, "... m d"), v=(v, "... m e"))
     scores = attention_scores(q, k, scale)
     if bias is not None:
         require.floating(bias=bias)
-        require_broadcast("bias", bias, scores.shape)
+        require.broadcast_to(scores.shape, bias=bias)
         scores = scores + bias
     mask = allowed(mask, scores.shape, causal, q.device)
     weights = attention_weights(scores, mask, mapping)
@@ -91,9 +91,7 @@ def attention_scores(q: Tensor, k: Tensor, scale: float | None = None) -> Tensor
 
     Source: Vaswani et al. 2017, section 3.2.1, arXiv:1706.03762.
     """
-    require.floating(q=q, k=k)
-    require.alike(q=q, k=k)
-    sizes = require.shapes(q=(q, "... n d"), k=(k, "... m d"))
+    sizes = require.fitting(q=(q, "... n d"), k=(k, "... m d"))
     if scale is not None:
         require.number(scale=scale)
     scale = sizes["d"] ** -0.5 if scale is None else scale
@@ -130,7 +128,8 @@ def attention_weights(
     require.function(mapping=mapping)
     if mask is None:
         return mapping(scores)
-    require_mask(mask, scores.shape)
+    require.boolean(mask=mask)
+    require.broadcast_to(scores.shape, mask=mask)
     some = mask.any(-1, keepdim=True)
     # a row without a key keeps its scores, and loses its weights afterwards: no NaN
     # on the way
@@ -148,7 +147,8 @@ def allowed(
     """A mask for scores of a shape (..., n, m), with the causal order where that is
     asked for; None where all is allowed."""
     if mask is not None:
-        require_mask(mask, shape)
+        require.boolean(mask=mask)
+        require.broadcast_to(shape, mask=mask)
     if not causal:
         return mask
     order = causal_mask(*shape[-2:], device=device)
@@ -203,31 +203,3 @@ def padding_mask(lengths: Tensor, m: int) -> Tensor:
     require.within(lengths=lengths, least=0, most=m)
     places = torch.arange(m, device=lengths.device)
     return (places < lengths[:, None])[:, None, None]  # (B, 1, 1, m)
-
-
-def require_qkv(q: Tensor, k: Tensor, v: Tensor) -> dict[str, int]:
-    """Queries (..., n, d), keys (..., m, d), values (..., m, e) of one dtype; the
-    sizes.
-    """
-    require.floating(q=q, k=k, v=v)
-    require.alike(q=q, k=k, v=v)
-    return require.shapes(q=(q, "... n d"), k=(k, "... m d"), v=(v, "... m e"))
-
-
-def require_mask(mask: Tensor, shape: torch.Size) -> None:
-    """A bool mask that broadcasts to scores of a shape."""
-    require.boolean(mask=mask)
-    require_broadcast("mask", mask, shape)
-
-
-def require_broadcast(name: str, x: Tensor, shape: torch.Size) -> None:
-    """What broadcasts to scores of a shape."""
-    try:
-        fits = torch.broadcast_shapes(x.shape, shape) == shape
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"{name} must broadcast to the scores {tuple(shape)}, "
-            f"got shape {tuple(x.shape)}"
-        )

@@ -154,6 +154,5 @@ def linear(wide: int, out: int, generator: Generator | None) -> nn.Linear:
 
 def he_normal(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     """Normal weights of variance 2 / (inputs of one output)."""
-    if generator is not None:
-        require.instance(Generator, generator=generator)
+    require.generator(generator=generator)
     return torch.randn(shape, generator=generator) * sqrt(2 / prod(shape[1:]))

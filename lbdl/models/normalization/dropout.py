@@ -156,5 +156,4 @@ def require_dropout(
     require.floating(x=x)
     require.number(p=p, least=0, most=1)
     require.instance(bool, training=training)
-    if generator is not None:
-        require.instance(Generator, generator=generator)
+    require.generator(generator=generator)

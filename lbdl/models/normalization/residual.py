@@ -203,8 +203,7 @@ def filter_normalized(
     Source: Li et al. 2018, section 4, arXiv:1712.09913.
     """
     require.instance(Mapping, parameters=parameters)
-    if generator is not None:
-        require.instance(Generator, generator=generator)
+    require.generator(generator=generator)
     direction = {}
     for name, w in parameters.items():
         require.floating(parameters=w)

@@ -24,7 +24,6 @@ from lbdl.foundations.losses import cross_entropy
 from lbdl.models.softmax.fast import fast_entmax
 from lbdl.models.softmax.maps import (
     logsumexp,
-    require_top,
     softmax,
     sparsemax,
     tsallis_entropy,
@@ -97,7 +96,8 @@ def sparse_softmax_loss(x: Tensor, target: Tensor, k: int) -> Tensor:
 
     Source: Sun et al. 2021, arXiv:2112.12433.
     """
-    require_top(x, k, -1)
+    require_scores(x)
+    require.whole(k=k, least=1, most=x.shape[-1])
     onehot = as_onehot(target, x)
     z = shifted(x)
     return (logsumexp(z.topk(k).values) - inner(onehot, z)).to(x.dtype)

@@ -153,7 +153,8 @@ def sparse_softmax(x: Tensor, k: int, dim: int = -1) -> Tensor:
 
     Source: Sun et al. 2021, arXiv:2112.12433.
     """
-    require_top(x, k, dim)
+    require_scores(x, dim)
+    require.whole(k=k, least=1, most=x.shape[dim])
     top, where = x.topk(k, dim=dim)
     return torch.zeros_like(x).scatter(dim, where, softmax(top, dim))
 
@@ -585,7 +586,7 @@ def entmax_jacobian(p: Tensor, alpha: float = 1.5) -> Tensor:
     Source: Peters, Niculae & Martins 2019, Proposition 1, arXiv:1905.05702.
     """
     require.number(alpha=alpha, least=1)
-    require_distribution(p)
+    require.distribution(p=p)
     s = entmax_slope(widen(p), alpha)
     between = s.unsqueeze(-1) * (s / s.sum(-1, keepdim=True)).unsqueeze(-2)
     between = between - between.diagonal(dim1=-2, dim2=-1).diag_embed()
@@ -634,21 +635,3 @@ def require_even(order: int) -> None:
     require.whole(order=order, least=2)
     if order % 2:
         raise ValueError(f"order must be even, got {order}")
-
-
-def require_top(x: Tensor, k: int, dim: int) -> None:
-    """Refuse a k that does not count scores."""
-    require_scores(x, dim)
-    require.whole(k=k, least=1, most=x.shape[dim])
-
-
-def require_distribution(p: Tensor) -> None:
-    """Refuse what is not a distribution over the last dimension."""
-    require_scores(p, -1, "p")
-    slack = 100 * torch.finfo(p.dtype).eps
-    totals = widen(p.detach()).sum(-1, keepdim=True)
-    require.values(
-        (p.detach() >= 0) & ((totals - 1).abs() <= slack),
-        "p must be probabilities that sum to 1 over the last dimension:"
-        " pass the result, not the scores",
-    )

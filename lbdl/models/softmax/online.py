@@ -78,10 +78,11 @@ def summarize(scores: Tensor, values: Tensor) -> OnlineSoftmax:
 
     Source: Dao et al. 2022, section 3.1, arXiv:2205.14135.
     """
-    require_block(scores, values)
+    require.fitting(scores=(scores, "... T n"), values=(values, "... n d"))
     scores, values = require.widen(scores), require.widen(values)
     peak = scores.detach().amax(-1)
-    require_below_infinity(peak)
+    # a block of -inf alone may stand beside others
+    require.values(peak < torch.inf, "scores must hold no NaN, and be below +inf")
     weights = (scores - finite(peak).unsqueeze(-1)).exp()  # (..., T, n)
     return OnlineSoftmax(peak, weights.sum(-1), weights @ values)
 
@@ -166,7 +167,7 @@ def online_softmax(scores: Tensor, values: Tensor, block: int = 128) -> Tensor:
     >>> online_softmax(torch.zeros(1, 2), torch.tensor([[1.0], [5.0]]))
     tensor([[3.]])
     """
-    require_block(scores, values)
+    require.fitting(scores=(scores, "... T n"), values=(values, "... n d"))
     require.whole(block=block, least=1)
     parts = zip(scores.split(block, -1), values.split(block, -2), strict=True)
     seen = summarize(*next(parts))
@@ -179,16 +180,3 @@ def finite(peak: Tensor) -> Tensor:
     """A peak that can be subtracted: 0 where all scores are -inf, so that these
     give 0 and not NaN."""
     return peak.masked_fill(peak.isneginf(), 0)
-
-
-def require_block(scores: Tensor, values: Tensor) -> None:
-    """Refuse scores (..., T, n) and values (..., n, d) that do not fit."""
-    require.floating(scores=scores, values=values)
-    require.alike(scores=scores, values=values)
-    require.shapes(scores=(scores, "... T n"), values=(values, "... n d"))
-
-
-def require_below_infinity(peak: Tensor) -> None:
-    """Refuse NaN and +inf among scores; a block of -inf alone may stand beside
-    others."""
-    require.values(peak < torch.inf, "scores must hold no NaN, and be below +inf")

@@ -110,7 +110,7 @@ def sample_perturb_max(
     """
     require.choice(NOISES, noise=noise)
     require.whole(samples=samples, least=1)
-    require_generator(generator)
+    require.generator(generator=generator)
     scores = shifted(x, dim).detach().movedim(dim, -1)
     trials = scores + draw_noise(
         noise, scores.new_empty(samples, *scores.shape), generator
@@ -157,7 +157,7 @@ def gumbel_softmax(
     Source: Jang, Gu & Poole 2017, arXiv:1611.01144; Maddison, Mnih & Teh 2017,
         arXiv:1611.00712 (the "concrete" distribution).
     """
-    require_generator(generator)
+    require.generator(generator=generator)
     scores = shifted(x, dim)
     racing = scores + draw_noise("gumbel", torch.empty_like(scores), generator)
     y = softmax(racing, dim, temperature).to(x.dtype)
@@ -190,9 +190,7 @@ def straight_through(value: Tensor, slope: Tensor) -> Tensor:
 
     Source: Bengio, Leonard & Courville 2013, arXiv:1308.3432.
     """
-    require.floating(value=value, slope=slope)
-    require.alike(value=value, slope=slope)
-    require.same_shape(value=value, slope=slope)
+    require.matching(value=value, slope=slope)
     return value.detach() + (slope - slope.detach())
 
 
@@ -205,9 +203,3 @@ def draw_noise(
     if noise == "gumbel":
         return empty.exponential_(generator=generator).log_().neg_()
     return empty.normal_(generator=generator)
-
-
-def require_generator(generator: torch.Generator | None) -> None:
-    """Refuse what is neither a generator nor None."""
-    if generator is not None:
-        require.instance(torch.Generator, generator=generator)

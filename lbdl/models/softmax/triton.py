@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lbdl.kernels import block_of, warps_of
+from lbdl.kernels import block_of, compute_dtype, warps_of
 
 __all__ = ["entmax_backward", "entmax_forward"]
 
@@ -48,7 +48,7 @@ def entmax_forward(x: Tensor, alpha: float) -> Tensor:
             x, p, n, x.stride(0), p.stride(0),
             ALPHA=alpha, M=1 / (alpha - 1), NEAR=near(x.dtype, alpha),
             HALVINGS=halvings(x.dtype),
-            STEPS=MAX_STEPS, BLOCK=block, DTYPE=working(x.dtype),
+            STEPS=MAX_STEPS, BLOCK=block, DTYPE=compute_dtype(x.dtype),
             num_warps=warps_of(block),
         )  # fmt: skip
     return p
@@ -75,15 +75,10 @@ def entmax_backward(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
     if rows:
         backward[(rows,)](
             p, grad, dx, n, p.stride(0), grad.stride(0), dx.stride(0),
-            ALPHA=alpha, BLOCK=block, DTYPE=working(p.dtype),
+            ALPHA=alpha, BLOCK=block, DTYPE=compute_dtype(p.dtype),
             num_warps=warps_of(block),
         )  # fmt: skip
     return dx
-
-
-def working(dtype: torch.dtype) -> tl.dtype:
-    """What is computed in: float64 for float64, else float32."""
-    return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 def near(dtype: torch.dtype, alpha: float) -> float:
