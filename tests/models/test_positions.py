@@ -322,5 +322,5 @@ def test_refusals():
         t5_bucket(torch.tensor([1]), 32, 8)
     for wrong in ({"gamma": 0.0}, {"scale_base": 0.0}):
         (name,) = wrong
-        with pytest.raises(ValueError, match=f"{name} must be"):
+        with pytest.raises(ValueError, match=f"{name} must be finite and > 0"):
             xpos(randn(2, 4), randn(2, 4), arange(2), **wrong)
