@@ -320,3 +320,7 @@ def test_refusals():
         fast_rope(randn(2, 4).float(), rope_turns(arange(2), 4, double=True))
     with pytest.raises(ValueError, match="farthest must be a whole number >= 9"):
         t5_bucket(torch.tensor([1]), 32, 8)
+    for wrong in ({"gamma": 0.0}, {"scale_base": 0.0}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name} must be finite and > 0"):
+            xpos(randn(2, 4), randn(2, 4), arange(2), **wrong)

@@ -1,5 +1,5 @@
 """The heavy experiment on positions: a small language model, told the order of its
-letters in seven ways, reads texts longer than those of its training.
+letters in six ways or not at all, reads texts longer than those of its training.
 
 Press, Smith & Lewis 2022, arXiv:2108.12409; Chen et al. 2023, arXiv:2306.15595.
 """
@@ -75,7 +75,7 @@ class TurnedAttention(MultiHeadAttention):
 
 class LetterModel(nn.Module):
     """Predicts the next letter; which place a letter stands at, it is told in one
-    of seven ways.
+    of six ways, or not at all.
 
     Args:
         kind: one of `KINDS`.
