@@ -230,7 +230,8 @@ def exact_transitions(N: int, k: Tensor) -> tuple[Tensor, Tensor]:
     places = torch.cat([share * (1 + s) - 1, 1 - (1 - share) * (1 - s)], -1)
     old, new = legendre(places, N).split(N, -2)  # (..., places, N)
     v = heights(N, "probability", s)
-    A_bar = torch.einsum("...pn,pm->...nm", old, weights[:, None] / 2 * basis(s, N))
+    projection = weights[:, None] / 2 * basis(s, N)  # (places, N)
+    A_bar = (old.movedim(-1, 0) @ projection).movedim(0, -2)
     B_bar = torch.einsum("...pn,p->...n", new, weights / 2)
     return (share * v).unsqueeze(-1) * A_bar, (1 - share) * v * B_bar
 
@@ -282,6 +283,6 @@ def legs_states(u: Tensor, N: int, method: Method = "exact") -> Tensor:
         A_bar, B_bar = legs_transitions(N, k, method, dtype=u.dtype)
         pushes = u[..., k, None] * B_bar  # (..., steps, N)
         for A_k, push in zip(A_bar, pushes.unbind(-2), strict=True):
-            x = torch.addmv(push, A_k, x) if x.dim() == 1 else apply(A_k, x) + push
+            x = apply(A_k, x) + push
             reached.append(x)
     return torch.stack(reached, -2)
