@@ -21,6 +21,8 @@ import gc
 import json
 import os
 import platform
+import time
+import timeit
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -157,9 +159,14 @@ def reached(
 
 
 def measure_times(*jobs: Callable) -> list[float]:
-    """Median seconds of each, taking turns, so that a slow moment of the machine hits all."""
+    """Median seconds of each, taking turns, so that a slow moment of the machine hits all.
+
+    Without a GPU these are seconds of work of this process, so that other load does not count.
+    """
+    clock = timeit.default_timer if torch.cuda.is_available() else time.process_time
+    threads = torch.get_num_threads()
     timers = [
-        Timer("f()", globals={"f": f}, num_threads=torch.get_num_threads())
+        Timer("f()", globals={"f": f}, num_threads=threads, timer=clock)
         for f in jobs
     ]
     # `timeit` runs once before it measures

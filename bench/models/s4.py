@@ -176,4 +176,8 @@ def slopes(scan: Callable[..., Tensor], given: tuple[Tensor, ...]) -> Tensor:
 
 
 if __name__ == "__main__":
-    main(__spec__, races(), packages=["scipy"])
+    main(
+        __spec__,
+        races(),
+        packages=["scipy", *filter(importlib.util.find_spec, ["mambapy"])],
+    )

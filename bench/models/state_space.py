@@ -99,10 +99,10 @@ def simulation() -> Race:
     return Race(
         job="run 4096 samples, N=64, float64",
         peer="scipy.signal.dlsim",
-        goal=0.3,
+        goal=0.2,
         ours=lambda: fast_states(A_bar, B_bar, u),
         theirs=lambda: scipy.signal.dlsim(peer, u.numpy())[2],
-        note="Blocks of 64 steps; all states are kept by both.",
+        note="Blocks of 32 steps; all states are kept by both.",
     )
 
 
@@ -127,7 +127,7 @@ def solves(N: int) -> Race:
     return Race(
         job=f"LegS solves for 64 vectors, N={N}, float64",
         peer="scipy solve_triangular",
-        goal=None if N < 1000 else 0.5,
+        goal=1.0 if N < 1000 else 0.1,
         ours=lambda: fast_legs_solve(x, 0.01),
         theirs=lambda: (
             scipy.linalg.solve_triangular(left.numpy(), columns, **options).T
@@ -143,7 +143,7 @@ def solves_with_the_matrix(N: int) -> Race:
     return Race(
         job=f"the same, the matrix made at each step, N={N}",
         peer="torch solve_triangular",
-        goal=None if N < 1000 else 0.3,
+        goal=1.0 if N < 1000 else 0.3,
         ours=lambda: fast_legs_solve(x, 0.01),
         theirs=lambda: (
             torch.linalg.solve_triangular(eye - 0.01 * A, x.mT, upper=False).mT
@@ -170,7 +170,7 @@ def history() -> Race:
     return Race(
         job="exact LegS over 300 samples, N=32, float64",
         peer="cont2discrete at each sample",
-        goal=0.6,
+        goal=0.3,
         ours=lambda: legs_states(u, 32)[-1],
         theirs=by_scipy,
     )

@@ -76,7 +76,7 @@ def legendre(s: Tensor, N: int) -> Tensor:
     for n in range(1, N - 1):
         weight = n / (n + 1)
         values.append((1 + weight) * s * values[n] - weight * values[n - 1])
-    return torch.stack(values[:N], -1)
+    return torch.stack(values[:N]).movedim(0, -1)
 
 
 def basis(s: Tensor, N: int, scale: Scale = "probability") -> Tensor:

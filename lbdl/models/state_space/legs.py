@@ -22,7 +22,13 @@ from lbdl.models.state_space.discretization import (
     WEIGHTS,
     Method,
 )
-from lbdl.models.state_space.hippo import basis, gauss_legendre, hippo_legs
+from lbdl.models.state_space.hippo import (
+    basis,
+    gauss_legendre,
+    heights,
+    hippo_legs,
+    legendre,
+)
 from lbdl.models.state_space.systems import apply, require_dtype
 
 __all__ = [
@@ -33,8 +39,8 @@ __all__ = [
     "legs_states",
 ]
 
-BLOCK = 64  # entries that a solve takes at once
-ENTRIES = 2**18  # of matrices that exist at a time
+BLOCK = 32  # entries that a solve takes at once
+ENTRIES = 2**19  # of matrices that exist at a time
 
 # --- The matrix in O(N) -----------------------------------------------------------
 
@@ -90,8 +96,8 @@ def legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
 
 
 def fast_legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
-    """`legs_solve` in blocks of 64: within each a small matrix product, from one to
-    the next a single number.
+    """`legs_solve` in blocks of 32: within each a small matrix product, from one to
+    the next a single number, found in the same way.
 
     Args:
         x: (..., N), floating or complex dtype, N >= 1.
@@ -109,34 +115,36 @@ def fast_legs_solve(x: Tensor, step: float | Tensor) -> Tensor:
     """
     wide, n, v = prepared(x)
     keep, take = step_factors(wide, n, v, step)
-    spare = -x.shape[-1] % BLOCK
-    a = F.pad(keep, (0, spare)).unflatten(-1, (-1, BLOCK))
-    b = F.pad(take * wide, (0, spare)).unflatten(-1, (-1, BLOCK))
-    powers = running_products(a).to(b.dtype)  # (..., blocks, 64, 64)
-    inside = torch.einsum("...kij,...kj->...ki", powers, b)
+    return differences(running_sums(keep, take * wide), v).to(x.dtype)
+
+
+def running_sums(a: Tensor, b: Tensor) -> Tensor:
+    """S_n = a_n S_{n-1} + b_n along the last dimension, in blocks of 32; the sums
+    at their ends are the same problem, 32 times shorter."""
+    n = b.shape[-1]
+    if n <= BLOCK:
+        return torch.einsum("...ij,...j->...i", products(a).to(b.dtype), b)
+    a, b = (blocks_of(x) for x in (a, b))  # (..., blocks, 32)
+    inside = torch.einsum("...kij,...kj->...ki", products(a).to(b.dtype), b)
     through = a.cumprod(-1)
-    starts = carried(through[..., -1], inside[..., -1])
-    sums = inside + through * starts.unsqueeze(-1)
-    return differences(sums.flatten(-2)[..., : x.shape[-1]], v).to(x.dtype)
+    ends = running_sums(through[..., -1], inside[..., -1])
+    starts = F.pad(ends[..., :-1], (1, 0)).unsqueeze(-1)
+    return torch.addcmul(inside, through.to(b.dtype), starts).flatten(-2)[..., :n]
 
 
-def running_products(a: Tensor) -> Tensor:
+def blocks_of(x: Tensor) -> Tensor:
+    """Entries (..., n) as (..., blocks, 32), the last filled up with zeros."""
+    spare = -x.shape[-1] % BLOCK
+    return (F.pad(x, (0, spare)) if spare else x).unflatten(-1, (-1, BLOCK))
+
+
+def products(a: Tensor) -> Tensor:
     """The lower triangular matrix a_{k+1} a_{k+2} ... a_n of what is left of entry
     k at entry n: (..., b, b)."""
     b = a.shape[-1]
     strict = torch.ones(b, b, dtype=torch.bool, device=a.device).tril(-1)
     steps = torch.where(strict, a.unsqueeze(-1), 1.0)  # factor a_n where k < n
     return steps.cumprod(-2).tril()
-
-
-def carried(through: Tensor, ends: Tensor) -> Tensor:
-    """The number that enters each block, from what each block lets through and what
-    it adds: (..., blocks)."""
-    S, starts = torch.zeros_like(ends[..., 0]), []
-    for a, end in zip(through.unbind(-1), ends.unbind(-1), strict=True):
-        starts.append(S)
-        S = a * S + end
-    return torch.stack(starts, -1)
 
 
 def prepared(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -219,10 +227,13 @@ def exact_transitions(N: int, k: Tensor) -> tuple[Tensor, Tensor]:
     let the sample fill the rest, and project: N places of quadrature are exact."""
     s, weights = (x.to(k.device) for x in gauss_legendre(N))
     share = (k / (k + 1)).unsqueeze(-1)
-    old = basis(share * (1 + s) - 1, N)  # (..., places, N)
-    new = basis(1 - (1 - share) * (1 - s), N)
-    A_bar = share.unsqueeze(-1) / 2 * old.mT @ (weights[:, None] * basis(s, N))
-    return A_bar, (1 - share) / 2 * (weights @ new)
+    places = torch.cat([share * (1 + s) - 1, 1 - (1 - share) * (1 - s)], -1)
+    old, new = legendre(places, N).split(N, -2)  # (..., places, N)
+    v = heights(N, "probability", s)
+    projection = weights[:, None] / 2 * basis(s, N)  # (places, N)
+    A_bar = (old.movedim(-1, 0) @ projection).movedim(0, -2)
+    B_bar = torch.einsum("...pn,p->...n", new, weights / 2)
+    return (share * v).unsqueeze(-1) * A_bar, (1 - share) * v * B_bar
 
 
 def weighted_transitions(N: int, t: Tensor, weight: float) -> tuple[Tensor, Tensor]:

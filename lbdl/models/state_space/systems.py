@@ -199,8 +199,8 @@ def states(
 def fast_states(
     A_bar: Tensor, B_bar: Tensor, u: Tensor, start: Tensor | None = None
 ) -> Tensor:
-    """`states`, computed in blocks of about sqrt(L) steps: within a block by matrix
-    products, then from block to block.
+    """`states`, computed in blocks of about sqrt(L) / 2 steps: from block to block
+    one after the other, within all blocks by one matrix product.
 
         x_{b+j} = A_bar^j x_b + sum_{i < j} A_bar^{j-1-i} B_bar u_{b+i}
 
@@ -224,17 +224,18 @@ def fast_states(
     """
     A_bar, B_bar, u, start = prepared_run(A_bar, B_bar, u, start)
     L, N = u.shape[-1], A_bar.shape[-1]
-    c = max(1, math.isqrt(L))
+    c = max(1, math.isqrt(L) // 2)
     powers = stacked_powers(A_bar, c)  # (..., c N, N): A_bar, ..., A_bar^c
-    after = apply(powers, B_bar).unflatten(
-        -1, (c, N)
-    )  # an input, by its age 1 ... c
+    after = apply(powers, B_bar).unflatten(-1, (c, N))  # an input, at age 1 ... c
     fresh = B_bar.expand_as(after[..., 0, :]).unsqueeze(-2)
-    response = torch.cat([fresh, after[..., :-1, :]], -2)
-    within = block_states(response, u)  # (..., blocks, c, N)
-    starts = block_starts(powers[..., -N:, :], within[..., -1, :], start)
-    carried = (starts @ powers.mT.to(starts.dtype)).unflatten(-1, (c, N))
-    return (within + carried).flatten(-3, -2)[..., :L, :]
+    response = torch.cat([fresh, after[..., :-1, :]], -2)  # at age 0 ... c - 1
+    common = torch.promote_types(u.dtype, A_bar.dtype)
+    blocks = F.pad(u.to(common), (0, -L % c)).unflatten(-1, (-1, c)).flip(-1)
+    ends = blocks @ response.to(common)  # of each block from rest
+    starts = block_starts(powers[..., -N:, :], ends, start)
+    causes = torch.cat([starts, blocks.expand(*starts.shape[:-1], c)], -1)
+    effects = torch.cat([powers.mT, within_a_block(response)], -2).to(common)
+    return (causes @ effects).unflatten(-1, (c, N)).flatten(-3, -2)[..., :L, :]
 
 
 def stacked_powers(A: Tensor, most: int) -> Tensor:
@@ -245,23 +246,20 @@ def stacked_powers(A: Tensor, most: int) -> Tensor:
     return powers[..., : most * N, :]
 
 
-def block_states(response: Tensor, u: Tensor) -> Tensor:
-    """The states that the inputs of each block cause in it, (..., blocks, c, N),
-    from responses (..., c, N)."""
+def within_a_block(response: Tensor) -> Tensor:
+    """What the inputs of a block, the last one first, add to its states: (..., c,
+    c N), from responses (..., c, N) by age."""
     c = response.shape[-2]
-    common = torch.promote_types(u.dtype, response.dtype)
-    blocks = F.pad(u.to(common), (0, -u.shape[-1] % c)).unflatten(-1, (-1, c))
-    lagged = F.pad(blocks, (c - 1, 0)).unfold(-1, c, 1)  # (..., blocks, c, c)
-    caused = lagged.flatten(-3, -2) @ response.flip(-2).to(common)
-    return caused.unflatten(-2, (-1, c))
+    later = F.pad(response, (0, 0, c - 1, 0)).unfold(-2, c, 1)  # (..., c, N, c)
+    return later.transpose(-1, -2).flatten(-2)
 
 
-def block_starts(power: Tensor, caused: Tensor, x: Tensor) -> Tensor:
+def block_starts(power: Tensor, ends: Tensor, x: Tensor) -> Tensor:
     """The state at the start of each block, (..., blocks, N), from what each
     block's inputs cause at its end."""
     starts = []
-    for end in caused.unbind(-2):
-        starts.append(x + torch.zeros_like(end))
+    for end in ends.unbind(-2):
+        starts.append(x.to(end.dtype).expand_as(end))
         x = apply(power, x) + end
     return torch.stack(starts, -2)
 
@@ -271,7 +269,9 @@ def block_starts(power: Tensor, caused: Tensor, x: Tensor) -> Tensor:
 
 def apply(A: Tensor, x: Tensor) -> Tensor:
     """The matrix times the vector, over leading dimensions."""
-    return x @ A.mT if A.dim() == 2 else (A @ x.unsqueeze(-1)).squeeze(-1)
+    if A.dim() == 2:
+        return A @ x if x.dim() == 1 else x @ A.mT
+    return (A @ x.unsqueeze(-1)).squeeze(-1)
 
 
 def solve(A: Tensor, B: Tensor, else_say: str) -> Tensor:
