@@ -64,8 +64,8 @@ def repeat(x: Tensor, k: int, dim: int = -1, group: int = 1) -> Tensor:
         TypeError: `x` is no tensor, or a number no whole number.
         ValueError: a number is out of range, or `group` does not divide n.
 
-    Source: Chen, Goodfellow & Shlens 2016, section 2.2, arXiv:1511.05641 (copies of
-    units).
+    Source: Chen, Goodfellow & Shlens 2016, arXiv:1511.05641 (Net2WiderNet, with
+    copies of units drawn at random).
     """
     require.tensor(x=x)
     require.dim(x, dim)
@@ -107,7 +107,7 @@ def widen_linear(
         TypeError: an argument is not of its kind.
         ValueError: a number is out of range, or shapes do not fit.
 
-    Source: Chen, Goodfellow & Shlens 2016, equation 6, arXiv:1511.05641.
+    Source: Chen, Goodfellow & Shlens 2016, arXiv:1511.05641 (Net2WiderNet).
     """
     require.floating(weight=weight)
     sizes = require.shapes(weight=(weight, "m n"))
@@ -192,8 +192,8 @@ def widen(model: GPT, k: int, *, size: float | None = None) -> GPT:
         TypeError: an argument is not of its kind.
         ValueError: a number is out of range.
 
-    Source: Chen et al. 2022, section 3.2, arXiv:2110.07143, has the copies; the
-    factors are derived in the chapter.
+    Source: Chen et al. 2022, arXiv:2110.07143, for copies in a transformer; the
+    chapter derives the factors.
     """
     require.instance(GPT, model=model)
     require.whole(k=k, least=1)
@@ -318,8 +318,8 @@ def uneven_split(weight: Tensor, k: int, u: float) -> Tensor:
         TypeError: an argument is not of its kind.
         ValueError: a number is out of range, or `k` does not divide the size.
 
-    Source: Wang et al. 2024, section 4.1, arXiv:2310.07999 (unequal shares that sum
-    to one).
+    Source: Wang et al. 2024, figure 3, arXiv:2310.07999 (unequal shares that sum to
+    one).
     """
     require.floating(weight=weight)
     require.number(u=u, least=0)
@@ -386,7 +386,7 @@ def part_twins(
         ValueError: a number is out of range, `k` does not divide the width, or `how`
             is another word.
 
-    Source: Wang et al. 2024, section 4.1, arXiv:2310.07999, for the uneven split.
+    Source: Wang et al. 2024, figure 3, arXiv:2310.07999, for the uneven split.
     """
     require.instance(GPT, model=model)
     require.whole(k=k, least=2)
@@ -450,7 +450,7 @@ def deepen(model: GPT, at: int, generator: Generator | None = None) -> GPT:
         TypeError: an argument is not of its kind.
         ValueError: `at` is out of range.
 
-    Source: Chen, Goodfellow & Shlens 2016, section 2.3, arXiv:1511.05641, for new
+    Source: Chen, Goodfellow & Shlens 2016, arXiv:1511.05641 (Net2DeeperNet), for new
     layers that are the identity; Zhang, Dauphin & Ma 2019, arXiv:1901.09321, for last
     layers of branches that begin with zeros.
     """

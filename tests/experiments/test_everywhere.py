@@ -140,7 +140,12 @@ def of_deep_readers(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["losses"], cpu["losses"], rtol=0, atol=0.05)
 
 
+def of_growth(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["curves"], cpu["curves"], rtol=0, atol=0.05)
+
+
 AGREEMENT = {
+    "grow_or_scratch": of_growth,
     "pixel_sequences": of_pixels,
     "selective_copying": of_copies,
     "sequence_throughput": of_costs,
