@@ -36,7 +36,7 @@ PLANS: list[tuple[str, float, bool, float]] = [
     ("grown after 1/2, twins", 0.5, False, 1 / 2),
     ("small", 1.0, False, 1.0),
 ]
-WARMUP = 30  # steps in which the learning rate rises, in each phase
+WARMUP = 20  # steps in which the learning rate rises, in each phase
 AMOUNT = 0.5  # of the noise that parts twins, relative to the weights
 
 
@@ -177,7 +177,7 @@ SIZE = {"context": 64, "batch": 8, "layers": 2, "heads": 4, "points": 8}
         "seeds": 1,
     },
     cpu={
-        "size": {**SIZE, "widths": [32, 64], "steps": 400},
+        "size": {**SIZE, "widths": [32, 64], "steps": 120},
         "rates": [6e-3, 6e-3],
         "seeds": 3,
     },

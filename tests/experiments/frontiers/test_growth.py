@@ -67,7 +67,7 @@ def test_rates_rise_for_a_moment_and_fall_to_nothing():
     each = 1 / 100
     rates = [E.rate_factor(t, 0.0, each) for t in range(101)]
     assert rates[0] < 0.05 and rates[100] == pytest.approx(0, abs=1e-12)
-    assert max(rates) == max(rates[:31])
+    assert max(rates) == max(rates[:21])
     later = [E.rate_factor(t, 0.5, each) for t in range(51)]
     assert later[50] == pytest.approx(0, abs=1e-12) and max(later) < 0.5
 
