@@ -1,12 +1,13 @@
-"""Growth: a larger transformer that begins as a smaller one, with the same function.
+"""Growth: a larger transformer that begins as a smaller one, with the same
+function.
 
-Every unit gets k - 1 twins, and weights are divided so that what twins say together is
-what one said before. Twins stay twins in training unless something parts them, and
-that can be done without a change of the function. A network grows deeper by blocks
-that begin as the identity.
+Every unit gets k - 1 twins, and weights are divided so that what twins say
+together is what one said before. Twins stay twins in training unless something
+parts them, and that can be done without a change of the function. A network grows
+deeper by blocks that begin as the identity.
 
-Chen, Goodfellow & Shlens 2016, arXiv:1511.05641; Chen et al. 2022, arXiv:2110.07143;
-Wang et al. 2024, arXiv:2310.07999.
+Chen, Goodfellow & Shlens 2016, arXiv:1511.05641; Chen et al. 2022,
+arXiv:2110.07143; Wang et al. 2024, arXiv:2310.07999.
 """
 
 import copy
@@ -43,8 +44,8 @@ def repeat(x: Tensor, k: int, dim: int = -1, group: int = 1) -> Tensor:
         (x_1, x_2, ...) -> (x_1, ..., x_1, x_2, ..., x_2, ...)
 
     Copies that stand side by side stay within the head of attention that the
-    coordinate belongs to. With `group=2`, pairs of coordinates are copied as they are,
-    as rotary positions need it.
+    coordinate belongs to. With `group=2`, pairs of coordinates are copied as they
+    are, as rotary positions need it.
 
     >>> repeat(torch.tensor([1.0, 2.0]), 2)
     tensor([1., 1., 2., 2.])
@@ -89,8 +90,8 @@ def widen_linear(
 
         W' = write / (k read) repeat(W),   b' = write repeat(b)
 
-    with W repeated along both axes. It maps read repeat(x) to write repeat(W x + b):
-    each sum has every term k times, and the k is divided out.
+    with W repeated along both axes. It maps read repeat(x) to write repeat(W x +
+    b): each sum has every term k times, and the k is divided out.
 
     Args:
         weight: W (m, n), floating dtype.
@@ -130,11 +131,12 @@ def widen_norm(
 ) -> nn.LayerNorm:
     """Layer normalisation for repeated vectors.
 
-        eps' = read^2 eps,   gamma' = write repeat(gamma),   beta' = write repeat(beta)
+        eps' = read^2 eps,   gamma' = write repeat(gamma),
+        beta' = write repeat(beta)
 
     It maps read repeat(x) to write repeat(norm(x)): mean and standard deviation of
-    the copies are `read` times those of x, and so must be the small number under the
-    root.
+    the copies are `read` times those of x, and so must be the small number under
+    the root.
 
     Args:
         norm: over one dimension, with or without gamma and beta.
@@ -147,8 +149,8 @@ def widen_norm(
 
     Raises:
         TypeError: an argument is not of its kind.
-        ValueError: a number is out of range, `norm` spans several dimensions, or has
-            no gamma for a `write` other than 1.
+        ValueError: a number is out of range, `norm` spans several dimensions, or
+            has no gamma for a `write` other than 1.
     """
     require.instance(nn.LayerNorm, norm=norm)
     require.whole(k=k, least=1)
@@ -174,16 +176,16 @@ def widen(model: GPT, k: int, *, size: float | None = None) -> GPT:
 
         every vector h between the blocks  ->  size repeat(h)
 
-    Queries and keys have the size k^(-1/4), for their product is divided by the root
-    of a width that has grown; what goes into GELU keeps its size, for GELU is not
-    homogeneous; the last norm writes 1/(k size), for the readout sums k copies.
+    Queries and keys have the size k^(-1/4), for their product is divided by the
+    root of a width that has grown; what goes into GELU keeps its size, for GELU is
+    not homogeneous; the last norm writes 1/(k size), for the readout sums k copies.
     Dropout draws for each copy, so that the functions are equal without it.
 
     Args:
         model: trained or not; it stays as it is.
         k: factor, a number >= 1.
-        size: of the copies between the blocks, > 0; by default k^(-1/2), which keeps
-            the norms of vectors. With 1, every number is copied as it is.
+        size: of the copies between the blocks, > 0; by default k^(-1/2), which
+            keeps the norms of vectors. With 1, every number is copied as it is.
 
     Returns:
         A new model of width k d, in the mode (training or evaluation) of `model`.
@@ -220,8 +222,8 @@ def widen(model: GPT, k: int, *, size: float | None = None) -> GPT:
 def widened_block(
     block: Any, wide: Any, k: int, size: float
 ) -> Iterator[tuple[str, Any]]:
-    """The parameters of a block, k times as wide, by name; sets the norms of the wide
-    one."""
+    """The parameters of a block, k times as wide, by name; sets the norms of the
+    wide one."""
     third = torch.ones_like(block.out.bias)
     qk = k**-0.25
     how: dict[str, dict[str, Any]] = {
@@ -282,8 +284,8 @@ def twin_spread(x: Tensor, k: int, dim: int = -1) -> Tensor:
         dim: the dimension of size k n.
 
     Returns:
-        A scalar, dtype of `x`; 0 where all numbers are 0. Half precision is computed
-        in float32.
+        A scalar, dtype of `x`; 0 where all numbers are 0. Half precision is
+        computed in float32.
 
     Raises:
         TypeError: `x` is not floating, or a number no whole number.
@@ -338,7 +340,8 @@ def zero_sum_noise(
     Every D_ia has variance 1, and each group of twins the sum 0.
 
     Args:
-        weight: (..., k n), floating dtype; shape, dtype and device are taken from it.
+        weight: (..., k n), floating dtype; shape, dtype and device are taken from
+            it.
         k: twins in a group, a number >= 2.
         generator: of the device of `weight`; by default torch's.
 
@@ -366,9 +369,9 @@ def part_twins(
 ) -> GPT:
     """Makes the weights of twins differ, after `widen`.
 
-    Changed are the weights that read twins: all matrices of the blocks, and gamma of
-    the last norm, which the readout reads. Zero-sum noise and an uneven split keep the
-    function, plain noise does not.
+    Changed are the weights that read twins: all matrices of the blocks, and gamma
+    of the last norm, which the readout reads. Zero-sum noise and an uneven split
+    keep the function, plain noise does not.
 
     Args:
         model: from `widen`; it stays as it is.
@@ -383,8 +386,8 @@ def part_twins(
 
     Raises:
         TypeError: an argument is not of its kind.
-        ValueError: a number is out of range, `k` does not divide the width, or `how`
-            is another word.
+        ValueError: a number is out of range, `k` does not divide the width, or
+            `how` is another word.
 
     Source: Wang et al. 2024, figure 3, arXiv:2310.07999, for the uneven split.
     """
@@ -435,8 +438,8 @@ def deepen(model: GPT, at: int, generator: Generator | None = None) -> GPT:
 
         h <- h + 0 attention(norm(h)),   h <- h + 0 gelu(...)
 
-    The other weights are small and random, as in a new model. In the first step only
-    the zeros have a gradient; after it, everything has.
+    The other weights are small and random, as in a new model. In the first step
+    only the zeros have a gradient; after it, everything has.
 
     Args:
         model: it stays as it is.
@@ -450,9 +453,10 @@ def deepen(model: GPT, at: int, generator: Generator | None = None) -> GPT:
         TypeError: an argument is not of its kind.
         ValueError: `at` is out of range.
 
-    Source: Chen, Goodfellow & Shlens 2016, arXiv:1511.05641 (Net2DeeperNet), for new
-    layers that are the identity; Zhang, Dauphin & Ma 2019, arXiv:1901.09321, for last
-    layers of branches that begin with zeros.
+    Source: Chen, Goodfellow & Shlens 2016, arXiv:1511.05641 (Net2DeeperNet), for
+        new
+    layers that are the identity; Zhang, Dauphin & Ma 2019, arXiv:1901.09321, for
+    last layers of branches that begin with zeros.
     """
     require.instance(GPT, model=model)
     require.whole(at=at, least=0)
