@@ -156,6 +156,7 @@ AGREEMENT = {
     "metric_learning": of_retrieval,
     "merges": of_language,
     "memory_against_depth": of_memory,
+    "convolution_depths": of_depths,
     "depth_grid": of_depths,
     "surface_pair": of_surfaces,
     "rate_transfer": of_transfer,
