@@ -105,6 +105,10 @@ def of_texts(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["bits"], cpu["bits"], rtol=0, atol=0.01)
 
 
+def of_tokens(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["kept"], cpu["kept"], rtol=0, atol=0)
+
+
 def of_depths(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(
         cuda["test"].mean(-1), cpu["test"].mean(-1), rtol=0, atol=0.1
@@ -161,6 +165,7 @@ AGREEMENT = {
     "surface_pair": of_surfaces,
     "rate_transfer": of_transfer,
     "deep_transformer": of_deep_readers,
+    "token_against_context": of_tokens,
 }
 
 
