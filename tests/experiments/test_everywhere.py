@@ -148,6 +148,20 @@ def of_growth(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["curves"], cpu["curves"], rtol=0, atol=0.05)
 
 
+def of_writing(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["counted"], cpu["counted"])
+    torch.testing.assert_close(cuda["bits"], cpu["bits"], rtol=0, atol=0.1)
+
+
+def of_sums(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["losses"], cpu["losses"], rtol=0, atol=0.05)
+    torch.testing.assert_close(cuda["norms"], cpu["norms"], rtol=0, atol=0.01)
+
+
+def of_words(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["right"], cpu["right"], rtol=0, atol=0.15)
+
+
 AGREEMENT = {
     "grow_or_scratch": of_growth,
     "pixel_sequences": of_pixels,
@@ -166,6 +180,9 @@ AGREEMENT = {
     "rate_transfer": of_transfer,
     "deep_transformer": of_deep_readers,
     "token_against_context": of_tokens,
+    "gpt_against_counting": of_writing,
+    "grokking": of_sums,
+    "copy_and_reverse": of_words,
 }
 
 
