@@ -31,21 +31,29 @@ from lbdl.foundations.autoregression import (
     train_bpe,
 )
 from lbdl.lab import Run, Steps, experiment
+from lbdl.models.attention import (
+    attention_scores,
+    attention_weights,
+    split_heads,
+)
 from lbdl.models.transformer import GPT, EncoderDecoder, greedy, write_on
 
 __all__ = [
+    "CUTS",
     "TEMPERATURES",
     "Task",
     "addition_table",
+    "copy_and_reverse",
     "counted_log_probs",
+    "cross_weights",
     "gpt_against_counting",
     "grokking",
-    "copy_and_reverse",
     "letters",
     "three_parts",
 ]
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+CUTS: tuple[dict[str, Any], ...] = ({}, {"top_k": 5}, {"top_p": 0.9})
 PROMPT = "The value of "
 SHARES = [i / 20 for i in range(21)]  # of the network, in a mixture with counting
 
@@ -134,7 +142,7 @@ class Writer:
         size = self.bytes[part] * (len(logs) + 1) / len(self.tokens[part])
         return float(bits_per_byte(-logs.mean(), len(logs), round(size)))
 
-    def write(self, model: GPT, length: int, temperature: float) -> str:
+    def write(self, model: GPT, length: int, temperature: float, **cut: Any) -> str:
         """What it writes after the prompt, always with the same draws."""
         prompt = torch.tensor([self.tokenizer.encode(PROMPT)])
         draw = self.run.generator("samples", self.run.device)
@@ -145,6 +153,7 @@ class Writer:
                 min(length, self.window - prompt.shape[1]),
                 temperature=temperature,
                 generator=draw,
+                **cut,
             )
         return self.tokenizer.decode(rows[0].tolist())
 
@@ -198,7 +207,7 @@ def gpt_against_counting(
         samples (M + 1, .): what it writes at each point, as bytes, temperature 0.8
         counted (2, orders): bits per byte of n-grams, validation and test
         mixed (2, 21): of share s network and 1 - s counting, s = 0, 1/20, ..., 1
-        tried (., .): what the best point writes at each of TEMPERATURES
+        tried (., ., .): what the best point writes at each of TEMPERATURES, by CUTS
         likely (K,), tokens (16, .): its next token after the prompt
 
     Args:
@@ -256,7 +265,15 @@ def gpt_against_counting(
         measure(chunk + 1)
     found = judged(writer, orders)
     likely, tokens = writer.guesses(PROMPT)
-    tried = [writer.write(writer.best, length, t) for t in TEMPERATURES]
+    tried = [
+        torch.stack(
+            [
+                letters(writer.write(writer.best, length, t, **cut), 4 * length)
+                for cut in CUTS
+            ]
+        )
+        for t in TEMPERATURES
+    ]
     return {
         "steps": torch.arange(measured + 1) * (steps // measured),
         "bits": bits,
@@ -266,7 +283,7 @@ def gpt_against_counting(
         "tokens_per_byte": len(writer.tokens[2]) / writer.bytes[2],
         "likely": likely,
         "tokens": torch.stack([letters(token, 16) for token in tokens]),
-        "tried": torch.stack([letters(text, 4 * length) for text in tried]),
+        "tried": torch.stack(tried),
         **found,
     }
 
@@ -461,6 +478,26 @@ def lessons(
         yield torch.cat([source, answer], 1).to(device), answer.to(device)
 
 
+def cross_weights(model: EncoderDecoder, source: Tensor, answer: Tensor) -> Tensor:
+    """Where each letter of an answer looks in the source, mean over heads, for each
+    layer of a model with norms first: (layers, n, m) for one row of (1, m) and (1,
+    n)."""
+    with in_evaluation(model), torch.no_grad():
+        context = model.read(source)
+        h = model.placed(F.pad(answer[:, :-1], (1, 0), value=FIRST))
+        found = []
+        layers: Any = model.decoder
+        for layer in layers:
+            x = layer.around_attention(h, partial(layer.attention, causal=True))
+            heads = layer.cross.heads
+            q = split_heads(layer.cross.query(layer.around_cross.norm(x)), heads)
+            k = split_heads(layer.cross.key(context), heads)
+            scores = attention_scores(q, k)
+            found.append(attention_weights(scores)[0].mean(0))
+            h = layer(h, context)
+    return torch.stack(found)
+
+
 @experiment(
     "copy_and_reverse",
     chapter="models/transformer",
@@ -494,6 +531,8 @@ def copy_and_reverse(
     training.
 
         right (2, 2 n): of copies and reverses, lengths 1, ..., 2 n
+        looks (2, layers, n, n + 1): where the letters of one copied and one reversed
+        word look
 
     Args:
         run: gives the device, the seed and the chunks that survive an interruption.
@@ -506,7 +545,7 @@ def copy_and_reverse(
         options: of `EncoderDecoder`: width, heads, layers.
 
     Returns:
-        The array named above.
+        The arrays named above.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, the model.
     """
@@ -532,4 +571,10 @@ def copy_and_reverse(
         exact = (found == answer).all(1)
         for kind in (0, 1):
             right[kind, length - 1] = exact[source[:, 0] == kind].float().mean()
-    return {"right": right}
+    word = dictations(1, lengths, alphabet, run.generator("one word"))[0][:, 1:]
+    looks = []
+    for kind in (0, 1):
+        source = torch.cat([torch.tensor([[kind]]), word], 1).to(run.device)
+        answer = (word if kind == 0 else word.flip(1)).to(run.device)
+        looks.append(cross_weights(model, source, answer).cpu())
+    return {"right": right, "looks": torch.stack(looks)}

@@ -80,7 +80,9 @@ def test_the_language_model_learns_and_stores_what_it_writes(language):
     texts = [bytes(row.tolist()).rstrip(b"\0") for row in language["samples"]]
     assert all(text.startswith(E.PROMPT.encode()) for text in texts)
     assert texts[0] != texts[-1]
-    assert language["tried"].shape[0] == len(E.TEMPERATURES)
+    assert language["tried"].shape[:2] == (len(E.TEMPERATURES), len(E.CUTS))
+    cold = language["tried"][0]  # the likeliest each time: no cut changes it
+    assert bool((cold == cold[0]).all())
     assert language.numbers["best"] == int(language["bits"][1].argmin())
 
 
@@ -108,3 +110,18 @@ def test_the_small_encoder_decoder_stores_a_share_for_each_length():
     result = E.copy_and_reverse.run("small")
     assert result["right"].shape == (2, 6)
     assert bool(((result["right"] >= 0) & (result["right"] <= 1)).all())
+    assert result["looks"].shape == (2, 1, 3, 4)
+    torch.testing.assert_close(result["looks"].sum(-1), torch.ones(2, 1, 3))
+
+
+def test_cross_weights_are_those_the_model_uses():
+    """Weights and values written out give what the cross-attention gives."""
+    torch.manual_seed(0)
+    model = EncoderDecoder(9, 8, 1, 1, norm_first=True).eval()
+    source, answer = E.dictations(1, 4, 6, generator("words"))
+    found = {}
+    layer = model.decoder[0]
+    layer.cross.register_forward_hook(lambda m, x, y: found.update(y=y))
+    weights = E.cross_weights(model, source, answer)[0]
+    values = layer.cross.value(model.read(source))[0]
+    torch.testing.assert_close(layer.cross.out(weights @ values), found["y"][0])
