@@ -176,7 +176,7 @@ class Writer:
         "options": {"context": 32, "width": 32, "layers": 1, "heads": 2, "dropout": 0.0},
     },
     cpu={
-        "merges": 512, "batch": 16, "steps": 2400, "rate": 3e-3, "decay": 0.1,
+        "merges": 512, "batch": 16, "steps": 1800, "rate": 3e-3, "decay": 0.1,
         "measured": 12, "length": 56, "orders": [1, 2, 3, 4],
         "options": {"context": 64, "width": 96, "layers": 3, "heads": 4, "dropout": 0.1},
     },
@@ -507,8 +507,8 @@ def cross_weights(model: EncoderDecoder, source: Tensor, answer: Tensor) -> Tens
         "options": {"width": 16, "heads": 2, "layers": 1},
     },
     cpu={
-        "lengths": 10, "alphabet": 20, "batch": 64, "steps": 2400, "rate": 1e-3, "tested": 256,
-        "options": {"width": 64, "heads": 4, "layers": 2},
+        "lengths": 8, "alphabet": 20, "batch": 64, "steps": 1600, "rate": 3e-3, "tested": 256,
+        "options": {"width": 64, "heads": 4, "layers": 1},
     },
     full={
         "lengths": 20, "alphabet": 20, "batch": 256, "steps": 4000, "rate": 1e-3, "tested": 1024,
