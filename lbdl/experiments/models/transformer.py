@@ -346,8 +346,8 @@ def spectrum(table: Tensor) -> Tensor:
         "decay": 1.0, "measured": 3,
     },
     cpu={
-        "p": 43, "share": 0.45, "width": 48, "heads": 4, "steps": 6000, "rate": 1e-3,
-        "decay": 1.0, "measured": 60,
+        "p": 31, "share": 0.5, "width": 48, "heads": 4, "steps": 2800, "rate": 2e-3,
+        "decay": 1.0, "measured": 56,
     },
     full={
         "p": 113, "share": 0.3, "width": 128, "heads": 4, "steps": 12000, "rate": 1e-3,
