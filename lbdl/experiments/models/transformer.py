@@ -176,9 +176,9 @@ class Writer:
         "options": {"context": 32, "width": 32, "layers": 1, "heads": 2, "dropout": 0.0},
     },
     cpu={
-        "merges": 512, "batch": 16, "steps": 1800, "rate": 3e-3, "decay": 0.1,
-        "measured": 12, "length": 56, "orders": [1, 2, 3, 4],
-        "options": {"context": 64, "width": 96, "layers": 3, "heads": 4, "dropout": 0.1},
+        "merges": 512, "batch": 16, "steps": 800, "rate": 4e-3, "decay": 0.1,
+        "measured": 10, "length": 56, "orders": [1, 2, 3, 4],
+        "options": {"context": 64, "width": 64, "layers": 2, "heads": 4, "dropout": 0.0},
     },
     full={
         "merges": 512, "batch": 64, "steps": 2400, "rate": 1e-3, "decay": 0.1,
