@@ -176,7 +176,7 @@ class Writer:
         "options": {"context": 32, "width": 32, "layers": 1, "heads": 2, "dropout": 0.0},
     },
     cpu={
-        "merges": 512, "batch": 16, "steps": 800, "rate": 6e-3, "decay": 0.1,
+        "merges": 512, "batch": 16, "steps": 800, "rate": 4e-3, "decay": 0.1,
         "measured": 10, "length": 56, "orders": [1, 2, 3, 4],
         "options": {"context": 64, "width": 64, "layers": 2, "heads": 4, "dropout": 0.0},
     },
