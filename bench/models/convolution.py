@@ -1,4 +1,4 @@
-"""The matrix product of a convolution against torch's own kernels; the four loops, to say what they cost; pooling."""
+"""The matrix products of a convolution against torch's own kernels; the four loops, to say what they cost; pooling."""
 
 from collections.abc import Callable, Iterator
 
@@ -30,6 +30,21 @@ def both_passes(
     return lambda: torch.autograd.grad(f(x, w), (x, w), g)
 
 
+def bare_products(x: Tensor, w: Tensor) -> Callable[[], None]:
+    """The products alone that `fast_conv2d` cannot do without: one for each image and row of the filter."""
+    places = (x.shape[2] - w.shape[2] + 1) * (x.shape[3] - w.shape[3] + 1)
+    below = draw(w.shape[1] * w.shape[3], places, seed=3)
+    rows = [row.flatten(1) for row in w.unbind(2)]
+    y = draw(len(w), places, seed=4)
+
+    def run() -> None:
+        for _ in range(len(x)):
+            for row in rows:
+                y.addmm_(row, below, beta=0)
+
+    return run
+
+
 def races() -> Iterator[Race]:
     for images, filters, forward, both in SHAPES:
         x, w = draw(*images), draw(*filters, seed=1)
@@ -40,6 +55,8 @@ def races() -> Iterator[Race]:
             ours=lambda x=x, w=w: fast_conv2d(x, w),
             theirs=lambda x=x, w=w: F.conv2d(x, w),
             goal=forward,
+            reference=lambda x=x, w=w: F.conv2d(x.double(), w.double()),
+            floor=bare_products(x, w),
         )
         yield Race(
             job=f"conv2d, forward+backward, {job}",

@@ -105,6 +105,10 @@ def of_texts(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["bits"], cpu["bits"], rtol=0, atol=0.01)
 
 
+def of_tokens(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["kept"], cpu["kept"], rtol=0, atol=0)
+
+
 def of_depths(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(
         cuda["test"].mean(-1), cpu["test"].mean(-1), rtol=0, atol=0.1
@@ -140,7 +144,26 @@ def of_deep_readers(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["losses"], cpu["losses"], rtol=0, atol=0.05)
 
 
+def of_growth(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["curves"], cpu["curves"], rtol=0, atol=0.05)
+
+
+def of_writing(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["counted"], cpu["counted"])
+    torch.testing.assert_close(cuda["bits"], cpu["bits"], rtol=0, atol=0.1)
+
+
+def of_sums(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["losses"], cpu["losses"], rtol=0, atol=0.05)
+    torch.testing.assert_close(cuda["norms"], cpu["norms"], rtol=0, atol=0.01)
+
+
+def of_words(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["right"], cpu["right"], rtol=0, atol=0.15)
+
+
 AGREEMENT = {
+    "grow_or_scratch": of_growth,
     "pixel_sequences": of_pixels,
     "selective_copying": of_copies,
     "sequence_throughput": of_costs,
@@ -151,10 +174,15 @@ AGREEMENT = {
     "metric_learning": of_retrieval,
     "merges": of_language,
     "memory_against_depth": of_memory,
+    "convolution_depths": of_depths,
     "depth_grid": of_depths,
     "surface_pair": of_surfaces,
     "rate_transfer": of_transfer,
     "deep_transformer": of_deep_readers,
+    "token_against_context": of_tokens,
+    "gpt_against_counting": of_writing,
+    "grokking": of_sums,
+    "copy_and_reverse": of_words,
 }
 
 

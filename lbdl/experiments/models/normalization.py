@@ -1,13 +1,13 @@
 """The heavy experiments on deep networks: what skip connections and norms buy at
-which depth, and the loss around two networks that differ in their skip connections
-alone.
+which depth, with dense layers and with convolutions, and the loss around two
+networks that differ in their skip connections alone.
 
 He et al. 2016, arXiv:1512.03385 and arXiv:1603.05027; De & Smith 2020,
 arXiv:2002.10444; Li et al. 2018, arXiv:1712.09913.
 """
 
 from collections.abc import Callable
-from math import sqrt
+from math import prod, sqrt
 
 import torch
 from torch import Generator, Tensor, nn
@@ -18,6 +18,7 @@ from lbdl.core import data
 from lbdl.core.data import Dataset
 from lbdl.core.training import minibatches
 from lbdl.lab import Run, experiment
+from lbdl.models.convolution import fast_conv2d
 from lbdl.models.normalization import (
     DeepNetwork,
     filter_normalized,
@@ -26,7 +27,13 @@ from lbdl.models.normalization import (
     standardize,
 )
 
-__all__ = ["Towers", "depth_grid", "surface_pair"]
+__all__ = [
+    "ConvTowers",
+    "Towers",
+    "convolution_depths",
+    "depth_grid",
+    "surface_pair",
+]
 
 # What stands before the ReLU of each layer, for signals (R, B, n).
 BEFORE: dict[str, Callable[[Tensor], Tensor]] = {
@@ -186,9 +193,173 @@ def depth_grid(
     }
 
 
+class ConvTowers(nn.Module):
+    """R networks of convolutions side by side, each plain or residual: those of
+    `ResidualNetwork`, as groups of the channels.
+
+        h <- keep_r h + conv(relu(norm(conv(relu(norm(h))))))
+
+    Batch norm takes the statistics of the batch at hand, also where the network is
+    judged, and has no weights; convolutions have no biases.
+
+    Args:
+        generators: R of them, on the CPU; each draws one network.
+        image: (C, H, W), the shape of one image; a curve is an image of one row.
+        width: filters of every convolution.
+        blocks: of two convolutions each.
+        skips: R flags: whether the network is residual (keep 1) or plain (keep 0).
+        kernel: the two sides of every filter, odd.
+        classes: number of scores.
+
+    Source: He et al. 2016a, section 4.2, arXiv:1512.03385, and 2016b, figure 1b,
+    arXiv:1603.05027.
+    """
+
+    keep: Tensor
+
+    def __init__(
+        self,
+        generators: list[Generator],
+        image: tuple[int, int, int],
+        width: int,
+        blocks: int,
+        skips: list[bool],
+        kernel: tuple[int, int],
+        classes: int = 10,
+    ) -> None:
+        super().__init__()
+        self.image, self.kernel = image, kernel
+        cells = prod(kernel)
+        shapes = [(width, image[0] * cells), *[(width, width * cells)] * 2 * blocks]
+        shapes.append((classes, width))
+        self.weights = nn.ParameterList(
+            torch.stack(
+                [torch.randn(s, generator=g) * sqrt(2 / s[1]) for g in generators]
+            )
+            for s in shapes
+        )
+        self.bias = nn.Parameter(torch.zeros(len(generators), 1, classes))
+        keep = torch.tensor(skips).float().repeat_interleave(width)
+        self.register_buffer("keep", keep.view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, C H W) to scores (R, B, classes)."""
+        stem, *middle, readout = self.weights
+        towers = len(readout)
+        h = self.convolved(x.view(-1, *self.image), stem, 1)  # (B, R width, H, W)
+        for first, second in zip(middle[::2], middle[1::2], strict=True):
+            z = self.convolved(normed(h), first, towers)
+            h = self.keep * h + self.convolved(normed(z), second, towers)
+        means = normed(h).mean((-2, -1)).unflatten(1, (towers, -1))  # (B, R, width)
+        return torch.baddbmm(self.bias, means.movedim(1, 0), readout.mT)
+
+    def convolved(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+        """A convolution that keeps the size; weight (R, width, C F^2)."""
+        filters = weight.flatten(0, 1).unflatten(1, (-1, *self.kernel))
+        around = self.kernel[0] // 2, self.kernel[1] // 2
+        return fast_conv2d(x, filters, None, 1, around, 1, groups)
+
+
+def normed(h: Tensor) -> Tensor:
+    """ReLU behind a batch norm of every channel, (B, channels, H, W)."""
+    return relu(standardize(h, (0, 2, 3)))
+
+
+# Shape of an image and of a filter.
+PICTURES: dict[str, tuple[tuple[int, int, int], tuple[int, int]]] = {
+    "digits": ((1, 8, 8), (3, 3)),
+    "mnist1d": ((1, 1, 40), (1, 5)),
+}
+
+
+@experiment(
+    "convolution_depths",
+    chapter="models/normalization",
+    shows="how deep a convolutional network can be trained, plain and residual",
+    small={
+        "depths": [4, 12], "runs": 1, "rates": [0.003], "steps": 20, "width": 4,
+        "batch": 32,
+    },
+    cpu={
+        "depths": [10, 20, 50], "runs": 3, "rates": [0.01],
+        "steps": 50, "width": 6, "batch": 32,
+    },
+    full={
+        "depths": [10, 20, 30, 50], "runs": 8, "rates": [0.001, 0.003, 0.01],
+        "steps": 300, "width": 16, "batch": 128,
+    },
+    able=("compile",),
+)  # fmt: skip
+def convolution_depths(
+    run: Run,
+    depths: list[int],
+    runs: int,
+    rates: list[float],
+    steps: int,
+    width: int,
+    batch: int,
+) -> dict[str, Tensor]:
+    """Accuracy after a fixed number of steps of Adam, for data x depth x skip x
+    rate; batch norm everywhere.
+
+        validation, test (2, D, 2, L, R): accuracies; loss (2, D, 2, L, R): training
+        loss, mean of the last tenth
+
+    digits before mnist1d, in the order of `depths`, plain before residual, in the
+    order of `rates`.
+
+    Args:
+        run: gives the device, the seed and the chunks that survive an interruption.
+        depths: D even numbers of layers with weights: a convolution, blocks of two,
+            and a dense layer.
+        runs: R networks of each kind, each with a start of its own.
+        rates: L learning rates.
+        steps: of Adam.
+        width: filters of every convolution.
+        batch: examples a step.
+
+    Returns:
+        The arrays named above, and `depths` (D,) and `rates` (L,).
+
+    Source: He et al. 2016a, section 4.2, arXiv:1512.03385, in small.
+    """
+    jobs = [(i, j) for i in range(len(PICTURES)) for j in range(len(depths))]
+    found = torch.zeros(3, len(PICTURES), len(depths), 2, len(rates), runs)
+    for job in run.chunks(len(jobs), found=found):
+        i, j = jobs[job]
+        name, (image, kernel) = list(PICTURES.items())[i]
+        splits = {"digits": data.digits, "mnist1d": data.mnist1d}[name]()
+        splits = splits.to(run.device)
+        where = f"{name} at depth {depths[j]}"
+        kinds = [
+            (s, rate, r) for s in (0, 1) for rate in rates for r in range(runs)
+        ]
+        starts = [run.generator(f"start {r}, {where}") for *_, r in kinds]
+        skips = [bool(s) for s, *_ in kinds]
+        blocks = depths[j] // 2 - 1
+        towers = ConvTowers(starts, image, width, blocks, skips, kernel)
+        speed = torch.tensor([rate for _, rate, _ in kinds], device=run.device)
+        order = run.generator(f"order, {where}")
+        losses = fit(
+            run, towers.to(run.device), splits.train, speed, steps, batch, order
+        )
+        judged = [
+            accuracy(towers, splits.validation),
+            accuracy(towers, splits.test),
+        ]
+        last = losses[-max(1, steps // 10) :].mean(0)
+        shape = (3, 2, len(rates), runs)
+        found[:, i, j] = torch.stack([*judged, last]).cpu().view(shape)
+    return {
+        **dict(zip(("validation", "test", "loss"), found, strict=True)),
+        "depths": torch.tensor(depths),
+        "rates": torch.tensor(rates),
+    }
+
+
 def fit(
     run: Run,
-    towers: Towers,
+    towers: nn.Module,
     examples: Dataset,
     rates: Tensor,
     steps: int,
@@ -209,7 +380,7 @@ def fit(
 
 
 def towers_gradients(
-    towers: Towers, x: Tensor, y: Tensor
+    towers: nn.Module, x: Tensor, y: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The loss of each network (R,), and the gradients of their sum: each network's
     own."""
@@ -249,7 +420,7 @@ class OwnRates:
 
 
 @torch.no_grad()
-def accuracy(towers: Towers, examples: Dataset) -> Tensor:
+def accuracy(towers: nn.Module, examples: Dataset) -> Tensor:
     """The share of right answers of each network (R,)."""
     return (towers(examples.x).argmax(-1) == examples.y).float().mean(1)
 

@@ -160,7 +160,7 @@ def bits(model: LetterModel, pieces: Tensor, n: int, judged: int) -> float:
     """Bits a letter on the last `judged` letters of pieces, of which the model
     reads the last n before the end."""
     x, y = pieces[:, -n - 1 : -1], pieces[:, -judged:]
-    with in_evaluation(model):
+    with in_evaluation(model), torch.no_grad():
         logits = torch.cat([model(part)[:, -judged:] for part in x.split(16)])
         return float(letter_loss(logits, y)) / log(2)
 

@@ -1,17 +1,22 @@
-"""The heavy experiment on recurrent networks: how far back each layer learns to look.
+"""The heavy experiments on recurrent networks: how far back each layer learns to look, and
+what one more token costs.
 
 Layers learn to add the two marked numbers of a list, which gets longer: an RNN, a GRU, an
-LSTM, and an LSTM whose forget gates start open for as long as the list is.
+LSTM, and an LSTM whose forget gates start open for as long as the list is. And one step of
+an LSTM against one step of a transformer's layer, behind a text that gets longer.
 
 Hochreiter & Schmidhuber 1997, experiment 4; Le, Jaitly & Hinton 2015, arXiv:1504.00941.
 """
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Generator, Tensor, nn
 
 from lbdl.lab import Run, Steps, experiment
+from lbdl.models.attention import KeyValueCache, MultiHeadAttention
 from lbdl.models.recurrent import (
     GRU,
     LSTM,
@@ -21,7 +26,7 @@ from lbdl.models.recurrent import (
     forget_bias,
 )
 
-__all__ = ["KINDS", "LastState", "memory_against_lag"]
+__all__ = ["KINDS", "LastState", "memory_against_lag", "token_against_context"]
 
 KINDS = ("RNN", "GRU", "LSTM", "LSTM, open")
 
@@ -132,3 +137,86 @@ class Clipped(torch.optim.Adam):
         for group in self.param_groups:
             nn.utils.clip_grad_norm_(group["params"], 1.0)
         super().step(closure)
+
+
+@experiment(
+    "token_against_context",
+    chapter="models/recurrent",
+    shows="time and memory of one more token of an LSTM and of a transformer, against the text so far",
+    small={"lengths": [16, 64], "width": 32, "heads": 2, "repeats": 0},
+    cpu={"lengths": [64, 256, 1024, 4096, 16384, 65536], "width": 256, "heads": 4, "repeats": 15},
+    full={"lengths": [256, 1024, 4096, 16384, 65536, 262144], "width": 1024, "heads": 16, "repeats": 30},
+)  # fmt: skip
+def token_against_context(
+    run: Run, lengths: list[int], width: int, heads: int, repeats: int
+) -> dict[str, Tensor]:
+    """What one more token takes behind a text of a given length: an LSTM, and attention with
+    a network of four times the width behind it, as in a transformer.
+
+        kept (2, N): bytes that the layer must keep of the text; seconds (2, N): of one
+        step without gradients, the least of `repeats`; LSTM first
+
+    Args:
+        run: gives the device, the seed and the chunks that survive an interruption.
+        lengths: N of them, tokens so far.
+        width: of the vectors, and of the LSTM's state.
+        heads: of the attention.
+        repeats: how often each time is taken; 0 takes none, and gives the same result every
+            time.
+
+    Returns:
+        The arrays named above (`seconds` only where times were taken), and `lengths`.
+
+    Source: Vaswani et al. 2017, table 1, arXiv:1706.03762, for one token.
+    """
+    found = torch.full((2, 2, len(lengths)), math.inf)
+    for i in run.chunks(len(lengths), found=found):
+        draw = run.generator(f"token {i}")
+        x = torch.randn(1, 1, width, generator=draw).to(run.device)
+        makers = (lstm_token(x), transformer_token(x, lengths[i], heads))
+        for kind, (kept, step) in enumerate(makers):
+            found[0, kind, i] = kept
+            for _ in range(repeats):
+                taken = seconds_of(step, run.device)
+                found[1, kind, i] = min(taken, float(found[1, kind, i]))
+    times = {"seconds": found[1]} if repeats else {}
+    return {"kept": found[0], "lengths": torch.tensor(lengths)} | times
+
+
+Token = tuple[int, Callable[[], object]]
+
+
+def lstm_token(x: Tensor) -> Token:
+    """Bytes of an LSTM's state, and one step from it."""
+    layer = LSTM(x.shape[-1], x.shape[-1]).to(x.device)
+    with torch.no_grad():
+        _, state = layer(x)
+    return sum(part.nbytes for part in state), lambda: layer(x, state)
+
+
+def transformer_token(x: Tensor, length: int, heads: int) -> Token:
+    """Bytes of keys and values of so many tokens, and one step behind them."""
+    width = x.shape[-1]
+    look = MultiHeadAttention(width, heads).to(x.device)
+    sizes = nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+    think = nn.Sequential(*sizes).to(x.device)
+    cache = KeyValueCache(1, heads, length + 1, width // heads, device=x.device)
+    cache.buffer.normal_()
+
+    def step() -> Tensor:
+        cache.length = length
+        h = x + look(x, cache=cache)
+        return h + think(h)
+
+    return cache.bytes * length // (length + 1), step
+
+
+@torch.no_grad()
+def seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one step, with all that it started on the device."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    began = time.perf_counter()
+    step()
+    wait()
+    return time.perf_counter() - began

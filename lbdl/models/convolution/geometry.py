@@ -73,8 +73,8 @@ def transposed_size(
     dilation: int = 1,
     extra: int = 0,
 ) -> int:
-    """The length that a transposed convolution makes: one that `output_size` maps
-    back to `size`.
+    """The length that a transposed convolution makes: without `extra` the least
+    that `output_size` maps back to `size`.
 
         (T - 1) S - 2P + D (F - 1) + 1 + extra
 
@@ -82,8 +82,8 @@ def transposed_size(
         size: T, elements of the input, a whole number >= 1.
         kernel, stride, padding, dilation: F, S, P, D of the convolution that is
             transposed.
-        extra: which of the S lengths that the convolution maps to T is meant, from
-            0 to max(S, D) - 1.
+        extra: elements more than the least, from 0 to max(S, D) - 1. The
+            convolution maps S lengths to T: those with extra below S.
 
     Returns:
         The length, >= 1.

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lbdl.core.data import Dataset
 from lbdl.experiments.models import normalization as E
 from lbdl.lab.options import Options
-from lbdl.models.normalization import DeepNetwork
+from lbdl.models.normalization import DeepNetwork, ResidualNetwork
 
 CPU = torch.device("cpu")
 
@@ -77,6 +77,42 @@ def test_the_grid_sees_that_plain_networks_fail_with_depth() -> None:
     assert (test[:, :, 1] > 0.7).all()
     assert (test[1, :, 0] < test[0, :, 0]).all()
     assert (test[1, :, 1] - test[1, :, 0] > 0.15).all()
+
+
+@pytest.mark.parametrize("place", range(2))
+def test_towers_of_convolutions_are_residual_networks_side_by_side(place) -> None:
+    image, kernel = list(E.PICTURES.values())[place]
+    skips = [False, True, True]
+    towers = E.ConvTowers(seeded(3, 3, 4), image, 5, 2, skips, kernel, 4)
+    x = torch.randn(9, *image, generator=torch.Generator().manual_seed(1))
+    scores = towers(x.flatten(1))
+    for r, skip in enumerate(skips):
+        net = ResidualNetwork(image[0], 5, 4, 2, kernel, skip)  # in training mode
+        inner = [part for block in net.blocks for part in (block[2], block[5])]
+        layers = [net.stem, *inner, net.readout]
+        with torch.no_grad():
+            for layer, w in zip(layers, towers.weights, strict=True):
+                layer.weight.copy_(w[r].view_as(layer.weight))
+        torch.testing.assert_close(scores[r], net(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_weights_of_convolutions_have_the_second_moment_of_he() -> None:
+    towers = E.ConvTowers(seeded(3), (3, 8, 8), 40, 1, [True], (3, 3), 4)
+    moments = [w.square().mean() * w.shape[-1] for w in towers.weights]
+    torch.testing.assert_close(
+        torch.stack(moments[:3]), torch.full((3,), 2.0), rtol=0.1, atol=0
+    )
+
+
+def test_the_grid_of_convolutions_has_one_number_a_training() -> None:
+    tiny = {"depths": [4, 6], "runs": 2, "rates": [0.003, 0.01, 0.03], "steps": 4}
+    tiny |= {"width": 3, "batch": 16}
+    declared = replace(E.convolution_depths, scales={"tiny": tiny})
+    result = declared.run("tiny", CPU, seed=1)
+    assert result["depths"].tolist() == [4, 6]
+    for name in ("validation", "test", "loss"):
+        assert result[name].shape == (2, 2, 2, 3, 2)
+        assert len(result[name].flatten().unique()) > 10
 
 
 def test_the_surface_has_its_lowest_place_in_the_middle() -> None:

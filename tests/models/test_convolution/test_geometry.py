@@ -130,3 +130,10 @@ def test_no_layer_sees_one_input() -> None:
 def test_bad_sizes_are_refused_in_words(call, error, words) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+def test_only_lengths_below_the_stride_are_mapped_back() -> None:
+    back = [
+        output_size(transposed_size(5, 3, 2, 0, 4, e), 3, 2, 0, 4) for e in range(4)
+    ]
+    assert back == [5, 5, 6, 6]

@@ -93,6 +93,19 @@ def test_leading_dimensions_are_a_batch(convolve) -> None:
     assert convolve(x[:0], w).shape == (0, 2, 8, 3, 4)
 
 
+def test_blocks_of_images_are_put_together_again(monkeypatch) -> None:
+    monkeypatch.setattr("lbdl.models.convolution.layers.BLOCK", 1)
+    x, w = torch.randn(2, 3, 4, 7, 6).double(), torch.randn(6, 2, 3, 2).double()
+    x.requires_grad_(), w.requires_grad_()
+    y = fast_conv2d(x, w, None, 2, 1, (1, 2), 2)
+    peer = F.conv2d(x.flatten(0, 1), w, None, 2, 1, (1, 2), 2)
+    torch.testing.assert_close(y.flatten(0, 1), peer)
+    found, expected = (
+        torch.autograd.grad(z.square().sum(), (x, w)) for z in (y, peer)
+    )
+    torch.testing.assert_close(found, expected)
+
+
 @both
 def test_without_a_bias(convolve) -> None:
     x, w = draw(4, 5, 6), draw(8, 4, 3, 3, seed=1)
