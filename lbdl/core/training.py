@@ -144,6 +144,15 @@ def minibatches(
             yield data.x[rows], data.y[rows]
 
 
+def forever(
+    data: Dataset, batch_size: int, generator: Generator, drop_last: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """`minibatches`, epoch after epoch, without end: for trainings that count
+    steps."""
+    while True:
+        yield from minibatches(data, batch_size, generator, drop_last)
+
+
 def step(
     model: nn.Module, x: Tensor, y: Tensor, loss: Loss, optimizer: Optimizer
 ) -> Tensor:

@@ -11,7 +11,13 @@ from torch import nn
 
 from lbdl.core import Dataset, accuracy, data, generator, train
 from lbdl.core.progress import progress_bar, somebody_watches
-from lbdl.core.training import follow, in_training, minibatches, predict
+from lbdl.core.training import (
+    follow,
+    forever,
+    in_training,
+    minibatches,
+    predict,
+)
 
 
 def line(weight: float = 0.0) -> nn.Linear:
@@ -55,6 +61,22 @@ def test_full_batches_are_gradient_descent_by_hand():
         history.losses, torch.stack(losses), rtol=1e-12, atol=0
     )
     assert model.weight.item() == pytest.approx(w, rel=1e-12)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_forever_is_epoch_after_epoch(drop_last):
+    """The same minibatches, in the same orders, as of epochs one by one."""
+    examples = points(11)
+    chances = [torch.Generator().manual_seed(3) for _ in range(2)]
+    epochs = [
+        batch
+        for _ in range(3)
+        for batch in minibatches(examples, 4, chances[0], drop_last)
+    ]
+    endless = forever(examples, 4, chances[1], drop_last)
+    for (x, y), (same_x, same_y) in zip(epochs, endless, strict=False):
+        assert torch.equal(x, same_x) and torch.equal(y, same_y)
+    assert len(epochs) == (6 if drop_last else 9)
 
 
 def test_every_epoch_takes_every_example_once_in_a_new_order():

@@ -6,7 +6,6 @@ et al. 2019, arXiv:1812.11118; the data and the place of the peak, number of wei
 the squared error, Greydanus & Kobak 2024, arXiv:2011.14439.
 """
 
-from collections.abc import Iterator
 from itertools import islice
 
 import torch
@@ -14,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from lbdl.core import data
 from lbdl.core.data import Dataset
-from lbdl.core.training import minibatches, predict
+from lbdl.core.training import forever, predict
 from lbdl.foundations.schedules import cosine_restarts
 from lbdl.lab import Run, Steps, experiment
 
@@ -345,14 +344,6 @@ def fit(
     factors = cosine_restarts(torch.arange(steps), cycle=max(1, steps)).tolist()
     batches = islice(forever(examples, batch, generator), steps)
     Steps(model, squared_error, optimizer).follow(batches, factors.__getitem__)
-
-
-def forever(
-    examples: Dataset, batch: int, generator: Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches, epoch after epoch."""
-    while True:
-        yield from minibatches(examples, batch, generator)
 
 
 def judge(model: Networks, examples: Dataset) -> Tensor:

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from lbdl.core import data
 from lbdl.core.data import Dataset
+from lbdl.core.training import follow
 from lbdl.foundations.schedules import linear_warmup
-from lbdl.lab import Run, experiment
+from lbdl.lab import Run, Steps, experiment
 from lbdl.models.attention import MultiHeadAttention
 from lbdl.models.initialization import lecun_moment, mup_scaling, random_weights
 from lbdl.models.transformer import EncoderLayer, FeedForward
@@ -319,6 +320,11 @@ def characters() -> tuple[Tensor, int]:
     return torch.tensor([letters[c] for c in text]), len(letters)
 
 
+def letter_loss(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Cross-entropy of the next character (B, T, K), in nats."""
+    return F.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+
+
 def read(
     run: Run,
     model: DeepReader,
@@ -330,18 +336,16 @@ def read(
     order: Generator,
 ) -> Tensor:
     """Trains a model by Adam; the losses (steps,)."""
-    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98))
-    step = run.compiled(model)
-    losses = []
-    for t in range(steps):
-        rows = torch.randint(len(pieces), (batch,), generator=order)
-        tokens = pieces[rows].to(run.device)
-        logits = step(tokens[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        for group in optimizer.param_groups:
-            group["lr"] = linear_warmup(t + 1, rate, warmup=warmup)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
+    optimizer = torch.optim.Adam(model.parameters(), rate, betas=(0.9, 0.98))
+    take_step = Steps(run.compiled(model), letter_loss, optimizer)
+    drawn = (
+        pieces[torch.randint(len(pieces), (batch,), generator=order)].to(run.device)
+        for _ in range(steps)
+    )
+    texts = ((tokens[:, :-1], tokens[:, 1:]) for tokens in drawn)
+
+    def share(t: int) -> float:
+        return float(linear_warmup(t + 1, 1.0, warmup=warmup))
+
+    losses = list(follow(take_step, texts, optimizer, share))
     return torch.stack(losses).cpu()

@@ -7,6 +7,7 @@ arXiv:2002.10444; Li et al. 2018, arXiv:1712.09913.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from math import prod, sqrt
 
 import torch
@@ -16,8 +17,8 @@ from torch.nn import functional as F
 
 from lbdl.core import data
 from lbdl.core.data import Dataset
-from lbdl.core.training import minibatches
-from lbdl.lab import Run, experiment
+from lbdl.core.training import forever
+from lbdl.lab import Run, Steps, experiment
 from lbdl.models.convolution import fast_conv2d
 from lbdl.models.normalization import (
     DeepNetwork,
@@ -370,12 +371,10 @@ def fit(
     optimizer = OwnRates(list(towers.parameters()), rates)
     gradients = run.compiled(lambda x, y: towers_gradients(towers, x, y))
     losses: list[Tensor] = []
-    while len(losses) < steps:
-        for x, y in minibatches(examples, batch, order):
-            if len(x) == batch and len(losses) < steps:
-                loss, g = gradients(x, y)
-                optimizer.step(g)
-                losses.append(loss)
+    for x, y in islice(forever(examples, batch, order, drop_last=True), steps):
+        loss, g = gradients(x, y)
+        optimizer.step(g)
+        losses.append(loss)
     return torch.stack(losses)
 
 
@@ -481,14 +480,8 @@ def train(
 ) -> DeepNetwork:
     """The network after so many steps of Adam."""
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    done = 0
-    while done < steps:
-        for x, y in minibatches(examples, 64, order):
-            if done < steps:
-                optimizer.zero_grad()
-                F.cross_entropy(net(x), y).backward()
-                optimizer.step()
-                done += 1
+    batches = islice(forever(examples, 64, order), steps)
+    Steps(net, F.cross_entropy, optimizer).follow(batches)
     return net
 
 

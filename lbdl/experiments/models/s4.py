@@ -16,8 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from lbdl.core import data
-from lbdl.core.data import Dataset
-from lbdl.core.training import accuracy, minibatches
+from lbdl.core.training import accuracy, forever
 from lbdl.lab import Run, Steps, experiment, synchronize
 from lbdl.models.attention import fast_attention
 from lbdl.models.s4 import (
@@ -143,14 +142,6 @@ class Answer(nn.Module):
         return scores.mean(1) if sees_all else scores[:, -1]
 
 
-def without_end(
-    examples: Dataset, batch: int, order: Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches, epoch after epoch."""
-    while True:
-        yield from minibatches(examples, batch, order, drop_last=True)
-
-
 @experiment(
     "pixel_sequences",
     chapter="models/s4",
@@ -209,7 +200,7 @@ def pixel_sequences(
             model_of(run, f"{KINDS[j]}/{seed}", KINDS[j], 1, 10, weights)
         )
         order = run.generator(f"order/{seed}")
-        batches = without_end(splits[i].train, batch, order)
+        batches = forever(splits[i].train, batch, order, drop_last=True)
         fit(model, F.cross_entropy, batches, steps, rates[r])
         found[0, i, j, r, seed] = accuracy(model, splits[i].validation)
         found[1, i, j, r, seed] = accuracy(model, splits[i].test)
