@@ -54,6 +54,24 @@ def test_it_has_a_slider(topic: Topic):
 
 
 @each_topic
+def test_a_cell_with_a_named_figure_gives_nothing_but_the_figure(topic: Topic):
+    """Every rich output of the cell would get the figure's name; printed words do
+    not."""
+    figures = [c for c in topic.cells("code") if "name" in named_figure(c)]
+    many = [
+        named_figure(cell)["name"]
+        for cell in figures
+        if sum("data" in output for output in cell.outputs) != 1
+    ]
+    assert many == []
+
+
+def named_figure(cell: NotebookNode) -> dict[str, str]:
+    """What the cell says of its figure."""
+    return cell.metadata.get("mystnb", {}).get("figure", {})
+
+
+@each_topic
 def test_it_has_three_exercises_each_with_a_solution(topic: Topic):
     exercises, solutions = (
         block_labels(topic, "exercise"),
