@@ -1,6 +1,7 @@
 /* Answers of the search page: sections with excerpts, best first, without a server. The sections are in
    find-index.js (written by the build); here a query and they are cut into the same words, in both spellings and
-   without endings, and ranked: BM25 on the text, headings count more, a phrase more than its words.
+   without endings, and ranked: BM25 on the text, headings count more, so do words that a section prints in italics or bold as it
+   defines them, and a phrase counts more than its words.
    Robertson & Zaragoza 2009, "The Probabilistic Relevance Framework", gives BM25 and its two constants. */
 "use strict";
 
@@ -10,7 +11,8 @@ const TOGETHER = [  // written in two words, in one, or with a hyphen
     "kernel trick", "data set", "multi head",
 ].map(pair => [new RegExp("\\b" + pair.replace(/ /g, "[\\s-]?") + "(?=\\b|s\\b|ed\\b|ing\\b)", "g"), pair.replace(/ /g, "")]);
 const SAME = [[/\bbackprop\b/g, "backpropagation"], [/\bkullback[\s–-]leibler\b/g, "kl"], [/\bsgd\b/g, "stochastic gradient descent"],
-    [/\bnormali[sz]ation\b/g, "norm"], [/\binitiali[sz]ation\b/g, "init"]];
+    [/\bnormali[sz]ation\b/g, "norm"], [/\binitiali[sz]ation\b/g, "init"],
+    [/\bsqrt\b/g, "root"], [/\bkv cache\b/g, "cache keys values"], [/\brotary\b/g, "rope"]];
 const SMALL = new Set("a an and are as at by can do does for from how i in is it of on or that the this to what when which why with".split(" "));
 const LESS = { references: .15, exercises: .4, "self-test": .4, "what the sources say": .4, "check yourself": .4 };
 const BACK = /(bibliography|evidence|races|experiments|genindex|notation)\.html$/;
@@ -48,8 +50,10 @@ function stem(word) {
 function prepare(entries) {
     const documents = entries.map(entry => {
         const heading = wordsOf(entry.heading), text = wordsOf(entry.text), counts = new Map();
+        const quotes = LESS[entry.heading.trim().toLowerCase()];  // bold there are the sources' words
+        const key = new Set(quotes ? [] : wordsOf(entry.key));
         for (const word of text) counts.set(word, (counts.get(word) || 0) + 1);
-        return { entry, heading, counts, length: text.length, line: " " + text.join(" ") + " ", title: " " + heading.join(" ") + " " };
+        return { entry, heading, key, counts, length: text.length, line: " " + text.join(" ") + " ", title: " " + heading.join(" ") + " " };
     });
     const frequency = new Map();
     for (const { counts, heading } of documents)
@@ -87,7 +91,8 @@ function search(query, { documents, frequency, mean, idf }) {
             for (const word of same) {
                 const n = d.counts.get(word) || 0;
                 const text = idf(word) * n * (K1 + 1) / (n + K1 * (1 - B + B * d.length / mean));
-                best = Math.max(best, text + (d.heading.includes(word) ? 3 * idf(word) : 0));
+                const place = d.heading.includes(word) ? 3 : d.key.has(word) ? 1.5 : 0;
+                best = Math.max(best, text + place * idf(word));
             }
             score += best;
             has += best > 0;

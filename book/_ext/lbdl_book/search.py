@@ -1,8 +1,9 @@
 """What the search page searches: every section of the book, with its text.
 
 Sphinx's own index knows which page holds a word, not where. So the written pages are read again and each section,
-glossary entries included, becomes an entry {page, anchor, heading, chapter, text} of `_static/find-index.js`, which
-the search page loads as a script: a page on disk may load nothing else. `_static/find.js` does the finding.
+glossary entries included, becomes an entry {page, anchor, heading, chapter, text, key words} of
+`_static/find-index.js`, which the search page loads as a script: a page on disk may load nothing else.
+`_static/find.js` does the finding.
 """
 
 import json
@@ -79,9 +80,11 @@ def sections(html: str, page: str) -> Iterator[dict[str, str]]:
         title = section.find(["h1", "h2", "h3", "h4", "h5"], recursive=False)
         if title:
             title.decompose()
-        yield entry(
+        said = section.select("p em, p strong, li em, li strong")  # what it defines
+        told = entry(
             page, section if number else None, heading, chapter, words(section)
         )
+        yield told | {"key": " ".join(words(s) for s in said)}
 
 
 def entry(
@@ -95,6 +98,7 @@ def entry(
         "heading": heading,
         "chapter": chapter,
         "text": text,
+        "key": "",
     }
 
 
