@@ -265,7 +265,10 @@ def test_interrupted_half_way_it_ends_the_same(
         )
         assert len(saves) == len(written) - middle, "only the rest is done"
         assert again.arrays.keys() == whole.arrays.keys()
-        assert all(torch.equal(whole[key], again[key]) for key in whole.arrays)
+        for key in whole.arrays:  # to the bit; what is no number, likewise
+            torch.testing.assert_close(
+                again[key], whole[key], rtol=0, atol=0, equal_nan=True
+            )
         assert again.numbers == whole.numbers
 
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from lbdl.core.data import Dataset
+from lbdl.core.training import minibatches
 from lbdl.experiments.models import normalization as E
 from lbdl.lab.options import Options
 from lbdl.models.normalization import DeepNetwork, ResidualNetwork
@@ -57,7 +58,7 @@ def test_each_tower_trains_as_it_would_alone_at_its_own_rate() -> None:
         steps = 0
         (order,) = seeded(5)
         while steps < 12:
-            for x, y in E.minibatches(data, 16, order):
+            for x, y in minibatches(data, 16, order):
                 if len(x) == 16 and steps < 12:
                     optimizer.zero_grad()
                     F.cross_entropy(net(x), y).backward()
