@@ -353,7 +353,7 @@ def zero_sum_noise(
         ValueError: `k` is out of range or does not divide the size.
     """
     require.floating(weight=weight)
-    require_generator(generator)
+    require.generator(generator=generator)
     e = torch.empty_like(require.widen(weight)).normal_(generator=generator)
     groups = grouped(e, k, -1, "weight", least=2)
     apart = groups - groups.mean(-1, keepdim=True)
@@ -395,7 +395,7 @@ def part_twins(
     require.whole(k=k, least=2)
     require.number(amount=amount, least=0)
     require.choice(WAYS, how=how)
-    require_generator(generator)
+    require.generator(generator=generator)
     parted = copy.deepcopy(model)
     weights = [part.weight for b in parted.blocks for part in readers(b)]
     with torch.no_grad():
@@ -460,7 +460,7 @@ def deepen(model: GPT, at: int, generator: Generator | None = None) -> GPT:
     """
     require.instance(GPT, model=model)
     require.whole(at=at, least=0)
-    require_generator(generator)
+    require.generator(generator=generator)
     if at > len(model.blocks):
         raise ValueError(f"at must be at most {len(model.blocks)}, got {at}")
     deep = copy.deepcopy(model)
@@ -480,9 +480,3 @@ def deepen(model: GPT, at: int, generator: Generator | None = None) -> GPT:
             part.weight.zero_()
     deep.blocks.insert(at, new.train(model.training))
     return deep
-
-
-def require_generator(generator: Generator | None) -> None:
-    """Refuse what is neither a source of randomness nor None."""
-    if generator is not None:
-        require.instance(Generator, generator=generator)

@@ -135,7 +135,7 @@ def random_weights(
     require_shape(shape, 1)
     require.number(moment=moment, least=0)
     require.choice(tuple(LAWS), law=law)
-    require_generator(generator)
+    require.generator(generator=generator)
     return sqrt(moment) * LAWS[law](shape, generator)
 
 
@@ -167,7 +167,7 @@ def orthogonal(
     """
     require_shape(shape, 2)
     require.number(gain=gain, least=0)
-    require_generator(generator)
+    require.generator(generator=generator)
     out, inputs = shape[0], prod(shape[1:])
     tall = (max(out, inputs), min(out, inputs))
     q, r = torch.linalg.qr(torch.randn(tall, generator=generator))
@@ -698,9 +698,3 @@ def require_shape(shape: Shape, sizes: int, name: str = "shape") -> None:
         )
     for size in shape:
         require.whole(**{name: size}, least=1)
-
-
-def require_generator(generator: Generator | None) -> None:
-    """A generator, or None."""
-    if generator is not None:
-        require.instance(Generator, generator=generator)

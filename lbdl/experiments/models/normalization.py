@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from lbdl.core import data
-from lbdl.core.data import Dataset
+from lbdl.core.data import Dataset, Splits
 from lbdl.core.training import forever
 from lbdl.lab import Run, Steps, experiment
 from lbdl.models.convolution import fast_conv2d
@@ -179,14 +179,32 @@ def depth_grid(
         towers = Towers(starts, 64, width, depths[i], skips, norm).to(run.device)
         speed = torch.tensor([rate for _, rate, _ in kinds], device=run.device)
         order = run.generator(f"order at depth {depths[i]}")
-        losses = fit(run, towers, splits.train, speed, steps, batch, order)
-        judged = [
-            accuracy(towers, splits.validation),
-            accuracy(towers, splits.test),
-        ]
-        last = losses[-max(1, steps // 10) :].mean(0)
-        shape = (3, 2, len(rates), runs)
-        found[:, i, j] = torch.stack([*judged, last]).cpu().view(shape)
+        judged = trained_and_judged(run, towers, splits, speed, steps, batch, order)
+        found[:, i, j] = judged.view(3, 2, len(rates), runs)
+    return by_name(found, depths, rates)
+
+
+def trained_and_judged(
+    run: Run,
+    towers: nn.Module,
+    splits: Splits,
+    rates: Tensor,
+    steps: int,
+    batch: int,
+    order: Generator,
+) -> Tensor:
+    """Accuracy on validation and test, and training loss in the last tenth, of each
+    network (3, R), on the CPU."""
+    losses = fit(run, towers, splits.train, rates, steps, batch, order)
+    judged = [accuracy(towers, splits.validation), accuracy(towers, splits.test)]
+    last = losses[-max(1, steps // 10) :].mean(0)
+    return torch.stack([*judged, last]).cpu()
+
+
+def by_name(
+    found: Tensor, depths: list[int], rates: list[float]
+) -> dict[str, Tensor]:
+    """What was found (3, ...), as the arrays of a result."""
     return {
         **dict(zip(("validation", "test", "loss"), found, strict=True)),
         "depths": torch.tensor(depths),
@@ -341,21 +359,10 @@ def convolution_depths(
         towers = ConvTowers(starts, image, width, blocks, skips, kernel)
         speed = torch.tensor([rate for _, rate, _ in kinds], device=run.device)
         order = run.generator(f"order, {where}")
-        losses = fit(
-            run, towers.to(run.device), splits.train, speed, steps, batch, order
-        )
-        judged = [
-            accuracy(towers, splits.validation),
-            accuracy(towers, splits.test),
-        ]
-        last = losses[-max(1, steps // 10) :].mean(0)
-        shape = (3, 2, len(rates), runs)
-        found[:, i, j] = torch.stack([*judged, last]).cpu().view(shape)
-    return {
-        **dict(zip(("validation", "test", "loss"), found, strict=True)),
-        "depths": torch.tensor(depths),
-        "rates": torch.tensor(rates),
-    }
+        towers = towers.to(run.device)
+        judged = trained_and_judged(run, towers, splits, speed, steps, batch, order)
+        found[:, i, j] = judged.view(3, 2, len(rates), runs)
+    return by_name(found, depths, rates)
 
 
 def fit(
