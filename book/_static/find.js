@@ -119,11 +119,13 @@ function search(query, { documents, frequency, mean, idf }) {
 }
 
 function excerpt(text, words) {  // some forty words around the place where most of the asked ones stand
-    const pieces = readable(text).split(" "), hits = pieces.map(piece => wordsOf(piece).some(word => words.has(word)));
+    const pieces = readable(text).split(" ");
+    const hits = pieces.map(piece => wordsOf(piece).find(word => words.has(word)));
     let best = 0, most = -1;
     for (let at = 0; at < pieces.length; at += 5) {
-        const here = hits.slice(at, at + 30).filter(Boolean).length;
-        if (here > most) [best, most] = [at, here];
+        const here = hits.slice(at, at + 30).filter(Boolean);
+        const worth = 100 * new Set(here).size + here.length;  // different words before many
+        if (worth > most) [best, most] = [at, worth];
     }
     const start = Math.max(0, best - 4), line = document.createElement("p");
     if (start) line.append("… ");

@@ -95,6 +95,8 @@ def test_an_answer_leads_to_its_place(
     first = page.locator("#search-results li").first
     marked = [m.lower() for m in first.locator("mark").all_inner_texts()]
     assert marked and all("vanish" in m or "gradient" in m for m in marked)
+    told = " ".join([first.locator("a").inner_text().lower(), *marked])
+    assert "vanish" in told and "gradient" in told, "heading and excerpt hold both"
     assert not re.search(r"\\[a-z(]", first.inner_text()), "TeX in an excerpt"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     link = first.locator("a")
