@@ -12,7 +12,7 @@ FIRST_PAGE = file://$(CURDIR)/_build/html/book/intro.html
 # How chapters execute outside the book: one picture in the place of a slider, no progress bars, one thread each.
 QUIET = LBDL_EXPLORE=still LBDL_PROGRESS=0 OMP_NUM_THREADS=1
 
-.PHONY: help book test minutes lab serve zip notebooks bench lock clean
+.PHONY: help book test minutes lab serve zip notebooks seeds bench lock clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -51,6 +51,9 @@ zip: book               ## the built book as one file for reading without a netw
 notebooks: $(BOOK_READY) ## execute the chapters again and write their outputs into the notebooks
 	$(QUIET) PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.notebooks --jobs $(JOBS)
 	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.cover
+
+seeds: $(BOOK_READY)    ## every check of every chapter under seeds 0 to 9; goes on where it was interrupted
+	$(QUIET) PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.seeds --jobs $(JOBS)
 
 bench: $(TEST_READY)    ## run the races on this machine and record them
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench --record
