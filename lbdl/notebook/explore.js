@@ -12,23 +12,29 @@ customElements.get("lbdl-explore") || customElements.define("lbdl-explore", clas
     const { alt, caption, controls } = JSON.parse(setup.textContent);
     this.data = await unpack(packed.textContent);
     const root = this.attachShadow({ mode: "open" });
-    root.innerHTML = `<style>/* STYLE */</style><figure><div class="picture" role="img"></div>
-      <div class="controls"></div><p class="sentence" aria-live="polite"></p><figcaption></figcaption></figure>`;
+    root.innerHTML = `<style>/* STYLE */</style><figure><div class="controls"></div><div class="picture" role="img"></div>
+      <p class="sentence" aria-live="polite"></p><figcaption></figcaption><button type="button"></button></figure>`;
     this.picture = root.querySelector(".picture");
     this.picture.setAttribute("aria-label", alt);
     this.sentence = root.querySelector(".sentence");
     root.querySelector("figcaption").textContent = caption;
     this.inputs = controls.map(control => this.control(control, root.querySelector(".controls")));
+    this.number = [...document.querySelectorAll("lbdl-explore")].indexOf(this) + 1;
+    this.keep(root.querySelector("figure"), root.querySelector("button"));
     this.replaceChildren();
     this.draw();
+    const { width, height } = this.picture.firstElementChild.viewBox?.baseVal ?? {};
+    root.querySelector("figure").classList.toggle("tall", height > 0.6 * width);
+    this.restore();
+    addEventListener("hashchange", () => this.restore());
   }
 
   control({ name, texts, start, choice }, place) {
     const label = place.appendChild(document.createElement("label"));
     label.append(Object.assign(document.createElement("span"), { textContent: name }));
     const input = label.appendChild(document.createElement(choice ? "select" : "input"));
-    const value = () => input.setAttribute("aria-valuetext", output.textContent = texts[input.value]);
     const output = document.createElement("output");
+    input.tell = () => choice || input.setAttribute("aria-valuetext", output.textContent = texts[input.value]);
     if (choice) texts.forEach((text, i) => input.add(new Option(text, i)));
     else {
       Object.assign(input, { type: "range", min: 0, max: texts.length - 1, step: 1 });
@@ -36,8 +42,8 @@ customElements.get("lbdl-explore") || customElements.define("lbdl-explore", clas
     }
     input.value = start;
     input.count = texts.length;
-    if (!choice) value();
-    input.addEventListener("input", () => { if (!choice) value(); this.request(); });
+    input.tell();
+    input.addEventListener("input", () => { input.tell(); this.request(); this.note(); });
     return input;
   }
 
@@ -54,6 +60,34 @@ customElements.get("lbdl-explore") || customElements.define("lbdl-explore", clas
     this.picture.firstElementChild.setAttribute("aria-hidden", "true");
     this.sentence.textContent = sentences[state];
     this.dataset.state = state;
+  }
+
+  note() { // once the reader rests, the address leads to this state: #explore-2=3.0
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      const state = this.inputs.map(input => input.value).join(".");
+      history.replaceState(history.state, "", `#explore-${this.number}=${state}`);
+    }, 500);
+  }
+
+  restore() { // the state that the address names, if it is one of this explorer's
+    const [, number, state] = location.hash.match(/^#explore-(\d+)=([\d.]+)$/) ?? [];
+    const values = state?.split(".") ?? [];
+    const { inputs } = this;
+    if (number != this.number || values.length != inputs.length || values.some((v, i) => !(v < inputs[i].count))) return;
+    inputs.forEach((input, i) => { input.value = values[i]; input.tell(); });
+    this.draw();
+    this.scrollIntoView({ block: "center", behavior: "instant" });
+  }
+
+  keep(figure, button) { // in a corner of a wide window, while the text scrolls by
+    const turn = kept => {
+      this.style.height = kept ? `${this.offsetHeight}px` : "";
+      figure.classList.toggle("kept", kept);
+      button.textContent = kept ? "Put back" : "Keep in view";
+    };
+    button.addEventListener("click", () => turn(!figure.classList.contains("kept")));
+    turn(false);
   }
 });
 

@@ -3,7 +3,7 @@ they span."""
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +13,18 @@ class Slider:
     """A number the reader moves: `steps` values from `low` to `high`.
 
     What the reader sees is what `draw` gets: values between the ends are rounded to
-    three significant digits. `at`, where the slider starts, takes the place of the
-    value nearest to it, so that it is met exactly.
+    three significant digits, at equal ratios to numbers that a person would choose
+    (1, 2, 5, 10; with more steps 1, 1.5, 2, 3, 5, 7, 10; doublings stay). `at`,
+    where the slider starts, takes the place of the value nearest to it, so that it is
+    met exactly.
 
     Args:
         low: smallest value.
         high: largest value, above `low`.
         at: start value within [low, high]; the middle of the grid when not given.
         steps: how many values, 2 or more.
-        log: equal ratios between values instead of equal differences; needs
-            `low` > 0.
+        log: nearly equal ratios between values instead of equal differences; needs
+            `low` > 0. Where two steps would be the same number there is one less.
         integer: round to whole numbers (repeated ones are dropped); `low`, `high`
             and `at` must be whole themselves.
         label: the name beside the slider; the keyword in `explore` when not given.
@@ -71,7 +73,7 @@ class Slider:
         """The grid, smallest value first."""
         fractions = [i / (self.steps - 1) for i in range(self.steps)]
         if self.log:
-            grid = [self.low * (self.high / self.low) ** f for f in fractions]
+            grid = round_numbers(self.low, self.high, self.steps)
         else:
             grid = [self.low + (self.high - self.low) * f for f in fractions]
         inner = [
@@ -143,6 +145,38 @@ def with_value(values: list[float], at: float) -> list[float]:
     return [*values[:nearest], at, *values[nearest + 1 :]]
 
 
+# Numbers that a person would choose, from 1 to 10: few, or more where there are more steps.
+LADDERS = (
+    (1, 3),
+    (1, 2, 5),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+    tuple(i / 10 for i in range(10, 100)),
+)
+
+
+def round_numbers(low: float, high: float, steps: int) -> list[float]:
+    """From `low` to `high` at nearly equal ratios: doublings, with three halves between
+    where there are as many again, and other whole ratios as they are; else the nearest
+    numbers of the shortest ladder that has one for each step."""
+    ratio = (high / low) ** (1 / (steps - 1))
+    if abs(ratio - round(ratio)) < 1e-9:
+        return [low * round(ratio) ** i for i in range(steps)]
+    if abs(ratio**2 - 2) < 1e-9:
+        return [low * 2 ** (i // 2) * (1.5 if i % 2 else 1) for i in range(steps)]
+    decade = math.log(10) / math.log(ratio)  # steps
+    ladder = next((x for x in LADDERS if len(x) >= decade - 0.01), LADDERS[-1])
+    inner = [nearest_on(ladder, low * ratio**i) for i in range(1, steps - 1)]
+    return [low, *(v for v in inner if low < v < high), high]
+
+
+def nearest_on(ladder: Sequence[float], value: float) -> float:
+    """The number of a ladder, times a power of ten, that is nearest by its ratio."""
+    power = math.floor(math.log10(value))
+    rungs = [r * 10.0 ** (power + k) for k in (0, 1) for r in ladder]
+    return min(rungs, key=lambda r: abs(math.log(r / value)))
+
+
 def round_to_digits(value: float, digits: int) -> float:
     """`value` rounded to so many significant digits; what is 0 up to rounding error
     becomes 0."""
@@ -150,7 +184,11 @@ def round_to_digits(value: float, digits: int) -> float:
 
 
 def format_number(value: float) -> str:
-    """A number as a reader would write it: 0.01, 1.2, 64, 5e-05."""
+    """A number as a reader would write it: 0.01, 1.2, 64, 0.0005, 20,000, 2e-06."""
+    if 1e-4 <= abs(value) < 1e9:
+        digits = max(0, 3 - math.floor(math.log10(abs(value))))
+        text = f"{value:,.{digits}f}"
+        return text.rstrip("0").rstrip(".") if digits else text
     return f"{value:.4g}"
 
 

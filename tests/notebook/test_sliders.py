@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbdl.notebook import Choice, Slider
-from lbdl.notebook.sliders import line, start_state, states
+from lbdl.notebook.sliders import format_number, line, start_state, states
 
 numbers = st.floats(1e-3, 1e3)
 
@@ -38,7 +38,42 @@ def test_values_are_what_the_reader_sees():
     assert all(float(slider.text(v)) == v for v in slider.values)
     assert slider.values[0] == 0.01 and slider.values[-1] == 1.2
     ratios = [b / a for a, b in zip(slider.values, slider.values[1:], strict=False)]
-    assert max(ratios) / min(ratios) < 1.05
+    assert max(ratios) / min(ratios) < 1.1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "steps", "values"),
+    [
+        (0.01, 100, 5, [0.01, 0.1, 1, 10, 100]),
+        (0.01, 1, 5, [0.01, 0.03, 0.1, 0.3, 1]),
+        (0.01, 10, 10, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]),
+        (0.1, 1, 7, [0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1]),
+        (20, 160, 4, [20, 40, 80, 160]),
+        (4, 32, 7, [4, 6, 8, 12, 16, 24, 32]),
+        (0.07, 20, 6, [0.07, 0.2, 0.5, 2, 5, 20]),
+    ],
+)
+def test_a_logarithmic_slider_stops_at_round_numbers(low, high, steps, values):
+    assert list(Slider(low, high, steps=steps, log=True).values) == values
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0005, "0.0005"),
+        (5e-05, "5e-05"),
+        (0.12345, "0.1235"),
+        (-2.5, "-2.5"),
+        (64, "64"),
+        (1000, "1,000"),
+        (16384, "16,384"),
+        (1e6, "1,000,000"),
+        (2.5e9, "2.5e+09"),
+        (0.0, "0"),
+    ],
+)
+def test_numbers_are_written_as_a_reader_would(value, text):
+    assert format_number(value) == text
 
 
 def test_whole_numbers_do_not_repeat():
