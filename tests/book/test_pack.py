@@ -49,7 +49,8 @@ def test_an_unpacked_page_misses_nothing(
     )
     page.wait_for_function("() => !window.MathJax || MathJax.startup?.promise")
     page.evaluate(
-        "() => window.MathJax && MathJax.startup.promise.then(() => true)"
+        "() => window.MathJax && MathJax.startup.promise"
+        ".then(() => { MathJax.startup.document.lazyTypesetAll(); })"
     )
     assert failed == []
     assert page.locator("mjx-merror").count() == 0

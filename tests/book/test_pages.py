@@ -97,8 +97,10 @@ class Watched:
             "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)"
         )
         self.page.evaluate(
-            "() => window.MathJax && MathJax.startup.promise.then(() => true)"
+            "() => window.MathJax && MathJax.startup.promise"
+            ".then(() => { MathJax.startup.document.lazyTypesetAll(); })"
         )
+        self.page.wait_for_function("() => !document.querySelector('mjx-lazy')")
 
     def turn(self, scheme: Any) -> None:
         """Light or dark, as the reader's system says; the page follows in place. The
@@ -372,6 +374,42 @@ def test_a_slider_stays_in_view_while_the_text_scrolls(
         assert abs(after - before) < 5, "the text does not jump"
         explorer.get_by_role("button", name="Put back").click()
         assert (control.bounding_box() or {"y": 0})["y"] < 0
+        assert watched.errors == []
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_link_leads_to_its_equation(
+    browser: Browser, html: Path, size: tuple[int, int]
+) -> None:
+    """Equations above it are typeset only later, and must not push it away."""
+    name = "book/geometry/gaussians.html"
+    with Watched(browser, name, size) as watched:
+        page = watched.page
+        page.wait_for_function("() => window.MathJax?.startup?.promise")
+        ids = page.evaluate(
+            "[...document.querySelectorAll('[id^=equation-]')].map(e => e.id)"
+        )
+        for place in (ids[-1], ids[len(ids) // 2]):
+            page.evaluate("id => { location.hash = id; }", place)
+            page.wait_for_timeout(1500)
+            top = page.evaluate(
+                "id => document.getElementById(id).getBoundingClientRect().top",
+                place,
+            )
+            assert -5 <= top <= 200, f"{place} is {top} pixels from the top"
+
+
+def test_equations_wait_until_they_are_near(browser: Browser, html: Path) -> None:
+    """And all are there once the browser has been idle."""
+    with Watched(browser, "book/evidence.html") as watched:
+        page = watched.page
+        page.wait_for_function("() => window.MathJax?.startup?.promise")
+        page.evaluate("() => MathJax.startup.promise.then(() => true)")
+        assert page.locator("mjx-lazy").count() > 100
+        page.wait_for_function(
+            "() => ![...document.querySelectorAll('mjx-lazy')].some(e => e.offsetParent)",
+            timeout=120_000,
+        )
         assert watched.errors == []
 
 

@@ -1,7 +1,7 @@
 """`python -m lbdl_book.pack BUILT FILE`: the built book as one file for reading without a network.
 
 Left out is what no page asks for from a disk: sources (and the button that leads to them), maps of scripts,
-translations of the theme, and of MathJax all but the one script and the fonts that the pages load. Order and dates
+translations of the theme, and of MathJax all but the two scripts and the fonts that the pages load. Order and dates
 are fixed, so the same pages make the same file.
 """
 
@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 LEFT_OUT = re.compile(
     r"_sources/|objects\.inv$|.*\.map$|_static/locales/|searchindex\.js$"
-    r"|_static/mathjax/(?!tex-chtml\.js$|output/chtml/fonts/)"
+    r"|_static/mathjax/(?!tex-chtml\.js$|ui/lazy\.js$|output/chtml/fonts/)"
 )
 DOWNLOAD = re.compile(r'\s*<li><a href="[./]*_sources/.*?</li>', re.DOTALL)
 

@@ -1,0 +1,36 @@
+// Equations are typeset when they come near the screen (MathJax's ui/lazy). As they are, heights change, and the place
+// that the address names moves away: it is held until it rests. What is left is typeset whenever the browser is idle, so
+// that all can be found in the page and read aloud. Paper is white.
+(() => {
+  const idle = window.requestIdleCallback ?? (work => setTimeout(work, 200));
+
+  function hold() {
+    const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!place) return;
+    let tries = 60, rested = 0, before;
+    for (const moved of ["wheel", "touchmove", "keydown", "pointerdown"])
+      addEventListener(moved, () => { tries = 0; }, { once: true, passive: true });
+    const timer = setInterval(() => {
+      if (tries-- <= 0 || rested > 8) return clearInterval(timer);
+      place.scrollIntoView({ behavior: "instant" });
+      const { top } = place.getBoundingClientRect();
+      rested = top === before ? rested + 1 : 0;
+      before = top;
+    }, 40);
+  }
+
+  function fill() { // a few at a time; what is folded away waits until it is opened
+    const waiting = [...document.querySelectorAll("mjx-lazy")].filter(e => e.offsetParent).slice(0, 4);
+    if (!waiting.length) return;
+    MathJax.startup.document.lazyObserve(waiting.map(target => ({ target, isIntersecting: true })));
+    setTimeout(() => idle(fill), 60);
+  }
+
+  addEventListener("hashchange", hold);
+  addEventListener("load", async () => {
+    await window.MathJax?.startup?.promise;
+    hold();
+    if (window.MathJax?.startup?.document?.lazyObserve) idle(fill);
+  });
+  addEventListener("beforeprint", () => { document.documentElement.dataset.theme = "light"; });
+})();
