@@ -23,6 +23,26 @@
     if (greek && c >= "α" && c <= "ω") return String.fromCodePoint(greek[1] + code - 0x3B1);
     return c;
   };
+  // A named function keeps a thin space from what it is applied to, and from a factor before it: TeX's rule.
+  const spaced = math => math.querySelectorAll("mo").forEach(mo => {
+    if (mo.textContent !== "\u2061") return;
+    const space = () => {
+      const element = document.createElementNS(math.namespaceURI, "mspace");
+      element.setAttribute("width", "0.167em");
+      return element;
+    };
+    const name = mo.previousElementSibling, before = name?.previousElementSibling, after = mo.nextElementSibling;
+    const opens = /^[([{|]$/.test(after?.textContent ?? "(") || after?.localName === "mspace";
+    if (!opens) mo.after(space());
+    if (before && (before.localName !== "mo" || /^[)\]}]$/.test(before.textContent)) && before.localName !== "mspace")
+      name.before(space());
+  });
+  // A wide formula is set smaller where the page is narrow: nothing scrolls on paper or on an e-reader.
+  const fitted = (math, box) => {
+    const set = box.querySelector("mjx-math"), size = parseFloat(getComputedStyle(box.parentElement).fontSize);
+    const wide = 1.1 * set.getBoundingClientRect().width / size;
+    if (wide > 16) math.setAttribute("style", `font-size: min(1em, calc(90vw / ${wide.toFixed(1)}))`);
+  };
   const mathml = item => {
     const math = new DOMParser().parseFromString(MathJax.startup.toMML(item.root), "text/xml").documentElement;
     for (const element of [math, ...math.querySelectorAll("*")]) {
@@ -34,6 +54,8 @@
       for (const { name } of [...element.attributes])
         if (name.startsWith("data-") || name === "class") element.removeAttribute(name);
     }
+    spaced(math);
+    fitted(math, item.typesetRoot);
     math.setAttribute("alttext", item.math.trim());
     return document.importNode(math, true);
   };
