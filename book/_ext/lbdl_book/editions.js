@@ -35,6 +35,7 @@ async () => {
   });
 
   // A question: its choices by letter, then the right one and why.
+  if (all("[data-numquestions]").some(quiz => !quiz.querySelector(".Quiz"))) throw new Error("a quiz asks nothing");
   all(".Quiz").forEach(quiz => {
     const labels = all("label", quiz);
     const right = labels.findIndex(label => label.dataset.correct === "true");

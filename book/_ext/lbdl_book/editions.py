@@ -31,7 +31,13 @@ NOTE = (
 RIGHTS = "Text and pictures: CC BY 4.0. Code: MIT."
 
 HERE = Path(__file__).parent
-BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+)
 ONWARD = re.compile(r'http-equiv="Refresh" content="0; url=(.*?)"')
 # Of a formula that is set, or a slider that is drawn, the page says nothing itself.
 READY = """() => (!window.MathJax || MathJax.startup?.promise)
@@ -92,8 +98,10 @@ def target(page: str, link: str) -> str:
     file, mark, anchor = link.partition("#")
     folder = os.path.dirname(page)
     return (
-        os.path.normpath(os.path.join(folder, file)) if file else page
-    ) + mark * bool(anchor) + anchor
+        (os.path.normpath(os.path.join(folder, file)) if file else page)
+        + mark * bool(anchor)
+        + anchor
+    )
 
 
 @contextmanager
@@ -145,9 +153,11 @@ def photograph(browser: Browser, built: Path, title: str) -> bytes:
 def front(title: str) -> str:
     """What stands before the first page: whose book it is, and what this edition is."""
     lines = [DESCRIPTION, NOTE, RIGHTS, f"{AUTHORS}, {date():%-d %B %Y}"]
-    return f'<section class="lbdl-front"><p class="title">{escape(title)}</p>' + "".join(
-        f"<p>{escape(line)}</p>" for line in lines
-    ) + "</section>"
+    return (
+        f'<section class="lbdl-front"><p class="title">{escape(title)}</p>'
+        + "".join(f"<p>{escape(line)}</p>" for line in lines)
+        + "</section>"
+    )
 
 
 def script(name: str) -> str:

@@ -39,8 +39,8 @@
   });
   // A wide formula is set smaller where the page is narrow: nothing scrolls on paper or on an e-reader.
   const fitted = (math, box) => {
-    const set = box.querySelector("mjx-math"), size = parseFloat(getComputedStyle(box.parentElement).fontSize);
-    const wide = 1.1 * set.getBoundingClientRect().width / size;
+    const set = box.querySelector("mjx-math"), size = parseFloat(getComputedStyle(box).fontSize);
+    const wide = 1.06 * set.getBoundingClientRect().width / size;
     if (wide > 16) math.setAttribute("style", `font-size: min(1em, calc(90vw / ${wide.toFixed(1)}))`);
   };
   const mathml = item => {

@@ -25,6 +25,7 @@ TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".woff": "font/woff",
     ".xhtml": "application/xhtml+xml",
 }
 CONTAINER = """<?xml version="1.0" encoding="utf-8"?>
@@ -69,7 +70,9 @@ OPF = """<?xml version="1.0" encoding="utf-8"?>
 </spine>
 </package>
 """
-LIGHT = re.compile(r'^html\[data-theme="light"\] (\.highlight \.\w+ {.*?}).*$', re.MULTILINE)
+LIGHT = re.compile(
+    r'^html\[data-theme="light"\] (\.highlight \.\w+ {.*?}).*$', re.MULTILINE
+)
 
 
 def write(built: Path, file: Path, only: Collection[str] = ()) -> None:
@@ -114,7 +117,9 @@ def take(
 
 def pictures(built: Path, chapter: dict[str, Any]) -> list[tuple[str, str | bytes]]:
     """The pictures of a chapter by name: those it draws, those it names."""
-    read = {name: (built / path).read_bytes() for name, path in chapter["files"].items()}
+    read = {
+        name: (built / path).read_bytes() for name, path in chapter["files"].items()
+    }
     return [
         (name, mended(data) if name.endswith(".svg") else data)
         for name, data in {**chapter["drawn"], **read}.items()
@@ -125,8 +130,10 @@ def mended(svg: str | bytes) -> str:
     """A picture of matplotlib as EPUB allows it: no document type, no date, no path
     without a course, no name twice."""
     text = svg if isinstance(svg, str) else svg.decode("utf-8")
-    text = re.sub(r"<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<path(?![^>]*\sd=)', '<path d="M0 0"', text)
+    text = re.sub(
+        r"<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL
+    )
+    text = re.sub(r"<path(?![^>]*\sd=)", '<path d="M0 0"', text)
     return re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", text)
 
 
@@ -136,9 +143,12 @@ def front(title: str, built: Path, cover: bytes) -> dict[str, str | bytes]:
     light = LIGHT.findall((built / "_static" / "pygments.css").read_text("utf-8"))
     return {
         "book.css": editions.script("epub.css") + "\n".join(light) + "\n",
+        "formulas.woff": (editions.HERE / "formulas.woff").read_bytes(),
         "cover.jpg": cover,
         "cover.xhtml": XHTML.format(title="Cover", body=picture),
-        "title.xhtml": XHTML.format(title=escape(title), body=editions.front(title)),
+        "title.xhtml": XHTML.format(
+            title=escape(title), body=editions.front(title)
+        ),
     }
 
 
@@ -148,7 +158,9 @@ def navigation(taken: dict[Page, dict[str, Any]]) -> str:
     for part, pages in groupby(taken, key=lambda page: page.part):
         entries = "\n".join(entry(page, taken[page]["sections"]) for page in pages)
         lines.append(
-            f"<li><span>{escape(part)}</span><ol>{entries}</ol></li>" if part else entries
+            f"<li><span>{escape(part)}</span><ol>{entries}</ol></li>"
+            if part
+            else entries
         )
     return XHTML.format(title="Contents", body="\n".join([*lines, "</ol></nav>"]))
 
@@ -197,7 +209,9 @@ def pack(entries: dict[str, str | bytes], file: Path) -> None:
     """Write the archive: its type first and as it is, the rest in order."""
     with ZipFile(file, "w") as archive:
         archive.writestr(ZipInfo("mimetype"), "application/epub+zip", ZIP_STORED)
-        archive.writestr(ZipInfo("META-INF/container.xml"), CONTAINER, ZIP_DEFLATED, 9)
+        archive.writestr(
+            ZipInfo("META-INF/container.xml"), CONTAINER, ZIP_DEFLATED, 9
+        )
         for name in sorted(entries):
             content = encoded(entries[name])
             archive.writestr(ZipInfo(f"book/{name}"), content, ZIP_DEFLATED, 9)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import Tag
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
@@ -63,7 +63,7 @@ FORMATS = [
 # On a phone's page the number of an equation and its mark stand below it, as on a phone.
 NARROW = """
     .bd-article div.math { display: flex !important; flex-direction: column-reverse;
-        align-items: stretch; gap: 0 }
+        align-items: stretch; gap: 0; padding-bottom: 0.4em }
     .bd-article div.math span.eqno { align-self: flex-end; margin-right: 1.75rem }
     .lbdl-proven-equation { display: block !important; position: relative }
     .lbdl-proven-equation > a.lbdl-proven { position: absolute; right: 0; bottom: 0 }
@@ -95,7 +95,9 @@ def chosen(book: list[Page], chapters: list[str]) -> dict[str, list[Page]]:
     """The chapters asked for, by the name of their file; all for "each"."""
     known = {Path(page.file).stem: [page] for page in book}
     if unknown := set(chapters) - {*known, "each"}:
-        raise CannotMake(f"no chapter {', '.join(sorted(unknown))}: {', '.join(known)}")
+        raise CannotMake(
+            f"no chapter {', '.join(sorted(unknown))}: {', '.join(known)}"
+        )
     return known if "each" in chapters else {name: known[name] for name in chapters}
 
 
@@ -160,12 +162,14 @@ def article(soup: Tag, page: Page, pages: list[Page]) -> str:
     """The text of a page; its names, links and pictures as they are in the edition."""
     text = soup.select_one("article.bd-article")
     keys = {p.file: p.key for p in pages}
-    for tag in text.select("[id]"):
+    for tag in text.select("[id]:not([data-numquestions])"):  # a quiz looks for its own
         tag["id"] = f"{page.key}--{tag['id']}"
     for tag in text.select("img[src]"):
         tag["src"] = editions.target(page.file, str(tag["src"]))
     for tag in text.select("a[href]"):
-        file, _, anchor = editions.target(page.file, str(tag["href"])).partition("#")
+        file, _, anchor = editions.target(page.file, str(tag["href"])).partition(
+            "#"
+        )
         if file in keys:
             tag["href"] = f"#{keys[file]}" + (f"--{anchor}" if anchor else "")
         elif ":" not in file:
@@ -177,12 +181,22 @@ def article(soup: Tag, page: Page, pages: list[Page]) -> str:
 def printed(tab: Tab, paper: Format, file: Path) -> Path:
     """Print the page that is open; what is too wide is made smaller first."""
     tab.set_viewport_size({"width": paper.line, "height": 1000})
-    style(tab, editions.script("pdf.css") + paper.style + NARROW * (paper.width < 150))
+    style(
+        tab, editions.script("pdf.css") + paper.style + NARROW * (paper.width < 150)
+    )
     found = tab.evaluate(editions.script("pdf.js"), {"width": paper.line})
     if found["cut"]:
-        raise CannotMake(f"{file.name} would be cut at the right:\n" + "\n".join(found["cut"]))
+        raise CannotMake(
+            f"{file.name} would be cut at the right:\n" + "\n".join(found["cut"])
+        )
     with editions.finished(file) as part:
-        tab.pdf(path=part, prefer_css_page_size=True, outline=True, tagged=True, print_background=True)
+        tab.pdf(
+            path=part,
+            prefer_css_page_size=True,
+            outline=True,
+            tagged=True,
+            print_background=True,
+        )
         dated(part)
         compress(part)
     print(
@@ -214,10 +228,22 @@ def dated(file: Path) -> None:
 def compress(file: Path) -> None:
     """Less than half, by qpdf where it is there: Chromium writes the structure as text."""
     if not (qpdf := shutil.which("qpdf")):
-        print("[lbdl] qpdf is not installed: the PDF stays twice as large", flush=True)
+        print(
+            "[lbdl] qpdf is not installed: the PDF stays twice as large", flush=True
+        )
         return
-    options = ["--object-streams=generate", "--recompress-flate", "--compression-level=9"]
-    command: list[Any] = [qpdf, *options, "--deterministic-id", "--replace-input", file]
+    options = [
+        "--object-streams=generate",
+        "--recompress-flate",
+        "--compression-level=9",
+    ]
+    command: list[Any] = [
+        qpdf,
+        *options,
+        "--deterministic-id",
+        "--replace-input",
+        file,
+    ]
     subprocess.run(command, check=True)
 
 
@@ -227,4 +253,6 @@ def make(built: str, folder: str, *chapters: str) -> None:
 
 
 if __name__ == "__main__":
-    editions.main(make, sys.argv[1:], "python -m lbdl_book.pdf BUILT FOLDER [chapter ...]")
+    editions.main(
+        make, sys.argv[1:], "python -m lbdl_book.pdf BUILT FOLDER [chapter ...]"
+    )
