@@ -2,7 +2,8 @@
 
 Without chapters, the whole book: all pages in one, printed in two formats, A4 and a
 phone's page. With chapters ("softmax", or "each" for all), each alone. Formulas and
-tables that are wider than the page are set smaller; what would still be cut is an error.
+tables that are wider than the page are set smaller; what would still be cut is an
+error.
 """
 
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,17 @@ FORMATS = [
 NARROW = """
     .bd-article div.math { display: flex !important; flex-direction: column-reverse;
         align-items: stretch; gap: 0; padding-bottom: 0.4em }
-    .bd-article div.math span.eqno { align-self: flex-end; margin-right: 1.75rem }
+    .bd-article div.math span.eqno { align-self: flex-end }
+    .lbdl-proven-equation span.eqno { margin-right: 1.75rem }
     .lbdl-proven-equation { display: block !important; position: relative }
     .lbdl-proven-equation > a.lbdl-proven { position: absolute; right: 0; bottom: 0 }
     .bd-article ul, .bd-article ol { padding-left: 1.2rem }"""
+SMALL = (
+    "--object-streams=generate",
+    "--recompress-flate",
+    "--compression-level=9",
+    "--deterministic-id",
+)
 CREATED = re.compile(rb"/(CreationDate|ModDate) \(D:\d{14}")
 
 
@@ -118,6 +127,9 @@ def edition(
         (Path(desk) / "cover.jpg").write_bytes(cover)
         page = Path(desk) / "edition.html"
         page.write_text(assemble(built, pages, title, whole), "utf-8")
+        print(
+            "[lbdl] Chromium sets the formulas (a whole book: minutes)", flush=True
+        )
         tab = browser.new_page()
         tab.emulate_media(media="print", color_scheme="light")
         editions.settle(tab, page.as_uri())
@@ -140,7 +152,7 @@ def assemble(built: Path, pages: list[Page], title: str, whole: bool) -> str:
     front = editions.front(title) * whole
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="light"><head>{head}'
-        f"<title>{name}</title></head><body><main class='bd-content'>{cover}{front}"
+        f"<title>{escape(name)}</title></head><body><main class='bd-content'>{cover}{front}"
         f"{''.join(articles)}</main></body></html>"
     )
 
@@ -162,7 +174,9 @@ def article(soup: Tag, page: Page, pages: list[Page]) -> str:
     """The text of a page; its names, links and pictures as they are in the edition."""
     text = soup.select_one("article.bd-article")
     keys = {p.file: p.key for p in pages}
-    for tag in text.select("[id]:not([data-numquestions])"):  # a quiz looks for its own
+    for tag in text.select(
+        "[id]:not([data-numquestions])"
+    ):  # a quiz looks for its own
         tag["id"] = f"{page.key}--{tag['id']}"
     for tag in text.select("img[src]"):
         tag["src"] = editions.target(page.file, str(tag["src"]))
@@ -189,19 +203,14 @@ def printed(tab: Tab, paper: Format, file: Path) -> Path:
         raise CannotMake(
             f"{file.name} would be cut at the right:\n" + "\n".join(found["cut"])
         )
+    data = tab.pdf(
+        prefer_css_page_size=True, outline=True, tagged=True, print_background=True
+    )
     with editions.finished(file) as part:
-        tab.pdf(
-            path=part,
-            prefer_css_page_size=True,
-            outline=True,
-            tagged=True,
-            print_background=True,
-        )
-        dated(part)
-        compress(part)
+        part.write_bytes(small(dated(data)))
     print(
-        f"[lbdl] {editions.size(file)}, {found['fitted']} formulas and tables made smaller, "
-        f"the smallest to {found['smallest']:.0%}",
+        f"[lbdl] {editions.size(file)}; {found['fitted']} formulas and tables were made "
+        f"smaller, the smallest to {found['smallest']:.0%}",
         flush=True,
     )
     return file
@@ -219,32 +228,22 @@ def style(tab: Tab, text: str) -> None:
     )
 
 
-def dated(file: Path) -> None:
+def dated(data: bytes) -> bytes:
     """The edition's date in the place of the clock's."""
     stamp = editions.date().strftime("%Y%m%d%H%M%S").encode()
-    file.write_bytes(CREATED.sub(rb"/\1 (D:" + stamp, file.read_bytes()))
+    return CREATED.sub(rb"/\1 (D:" + stamp, data)
 
 
-def compress(file: Path) -> None:
-    """Less than half, by qpdf where it is there: Chromium writes the structure as text."""
+def small(data: bytes) -> bytes:
+    """Less than half, by qpdf where it is there: Chromium packs no structure."""
     if not (qpdf := shutil.which("qpdf")):
-        print(
-            "[lbdl] qpdf is not installed: the PDF stays twice as large", flush=True
-        )
-        return
-    options = [
-        "--object-streams=generate",
-        "--recompress-flate",
-        "--compression-level=9",
-    ]
-    command: list[Any] = [
-        qpdf,
-        *options,
-        "--deterministic-id",
-        "--replace-input",
-        file,
-    ]
-    subprocess.run(command, check=True)
+        print("[lbdl] without qpdf the PDF stays twice as large", flush=True)
+        return data
+    with tempfile.TemporaryDirectory() as desk:
+        file = Path(desk) / "large.pdf"
+        file.write_bytes(data)
+        command: list[Any] = [qpdf, *SMALL, file, "-"]
+        return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def make(built: str, folder: str, *chapters: str) -> None:
