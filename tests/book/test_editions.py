@@ -245,14 +245,15 @@ def test_what_would_be_cut_is_an_error(
 
 
 def test_a_link_out_of_an_edition_leaves_its_text(
-    html: Path, small_book: Callable[[str], Path], tmp_path: Path
+    html: Path, small_book: Callable[[str], Path]
 ) -> None:
     folder = small_book(
         "<p><a href='lost.html#x'>one</a> <a href='#y'>two</a> "
         "<a href='https://example.org'>three</a> <i id='y'>four</i></p>"
     )
     page = editions.contents(folder)[0]
-    text = pdf.article(editions.parse(folder / page.file), page, [page])
+    with editions.chromium() as browser:
+        text = editions.take(browser, folder, page, [page], "pdf.js")["text"]
     assert "one" in text and "lost" not in text
     assert 'href="#index--y"' in text and 'id="index--y"' in text
     assert 'href="https://example.org"' in text

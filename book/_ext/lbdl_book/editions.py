@@ -42,7 +42,6 @@ ONWARD = re.compile(r'http-equiv="Refresh" content="0; url=(.*?)"')
 # Of a formula that is set, or a slider that is drawn, the page says nothing itself.
 READY = """() => (!window.MathJax || MathJax.startup?.promise)
     && !document.querySelector("lbdl-explore:not([data-state])")"""
-PATIENCE = 600_000  # milliseconds: a whole book on a busy machine
 
 
 class CannotMake(Exception):
@@ -78,9 +77,7 @@ def contents(built: Path) -> list[Page]:
         title = " ".join(found.get_text().split())
         if found.name != "a":
             part = title
-        elif not (file := target(first, str(found["href"])).partition("#")[0]):
-            raise CannotMake(f"{built / first}: {title} leads nowhere")
-        elif (built / file).exists():
+        elif (built / (file := target(first, str(found["href"])))).is_file():
             pages.setdefault(file, Page(file, title, part))
     return list(pages.values())
 
@@ -91,16 +88,12 @@ def parse(file: Path) -> Tag:
 
 
 def target(page: str, link: str) -> str:
-    """Where a link on a page leads, from the top of the book; where it leads outside,
-    itself."""
-    if ":" in link:
-        return link
-    file, mark, anchor = link.partition("#")
-    folder = os.path.dirname(page)
+    """The page that a link of a page leads to, from the top of the book."""
+    file = link.partition("#")[0]
     return (
-        (os.path.normpath(os.path.join(folder, file)) if file else page)
-        + mark * bool(anchor)
-        + anchor
+        os.path.normpath(os.path.join(os.path.dirname(page), file))
+        if file
+        else page
     )
 
 
@@ -127,13 +120,32 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def settle(tab: Tab, url: str) -> None:
-    """Open a page and make it still: all formulas set, solutions open, a picture in the
-    place of each slider, questions answered."""
-    tab.set_default_timeout(PATIENCE)
+def opened(browser: Browser, url: str) -> Tab:
+    """A page, open, light, and patient: a busy machine may need minutes for it."""
+    tab = browser.new_page(color_scheme="light")
+    tab.set_default_timeout(0)
     tab.goto(url)
+    return tab
+
+
+def take(
+    browser: Browser, built: Path, page: Page, pages: list[Page], how: str
+) -> dict[str, Any]:
+    """A page as the browser shows it: made still (all formulas set, solutions open, a
+    picture in the place of each slider, questions answered), then taken by a script.
+
+    Args:
+        pages: those of the edition; links to others leave their text.
+        how: the script, "epub.js" or "pdf.js"; what it returns comes back.
+    """
+    top = built.resolve().as_uri() + "/"
+    tab = opened(browser, top + page.file)
     tab.wait_for_function(READY)
     tab.evaluate(script("editions.js"))
+    keys = {p.file: p.key for p in pages}
+    taken = tab.evaluate(script(how), {"key": page.key, "top": top, "pages": keys})
+    tab.close()
+    return taken
 
 
 def photograph(browser: Browser, built: Path, title: str) -> bytes:
@@ -152,7 +164,7 @@ def photograph(browser: Browser, built: Path, title: str) -> bytes:
 
 def front(title: str) -> str:
     """What stands before the first page: whose book it is, and what this edition is."""
-    lines = [DESCRIPTION, NOTE, RIGHTS, f"{AUTHORS}, {date():%-d %B %Y}"]
+    lines = [DESCRIPTION, NOTE, RIGHTS, f"{AUTHORS}, {date().day} {date():%B %Y}"]
     return (
         f'<section class="lbdl-front"><p class="title">{escape(title)}</p>'
         + "".join(f"<p>{escape(line)}</p>" for line in lines)

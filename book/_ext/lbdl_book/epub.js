@@ -37,12 +37,11 @@
     if (before && (before.localName !== "mo" || /^[)\]}]$/.test(before.textContent)) && before.localName !== "mspace")
       name.before(space());
   });
-  // A wide formula is set smaller where the page is narrow: nothing scrolls on paper or on an e-reader.
-  const fitted = (math, box) => {
-    const set = box.querySelector("mjx-math"), size = parseFloat(getComputedStyle(box).fontSize);
-    const wide = 1.06 * set.getBoundingClientRect().width / size;
-    if (wide > 16) math.setAttribute("style", `font-size: min(1em, calc(90vw / ${wide.toFixed(1)}))`);
+  // What is wide is set smaller where the page is narrow: nothing scrolls on an e-reader.
+  const fitted = (element, width, most = "1em") => {
+    if (width > 16) element.setAttribute("style", `font-size: min(${most}, calc(90vw / ${width.toFixed(1)}))`);
   };
+  const letters = element => element.getBoundingClientRect().width / parseFloat(getComputedStyle(element).fontSize);
   const mathml = item => {
     const math = new DOMParser().parseFromString(MathJax.startup.toMML(item.root), "text/xml").documentElement;
     for (const element of [math, ...math.querySelectorAll("*")]) {
@@ -55,7 +54,7 @@
         if (name.startsWith("data-") || name === "class") element.removeAttribute(name);
     }
     spaced(math);
-    fitted(math, item.typesetRoot);
+    fitted(math, 1.15 * letters(item.typesetRoot.querySelector("mjx-math")));
     math.setAttribute("alttext", item.math.trim());
     return document.importNode(math, true);
   };
@@ -98,6 +97,12 @@
     for (const { name } of [...element.attributes])
       if (/^(data-|on|aria-live|aria-level|tabindex|role|style|scope|title$)/.test(name)) element.removeAttribute(name);
   }
+  all("table").forEach(table => {
+    table.style.width = "min-content";
+    const width = 1.1 * letters(table);
+    table.removeAttribute("style");
+    fitted(table, width, "0.85em");
+  });
   const sections = all("h2").map(h => [(h.id ? h : h.closest("[id]"))?.id ?? "", h.textContent.trim()]);
   return { text: new XMLSerializer().serializeToString(article), formulas, drawn, files, sections };
 }

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from playwright.sync_api import Browser
-
 from . import editions
 from .editions import Page
 
@@ -85,7 +83,10 @@ def write(built: Path, file: Path, only: Collection[str] = ()) -> None:
     book = editions.contents(built)
     pages = [page for page in book if not only or page.file in only]
     with editions.chromium() as browser:
-        taken = {p: take(browser, built, p, pages) for p in editions.counted(pages)}
+        taken = {
+            page: editions.take(browser, built, page, pages, "epub.js")
+            for page in editions.counted(pages)
+        }
         cover = editions.photograph(browser, built, book[0].title)
     entries = front(book[0].title, built, cover)
     for page, chapter in taken.items():
@@ -98,21 +99,6 @@ def write(built: Path, file: Path, only: Collection[str] = ()) -> None:
     entries["content.opf"] = package(book[0].title, pages, entries)
     with editions.finished(file) as part:
         pack(entries, part)
-
-
-def take(
-    browser: Browser, built: Path, page: Page, pages: list[Page]
-) -> dict[str, Any]:
-    """A page as the browser shows it: its XHTML, pictures, number of formulas, sections."""
-    tab = browser.new_page()
-    top = built.resolve().as_uri() + "/"
-    editions.settle(tab, top + page.file)
-    taken = tab.evaluate(
-        editions.script("epub.js"),
-        {"key": page.key, "top": top, "pages": {p.file: p.key for p in pages}},
-    )
-    tab.close()
-    return taken
 
 
 def pictures(built: Path, chapter: dict[str, Any]) -> list[tuple[str, str | bytes]]:

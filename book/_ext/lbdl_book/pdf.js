@@ -1,29 +1,22 @@
-// What is wider than the page is made smaller, and what still is wider is named.
-({ width }) => {
-  const all = selector => [...document.querySelectorAll(selector)];
-  const room = element => element.getBoundingClientRect().width;
-  all("[data-fitted]").forEach(e => { e.style.fontSize = e.style.zoom = ""; delete e.dataset.fitted; });
-  const shrink = (element, ratio, how) => {
-    element.style[how] = how === "zoom" ? ratio : `${100 * ratio}%`;
-    element.dataset.fitted = ratio.toFixed(2);
+// A page that is still becomes a part of one large page: its formulas set, names and links as they are there.
+({ key, pages, top }) => {
+  const article = document.querySelector("article.bd-article");
+  const all = selector => [...article.querySelectorAll(selector)];
+  all("[id]").forEach(element => { element.id = `${key}--${element.id}`; });
+  all("[aria-labelledby], [for]").forEach(e => { e.removeAttribute("aria-labelledby"); e.removeAttribute("for"); });
+  all("img").forEach(picture => {
+    if (!picture.getAttribute("src").startsWith("data:")) picture.setAttribute("src", picture.src);
+  });
+  all("a[href]").forEach(link => {
+    const [file, anchor] = link.href.replace(top, "").split("#");
+    if (file in pages) link.setAttribute("href", `#${pages[file]}` + (anchor ? `--${anchor}` : ""));
+    else if (link.href.startsWith("file:")) link.replaceWith(...link.childNodes);
+  });
+  article.id = key;
+  const sheets = [...document.styleSheets].filter(sheet => sheet.ownerNode.id === "MJX-CHTML-styles");
+  return {
+    text: article.outerHTML,
+    rules: sheets.flatMap(sheet => [...sheet.cssRules].map(rule => rule.cssText)),
+    styles: [...document.querySelectorAll("head link[rel=stylesheet]")].map(link => link.href),
   };
-  // A formula: as wide as the block that it stands in; a table: as wide as its own.
-  all("mjx-container").forEach(container => {
-    const block = container.closest("div.math, p, li, dd, td, th, figcaption, h1, h2, h3") ?? container.parentElement;
-    const style = getComputedStyle(block), set = container.querySelector("mjx-math");
-    const free = block.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-    if (set && free > 0 && room(set) > free) {
-      const now = parseFloat(getComputedStyle(container).fontSize) / parseFloat(getComputedStyle(block).fontSize);
-      shrink(container, now * 0.98 * free / room(set), "fontSize");
-    }
-  });
-  all("article table").forEach(table => {
-    const free = room(table.parentElement);
-    if (table.scrollWidth > free + 1) shrink(table, 0.98 * free / table.scrollWidth, "zoom");
-  });
-  const cut = all("article *").filter(e =>
-    e.getBoundingClientRect().right > width + 1 && !e.closest("mjx-assistive-mml, svg") && room(e) > 0);
-  const name = e => `${e.closest("article").id}: ${e.localName}.${e.className} ${e.textContent.trim().slice(0, 60)}`;
-  const fitted = all("[data-fitted]").map(e => Number(e.dataset.fitted));
-  return { cut: cut.slice(0, 20).map(name), fitted: fitted.length, smallest: Math.min(1, ...fitted) };
 }

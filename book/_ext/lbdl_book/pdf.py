@@ -1,12 +1,11 @@
 """`python -m lbdl_book.pdf BUILT FOLDER [chapter ...]`: the built book as PDF.
 
-Without chapters, the whole book: all pages in one, printed in two formats, A4 and a
-phone's page. With chapters ("softmax", or "each" for all), each alone. Formulas and
-tables that are wider than the page are set smaller; what would still be cut is an
-error.
+Without chapters, the whole book: each page is set by its own MathJax, all become one,
+which is printed in two formats, A4 and a phone's page. With chapters ("softmax", or
+"each" for all), each alone. Formulas and tables that are wider than the page are set
+smaller; what would still be cut is an error.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,12 +16,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bs4 import Tag
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
 from . import editions
-from .editions import CannotMake, Page
+from .editions import CannotMake, Page, counted
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,7 @@ SMALL = (
     "--compression-level=9",
     "--deterministic-id",
 )
+COVER = '<p class="lbdl-cover"><img src="cover.jpg" alt=""></p>'
 CREATED = re.compile(rb"/(CreationDate|ModDate) \(D:\d{14}")
 
 
@@ -118,78 +117,45 @@ def edition(
     pages: list[Page],
     title: str,
 ) -> list[Path]:
-    """One edition in all formats: assembled, opened, made still, printed."""
+    """One edition in all formats: its pages made still, put together, printed."""
     whole = len(pages) > 1
+    taken = [
+        editions.take(browser, built, p, pages, "pdf.js") for p in counted(pages)
+    ]
+    print("[lbdl] printing (a whole book: minutes)", flush=True)
     with tempfile.TemporaryDirectory() as desk:
-        for below in (p for p in built.iterdir() if p.is_dir()):
-            os.symlink(below.resolve(), Path(desk) / below.name)
-        cover = editions.photograph(browser, built, title) if whole else b""
-        (Path(desk) / "cover.jpg").write_bytes(cover)
+        if whole:
+            cover = editions.photograph(browser, built, title)
+            (Path(desk) / "cover.jpg").write_bytes(cover)
         page = Path(desk) / "edition.html"
-        page.write_text(assemble(built, pages, title, whole), "utf-8")
-        print(
-            "[lbdl] Chromium sets the formulas (a whole book: minutes)", flush=True
+        heading = title if whole else f"{pages[0].title} · {title}"
+        page.write_text(
+            assemble(
+                taken, heading, COVER + editions.front(title) if whole else ""
+            ),
+            "utf-8",
         )
-        tab = browser.new_page()
-        tab.emulate_media(media="print", color_scheme="light")
-        editions.settle(tab, page.as_uri())
+        tab = editions.opened(browser, page.as_uri())
         files = [printed(tab, f, folder / f"{name}-{f.name}.pdf") for f in FORMATS]
         tab.close()
     return files
 
 
-def assemble(built: Path, pages: list[Page], title: str, whole: bool) -> str:
-    """All pages as one, with the head of the last chapter but without the scripts that
-    serve a screen."""
-    articles, head = [], None
-    for page in editions.counted(pages):
-        soup = editions.parse(built / page.file)
-        articles.append(article(soup, page, pages))
-        if "tex-chtml" in str(soup.head) or head is None:
-            head = bare(soup.head, page.file)
-    name = title if whole else f"{pages[0].title} · {title}"
-    cover = '<p class="lbdl-cover"><img src="cover.jpg" alt=""></p>' * whole
-    front = editions.front(title) * whole
+def assemble(taken: list[dict[str, Any]], title: str, front: str) -> str:
+    """All pages as one, without the scripts that served a screen."""
+    links = dict.fromkeys(link for page in taken for link in page["styles"])
+    rules = dict.fromkeys(rule for page in taken for rule in page["rules"])
     return (
-        f'<!DOCTYPE html><html lang="en" data-theme="light"><head>{head}'
-        f"<title>{escape(name)}</title></head><body><main class='bd-content'>{cover}{front}"
-        f"{''.join(articles)}</main></body></html>"
-    )
-
-
-def bare(head: Tag, file: str) -> str:
-    """The styles of a page and its MathJax, named from the top of the book."""
-    kept = [
-        tag
-        for tag in head.select('link[rel="stylesheet"], script')
-        if tag.name == "link" or "mathjax" in str(tag).lower()
-    ]
-    for tag in kept:
-        for key in {"href", "src"} & set(tag.attrs):
-            tag[key] = editions.target(file, str(tag[key]))
-    return "".join(map(str, kept))
-
-
-def article(soup: Tag, page: Page, pages: list[Page]) -> str:
-    """The text of a page; its names, links and pictures as they are in the edition."""
-    text = soup.select_one("article.bd-article")
-    keys = {p.file: p.key for p in pages}
-    for tag in text.select(
-        "[id]:not([data-numquestions])"
-    ):  # a quiz looks for its own
-        tag["id"] = f"{page.key}--{tag['id']}"
-    for tag in text.select("img[src]"):
-        tag["src"] = editions.target(page.file, str(tag["src"]))
-    for tag in text.select("a[href]"):
-        file, _, anchor = editions.target(page.file, str(tag["href"])).partition(
-            "#"
+        '<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8">'
+        + f"<title>{escape(title)}</title>"
+        + "".join(
+            f'<link rel="stylesheet" href="{escape(link)}">' for link in links
         )
-        if file in keys:
-            tag["href"] = f"#{keys[file]}" + (f"--{anchor}" if anchor else "")
-        elif ":" not in file:
-            tag.unwrap()
-    text["id"] = page.key
-    return str(text)
+        + f'<style>{"".join(rules)}</style></head><body><main class="bd-content">'
+        + front
+        + "".join(page["text"] for page in taken)
+        + "</main></body></html>"
+    )
 
 
 def printed(tab: Tab, paper: Format, file: Path) -> Path:
@@ -198,7 +164,7 @@ def printed(tab: Tab, paper: Format, file: Path) -> Path:
     style(
         tab, editions.script("pdf.css") + paper.style + NARROW * (paper.width < 150)
     )
-    found = tab.evaluate(editions.script("pdf.js"), {"width": paper.line})
+    found = tab.evaluate(editions.script("fit.js"), {"width": paper.line})
     if found["cut"]:
         raise CannotMake(
             f"{file.name} would be cut at the right:\n" + "\n".join(found["cut"])
