@@ -57,6 +57,7 @@ def chapter(book: dict[str, bytes], page: str = CHAPTER) -> Tag:
     return BeautifulSoup(book[f"book/{name}.xhtml"], "html.parser")
 
 
+@pytest.mark.slow(reason="makes the EPUB of three pages, for all tests here")
 def test_an_epub_begins_with_what_it_is(book: dict[str, bytes]) -> None:
     whole = book["lbdl.epub"]
     assert whole[30:58] == b"mimetypeapplication/epub+zip"
@@ -107,7 +108,7 @@ def test_links_and_pictures_are_in_the_book(book: dict[str, bytes]) -> None:
             assert path in book, (name, link)
             assert not anchor or anchor in ids[path], (name, link)
             followed += 1
-    assert followed > 150
+    assert followed > 90
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -124,13 +125,8 @@ def test_every_formula_is_mathml(book: dict[str, bytes], page: str) -> None:
 
 def test_letters_are_those_of_the_page(book: dict[str, bytes]) -> None:
     """MathML Core draws no variants of letters: they must be other letters."""
-    variants = set(re.findall(rb'mathvariant="(.*?)"', book[name_of(CHAPTER)]))
-    assert variants <= {b"normal"}
-    assert "ℝ" in book[name_of(CHAPTER)].decode()
-
-
-def name_of(page: str) -> str:
-    return "book/" + page.removesuffix(".html").replace("/", "-") + ".xhtml"
+    whole = b"".join(book[name] for name in book if name.endswith(".xhtml"))
+    assert set(re.findall(rb'mathvariant="(.*?)"', whole)) == {b"normal"}
 
 
 def test_a_slider_is_a_picture_its_values_and_its_sentence(

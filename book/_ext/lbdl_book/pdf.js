@@ -12,6 +12,14 @@
     if (file in pages) link.setAttribute("href", `#${pages[file]}` + (anchor ? `--${anchor}` : ""));
     else if (link.href.startsWith("file:")) link.replaceWith(...link.childNodes);
   });
+  // A whole book must pass through the printer at once: one name for a formula, no box around plain code.
+  for (const item of window.MathJax?.startup?.document?.math ?? []) {
+    item.typesetRoot.querySelector("mjx-assistive-mml")?.remove();
+    item.typesetRoot.setAttribute("role", "img");
+    item.typesetRoot.setAttribute("aria-label", item.math.trim());
+  }
+  all("pre .n, pre .p, pre .w").forEach(plain => plain.replaceWith(...plain.childNodes));
+  all("pre").forEach(code => code.normalize());
   article.id = key;
   const sheets = [...document.styleSheets].filter(sheet => sheet.ownerNode.id === "MJX-CHTML-styles");
   return {

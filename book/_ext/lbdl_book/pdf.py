@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Error
 from playwright.sync_api import Page as Tab
 
 from . import editions
@@ -169,9 +169,7 @@ def printed(tab: Tab, paper: Format, file: Path) -> Path:
         raise CannotMake(
             f"{file.name} would be cut at the right:\n" + "\n".join(found["cut"])
         )
-    data = tab.pdf(
-        prefer_css_page_size=True, outline=True, tagged=True, print_background=True
-    )
+    data = print_to_pdf(tab)
     with editions.finished(file) as part:
         part.write_bytes(small(dated(data)))
     print(
@@ -180,6 +178,21 @@ def printed(tab: Tab, paper: Format, file: Path) -> Path:
         flush=True,
     )
     return file
+
+
+def print_to_pdf(tab: Tab) -> bytes:
+    """With outline and structure; a book too large for that, with its links alone."""
+    options = {"prefer_css_page_size": True, "print_background": True}
+    try:
+        return tab.pdf(outline=True, tagged=True, **options)
+    except Error:
+        print("[lbdl] too large for an outline: printed without one", flush=True)
+    try:
+        return tab.pdf(**options)
+    except Error as error:
+        raise CannotMake(
+            f"Chromium cannot print so much at once; name chapters: {error.message}"
+        ) from None
 
 
 def style(tab: Tab, text: str) -> None:
