@@ -12,7 +12,7 @@ FIRST_PAGE = file://$(CURDIR)/_build/html/book/intro.html
 # How chapters execute outside the book: one picture in the place of a slider, no progress bars, one thread each.
 QUIET = LBDL_EXPLORE=still LBDL_PROGRESS=0 OMP_NUM_THREADS=1
 
-.PHONY: help book test minutes lab serve zip notebooks seeds bench lock clean
+.PHONY: help book test minutes lab serve zip epub pdf notebooks seeds bench lock clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -47,6 +47,12 @@ serve: book             ## the built book at http://localhost:8000
 
 zip: book               ## the built book as one file for reading without a network
 	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.pack _build/html _build/lbdl.zip
+
+epub: book $(TEST_READY) ## the built book as EPUB 3, formulas as MathML; needs Chromium
+	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.epub _build/html _build/lbdl.epub
+
+pdf: book $(TEST_READY) ## the built book as PDF, A4 and a phone's page; CHAPTERS=each, or "softmax ...": chapters alone
+	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.pdf _build/html _build/pdf $(CHAPTERS)
 
 notebooks: $(BOOK_READY) ## execute the chapters again and write their outputs into the notebooks
 	$(QUIET) PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.notebooks --jobs $(JOBS)

@@ -1,46 +1,38 @@
 """A real browser for the built book and for JupyterLab."""
 
 import os
-import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from lbdl_book.editions import CannotMake, chromium
+from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[2]
 HTML = ROOT / "_build" / "html"
-NAMES = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-)
+
+
+@contextmanager
+def opened() -> Iterator[Browser]:
+    """Chromium, as the editions find it. Without any, only CI fails."""
+    with ExitStack() as stack:
+        try:
+            browser = stack.enter_context(chromium())
+        except CannotMake as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        yield browser
 
 
 @pytest.fixture(
     scope="module"
 )  # while it lives, its event loop runs: tests of other files may want none
 def browser() -> Iterator[Browser]:
-    """Chromium: `LBDL_CHROMIUM`, one that is installed, or Playwright's own.
-    Without any, only CI fails."""
-    path = os.environ.get("LBDL_CHROMIUM") or next(
-        filter(None, map(shutil.which, NAMES)), None
-    )
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(
-                executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-            )
-        except Error as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(
-                f"no Chromium to drive (set LBDL_CHROMIUM to one): {error.message.splitlines()[0]}"
-            )
+    """Chromium, for the tests of one file."""
+    with opened() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
