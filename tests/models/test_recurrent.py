@@ -188,7 +188,8 @@ def test_half_lives():
     for steps in (0.5, 1, 10, 1e4, 1e9):
         gate = 1 / (1 + math.exp(-forget_bias(steps)))
         assert half_life(gate) == pytest.approx(steps, rel=1e-5)
-    assert forget_bias(1) == 0
+    assert forget_bias(1) == pytest.approx(0, abs=1e-15)
+    assert forget_bias(1e-6) == pytest.approx(-1e6 * math.log(2))  # no overflow
 
 
 def test_a_forget_bias_keeps_half_of_a_cell_so_long():
