@@ -252,3 +252,16 @@ def test_refusals():
         CharacterModel(3, 3, 3, "lstm")
     with pytest.raises(ValueError, match="forget must be finite and > 0 and < 1"):
         half_life(1.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "gates", "states"),
+    [(rnn_step, 1, 1), (gru_step, 3, 1), (lstm_step, 4, 2)],
+)
+def test_a_step_refuses_inputs_without_a_row_for_each_gate_and_unit(
+    step, gates, states
+):
+    rows = 3 * gates + 3  # one block too many, everywhere
+    h = [torch.zeros(2, 3)] * states
+    with pytest.raises(ValueError, match=rf"from_x must be \(B, {3 * gates}\)"):
+        step(torch.zeros(2, rows), *h, torch.zeros(rows, 3), torch.zeros(rows))
