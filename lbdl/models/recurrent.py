@@ -121,8 +121,7 @@ def gru_step(from_x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ValueError: shapes do not fit.
 
     Source: Cho et al. 2014, arXiv:1406.1078, in the form of `torch.nn.GRU`, where r
-    acts
-        after the matrix.
+        acts after the matrix.
     """
     require_step(from_x, h, weight, bias, 3)
     (r, z, n), (r2, z2, n2) = (
@@ -179,9 +178,10 @@ class Recurrent(nn.Module):
         require.shapes(x=(x, f"B T {self.inputs}"))
         state = self.start(x) if state is None else state
         goes_on = None if lengths is None else require_lengths(lengths, x)
-        from_x = nn.functional.linear(x, self.weight_ih, self.bias_ih)
+        from_x = nn.functional.linear(
+            x, self.weight_ih, self.bias_ih
+        )  # all at once
         shown = []
-        # all inputs were multiplied at once
         for t, now in enumerate(from_x.unbind(1)):
             new = self.step(now, state)
             state = new if goes_on is None else kept(goes_on[t], new, state)
@@ -267,8 +267,7 @@ class LSTM(Recurrent):
         TypeError: a size is no whole number, or `forget` no number; called with the
             wrong kind of thing.
         ValueError: a size is below 1, or `forget` not finite; called with shapes
-            that do
-            not fit.
+            that do not fit.
 
     Source: Hochreiter & Schmidhuber 1997; the bias: Jozefowicz, Zaremba & Sutskever
     2015.
@@ -349,8 +348,7 @@ class CharacterModel(nn.Module):
     Raises:
         TypeError: a size is no whole number; called with tokens that are not int64.
         ValueError: a size is below 1, or `kind` another name; called with tokens
-            that
-            are not (B, T).
+            that are not (B, T).
 
     Source: Mikolov et al. 2010, "Recurrent neural network based language model".
     """
@@ -414,11 +412,11 @@ def forget_bias(steps: float) -> float:
         ValueError: `steps` is not above 0, or not finite.
 
     Source: Gers, Schmidhuber & Cummins 2000 start it above 0; Tallec & Ollivier
-    2018,
-        arXiv:1804.11188, from the times that are to be bridged.
+        2018, arXiv:1804.11188, from the times that are to be bridged.
     """
     require.number(steps=steps, above=0)
-    return -math.log(math.expm1(math.log(2) / steps))
+    a = math.log(2) / steps
+    return -a - math.log(-math.expm1(-a))  # log(e^a - 1), where e^a would overflow
 
 
 def recurrent_parameters(kind: str, inputs: int, hidden: int) -> int:
@@ -447,8 +445,9 @@ def recurrent_flops(kind: str, length: int, inputs: int, hidden: int) -> int:
     """Floating-point operations of the matrix products along a sequence; a
     multiplication and an addition are two.
 
-        2 G T (H d + H^2),   of which the second part can only be done step after
-        step
+        2 G T (H d + H^2)
+
+    The second part can only be done step after step.
 
     Args:
         kind: "RNN", "GRU" or "LSTM".
@@ -495,8 +494,7 @@ def adding_problem(
         ValueError: a size is too small.
 
     Source: Hochreiter & Schmidhuber 1997, experiment 4, in the form of Le, Jaitly &
-    Hinton
-        2015, arXiv:1504.00941.
+        Hinton 2015, arXiv:1504.00941.
     """
     require.whole(examples=examples, least=1)
     require.whole(length=length, least=2)
@@ -543,8 +541,7 @@ def copy_problem(
         ValueError: a size is below 1.
 
     Source: Hochreiter & Schmidhuber 1997, in the form of Arjovsky, Shah & Bengio
-    2016,
-        arXiv:1511.06464.
+        2016, arXiv:1511.06464.
     """
     require.whole(
         examples=examples, lag=lag, symbols=symbols, copied=copied, least=1

@@ -188,7 +188,8 @@ def test_half_lives():
     for steps in (0.5, 1, 10, 1e4, 1e9):
         gate = 1 / (1 + math.exp(-forget_bias(steps)))
         assert half_life(gate) == pytest.approx(steps, rel=1e-5)
-    assert forget_bias(1) == 0
+    assert forget_bias(1) == pytest.approx(0, abs=1e-15)
+    assert forget_bias(1e-6) == pytest.approx(-1e6 * math.log(2))  # no overflow
 
 
 def test_a_forget_bias_keeps_half_of_a_cell_so_long():
@@ -251,3 +252,16 @@ def test_refusals():
         CharacterModel(3, 3, 3, "lstm")
     with pytest.raises(ValueError, match="forget must be finite and > 0 and < 1"):
         half_life(1.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "gates", "states"),
+    [(rnn_step, 1, 1), (gru_step, 3, 1), (lstm_step, 4, 2)],
+)
+def test_a_step_refuses_inputs_without_a_row_for_each_gate_and_unit(
+    step, gates, states
+):
+    rows = 3 * gates + 3  # one block too many, everywhere
+    h = [torch.zeros(2, 3)] * states
+    with pytest.raises(ValueError, match=rf"from_x must be \(B, {3 * gates}\)"):
+        step(torch.zeros(2, rows), *h, torch.zeros(rows, 3), torch.zeros(rows))

@@ -300,8 +300,8 @@ PICTURES: dict[str, tuple[tuple[int, int, int], tuple[int, int]]] = {
         "batch": 32,
     },
     cpu={
-        "depths": [10, 20, 50], "runs": 3, "rates": [0.01],
-        "steps": 50, "width": 6, "batch": 32,
+        "depths": [10, 20, 50], "runs": 3, "rates": [0.003, 0.01],
+        "steps": 150, "width": 6, "batch": 32,
     },
     full={
         "depths": [10, 20, 30, 50], "runs": 8, "rates": [0.001, 0.003, 0.01],
