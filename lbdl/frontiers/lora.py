@@ -1,8 +1,8 @@
 """LoRA: a frozen matrix and a trained one of low rank beside it.
 
-What low rank can hold, and what becomes of it: the best error of each rank, which of
-the two factors begins at zero, what merging loses in a narrow number format, rates
-for the two factors (LoRA+), and a base that is stored in four bits (QLoRA).
+What low rank can hold, and what becomes of it: the best error of each rank, which
+of the two factors begins at zero, what merging loses in a narrow number format,
+rates for the two factors (LoRA+), and a base that is stored in four bits (QLoRA).
 
 Hu et al. 2021, arXiv:2106.09685; Hayou, Ghosh & Yu 2024, arXiv:2402.12354;
 Dettmers et al. 2023, arXiv:2305.14314. Letters as in the first: A reads, B writes.
@@ -206,8 +206,9 @@ def adapt(
         model: it stays as it is.
         r: rank, >= 1.
         alpha: the adapters are multiplied by alpha / r; by default r.
-        names: ends of names of the layers to adapt; by default all. Only `nn.Linear`
-            itself is adapted, no subclass, for others may read its weight.
+        names: ends of names of the layers to adapt; by default all. Only
+            `nn.Linear` itself is adapted, no subclass, for others may read its
+            weight.
         generator: of the CPU; by default torch's.
 
     Returns:
@@ -333,8 +334,8 @@ def best_adapter(delta: Tensor, r: int) -> tuple[Tensor, Tensor]:
         r: rank, from 1 to min(m, n).
 
     Returns:
-        A (..., r, n) and B (..., m, r), dtype of `delta`. Half precision is computed
-        in float32.
+        A (..., r, n) and B (..., m, r), dtype of `delta`. Half precision is
+        computed in float32.
 
     Raises:
         TypeError: an argument is not of its kind.
@@ -446,8 +447,8 @@ def predicted_merge_error(ratio: Tensor, dtype: torch.dtype) -> Tensor:
     carry a weight over a power of two is neglected: the ratio must be small.
 
     Args:
-        ratio: (...), floating dtype, > 0: standard deviation of the update over that
-            of the weights.
+        ratio: (...), floating dtype, > 0: standard deviation of the update over
+            that of the weights.
         dtype: floating, the format of the weights.
 
     Returns:
@@ -562,9 +563,9 @@ def lora_plus_groups(
 
         A and other matrices: lr;   B: ratio lr;   vectors: ratio lr, no decay
 
-    Only parameters that take a gradient are in a group, and no group is empty. These
-    are the groups of `peft.optimizers.create_loraplus_optimizer` where vectors are
-    biases and layer norms.
+    Only parameters that take a gradient are in a group, and no group is empty.
+    These are the groups of `peft.optimizers.create_loraplus_optimizer` where vectors
+    are biases and layer norms.
 
     Args:
         model: with `LoRALinear` layers.
@@ -609,7 +610,8 @@ def lora_plus_groups(
 def nf4_levels() -> Tensor:
     """The sixteen numbers of NF4: quantiles of the normal distribution, and zero.
 
-        8 above: Phi^-1 at equal steps from 1/2 to p, 7 below: those from 1/2 to 1 - p
+        8 above: Phi^-1 at equal steps from 1/2 to p,
+        7 below: at equal steps from 1/2 to 1 - p,
         p = 1 - (1/30 + 1/32) / 2
 
     divided by the largest, so that they lie in [-1, 1].
@@ -621,8 +623,8 @@ def nf4_levels() -> Tensor:
     Source: Dettmers et al. 2023, section 3 and appendix E, arXiv:2305.14314.
     """
     p = 0.9677083
-    above = torch.special.ndtri(torch.linspace(p, 0.5, 9)[:-1].double())
-    below = torch.special.ndtri(torch.linspace(p, 0.5, 8)[:-1].double())
+    steps = (torch.linspace(p, 0.5, n, dtype=torch.float32) for n in (9, 8))
+    above, below = (torch.special.ndtri(q[:-1].double()) for q in steps)
     levels = torch.cat([-below, above.new_zeros(1), above.flip(0)]).float()
     return levels / levels.max()
 
@@ -701,8 +703,8 @@ class NF4Linear(nn.Module):
 
     Raises:
         TypeError: an argument is not of its kind.
-        ValueError: weights are not finite, of odd number, or `block` is out of range
-            or does not divide.
+        ValueError: weights are not finite, of odd number, or `block` is out of
+            range or does not divide.
 
     Source: Dettmers et al. 2023, arXiv:2305.14314.
     """

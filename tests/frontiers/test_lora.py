@@ -368,8 +368,15 @@ REFERENCE = [
 ]
 
 
-def test_the_sixteen_levels_to_the_last_digit():
-    assert torch.equal(L.nf4_levels(), torch.tensor(REFERENCE))
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_the_sixteen_levels_to_the_last_digit(default):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        found = L.nf4_levels()
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, torch.tensor(REFERENCE, dtype=torch.float32))
 
 
 def test_levels_are_normal_quantiles():
