@@ -564,8 +564,8 @@ def lora_plus_groups(
         A and other matrices: lr;   B: ratio lr;   vectors: ratio lr, no decay
 
     Only parameters that take a gradient are in a group, and no group is empty.
-    These are the groups of `peft.optimizers.create_loraplus_optimizer` where vectors
-    are biases and layer norms.
+    These are the groups of `peft.optimizers.create_loraplus_optimizer` where
+    vectors are biases and layer norms.
 
     Args:
         model: with `LoRALinear` layers.
