@@ -55,6 +55,9 @@ QUERIES = {
     "mup": ("initialization", "Width"),
     "initialization": ("initialization", ""),
     "logistic regression": ("logistic_regression", ""),
+    "lora": ("lora", ""),
+    "merge adapter bfloat16": ("lora", "Merging"),
+    "nf4 four bits": ("lora", "four bits"),
 }
 
 
