@@ -31,8 +31,10 @@ from lbdl.models.normalization import BatchNorm
 __all__ = [
     "accumulate",
     "accumulate_naively",
+    "clip_gradients",
     "clip_loss",
     "fast_clip_loss",
+    "log_sums",
     "pair_gradients",
     "pair_loss",
     "sigmoid_pairs",
@@ -173,13 +175,11 @@ def fast_clip_loss(
 ) -> Tensor:
     """`clip_loss` with memory that grows as N, not as N^2.
 
-        r_i = log sum_j e^(s_ij),   c_j = log sum_i e^(s_ij),
-        P_ij = e^(s_ij - r_i) + e^(s_ij - c_j) - 2 [i = j],
-        dL/dA = scale P B / 2N,   dL/dB = scale P^T A / 2N,
-        dL/dscale = sum_i <a_i, (P B)_i> / 2N
+        L = (1/2N) sum_i (r_i + c_i - 2 s_ii),
+        r_i = log sum_j e^(s_ij),   c_j = log sum_i e^(s_ij)
 
-    Scores are made `block` rows at a time, and once more on the way back; only r
-    and c stay. Differentiable once. No `torch.func`: the way back is written down;
+    Scores are made `block` rows at a time by `log_sums`, and once more on the way
+    back by `clip_gradients`; only r and c stay. Differentiable once. No `torch.func`: the way back is written down;
     `clip_loss` has all. No `torch.compile`: nor is it traced.
 
     Args:
@@ -213,43 +213,123 @@ class StreamedPairs(torch.autograd.Function):
     def forward(
         ctx: Any, a: Tensor, b: Tensor, scale: Tensor, block: int
     ) -> Tensor:
-        rows, columns = log_sums(scale * a, b, block)
-        ctx.save_for_backward(a, b, scale, rows, columns)
+        r, c = log_sums(a, b, scale=scale, block=block)
+        ctx.save_for_backward(a, b, scale, r, c)
         ctx.block = block
         own = scale * (a * b).sum(-1)
-        return ((rows + columns) / 2 - own).mean(-1)
+        return ((r + c) / 2 - own).mean(-1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        a, b, scale, rows, columns = ctx.saved_tensors
-        of_a, of_b = torch.empty_like(a), torch.zeros_like(b)
-        for start, scores in blocks_of(scale * a, b, ctx.block):
-            some = a[..., start : start + ctx.block, :]
-            r = rows.narrow(-1, start, some.shape[-2])
-            P = (scores - r.unsqueeze(-1)).exp_()
-            P += scores.sub_(columns.unsqueeze(-2)).exp_()
-            P.diagonal(start, -2, -1).sub_(2)
-            torch.matmul(P, b, out=of_a.narrow(-2, start, some.shape[-2]))
-            of_b += P.mT @ some
-        part = grad[..., None, None] / (2 * a.shape[-2])
-        of_scale = (part * a * of_a).sum()
-        return (part * scale) * of_a, (part * scale) * of_b, of_scale, None
+        a, b, scale, r, c = ctx.saved_tensors
+        sums = {"rows": r, "columns": c}
+        found = clip_gradients(a, b, **sums, scale=scale, block=ctx.block)
+        of_a, of_b, of_scale = found
+        each = grad[..., None, None]
+        return each * of_a, each * of_b, (grad * of_scale).sum(), None
+
+
+def log_sums(
+    first: Tensor,
+    second: Tensor,
+    *,
+    scale: float | Tensor = 1.0,
+    block: int = 256,
+) -> tuple[Tensor, Tensor]:
+    """The logarithms of the sums along rows and along columns of a table of scores
+    that is never whole in memory.
+
+        r_i = log sum_j e^(s_ij),    c_j = log sum_i e^(s_ij),
+        s_ij = scale <a_i, b_j>
+
+    `block` rows at a time: their r at once, and c <- log(e^c + e^(c of the rows)).
+
+    Args:
+        first: a (..., N, d), floating dtype.
+        second: b (..., M, d), dtype of `first`.
+        scale: a number > 0, or a tensor ().
+        block: rows at a time, a number >= 1.
+
+    Returns:
+        r (..., N) and c (..., M), dtype of `first`.
+
+    Raises:
+        TypeError: an argument is not of its kind, or dtypes differ.
+        ValueError: shapes do not fit, or a number is out of range.
+
+    Source: Milakov & Gimelshein 2018, arXiv:1805.02867, for sums in one pass.
+    """
+    require_pairs(first, second, scale)
+    require.whole(block=block, least=1)
+    a, b = require.widen(first), require.widen(second)
+    rows, columns = [], (b[..., 0] * 0).fill_(-torch.inf)
+    for _, s in blocks_of(scale * a, b, block):
+        rows.append(s.logsumexp(-1))
+        columns = torch.logaddexp(columns, s.logsumexp(-2))
+    return torch.cat(rows, -1).to(first.dtype), columns.to(first.dtype)
+
+
+def clip_gradients(
+    first: Tensor,
+    second: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    *,
+    scale: float | Tensor = 1.0,
+    block: int = 256,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of `clip_loss`, from the sums along rows and columns.
+
+        P_ij = e^(s_ij - r_i) + e^(s_ij - c_j) - 2 [i = j],
+        dL/dA = scale P B / 2N,    dL/dB = scale P^T A / 2N,
+        dL/dscale = sum_i <a_i, (P B)_i> / 2N
+
+    Scores are made again, `block` rows at a time. No `torch.func`: gradients are
+    written in place.
+
+    Args:
+        first: a (..., N, d), floating dtype.
+        second: b (..., N, d), dtype of `first`.
+        rows: r (..., N) of `log_sums`, dtype of `first`.
+        columns: c (..., N) of `log_sums`, dtype of `first`.
+        scale: a number > 0, or a tensor ().
+        block: rows at a time, a number >= 1.
+
+    Returns:
+        Gradients in a (..., N, d), in b (..., N, d) and in the scale (...), dtype
+        of `first`, without a graph.
+
+    Raises:
+        TypeError: an argument is not of its kind, or dtypes differ.
+        ValueError: shapes do not fit, or a number is out of range.
+
+    Source: the chapter derives it.
+    """
+    require_towers(first, second, scale)
+    require.matching(first=first[..., 0], rows=rows, columns=columns)
+    require.whole(block=block, least=1)
+    given = (first, second, rows, columns)
+    a, b, r, c = (require.widen(x.detach()) for x in given)
+    PB, PA = torch.empty_like(a), torch.zeros_like(b)
+    for i, s in blocks_of(scale * a, b, block):
+        n = s.shape[-2]
+        P = (s - r.narrow(-1, i, n).unsqueeze(-1)).exp_()
+        P += s.sub_(c.unsqueeze(-2)).exp_()  # (..., n, N)
+        P.diagonal(i, -2, -1).sub_(2)
+        torch.matmul(P, b, out=PB.narrow(-2, i, n))
+        PA += P.mT @ a.narrow(-2, i, n)
+    twice = 2 * a.shape[-2]
+    of_scale = (a * PB).sum((-2, -1)) / twice
+    found = (scale / twice) * PB, (scale / twice) * PA, of_scale
+    of_a, of_b, of_scale = (x.detach().to(first.dtype) for x in found)
+    return of_a, of_b, of_scale
 
 
 def blocks_of(a: Tensor, b: Tensor, block: int) -> Iterator[tuple[int, Tensor]]:
     """Scores <a_i, b_j>, some rows at a time, and the number of the first."""
     for start in range(0, a.shape[-2], block):
         yield start, a[..., start : start + block, :] @ b.mT
-
-
-def log_sums(a: Tensor, b: Tensor, block: int) -> tuple[Tensor, Tensor]:
-    """log sum exp of the scores <a_i, b_j> along rows and along columns."""
-    rows, columns = [], b.new_full(b.shape[:-1], -torch.inf)
-    for _, scores in blocks_of(a, b, block):
-        rows.append(scores.logsumexp(-1))
-        columns = torch.logaddexp(columns, scores.logsumexp(-2))
-    return torch.cat(rows, -1), columns
 
 
 def sigmoid_pairs(
@@ -285,14 +365,13 @@ def sigmoid_pairs(
 
     Source: Zhai et al. 2023, equation (2), arXiv:2303.15343.
     """
-    require.fitting(first=(first, "... N d"), second=(second, "... M d"))
+    require_pairs(first, second, scale)
     require.boolean(same=same)
     require.shapes(
         first=(first, "... N d"),
         second=(second, "... M d"),
         same=(same, "... N M"),
     )
-    require_scale(scale)
     require.number_or_tensor(bias=bias)
     require_single(bias=bias)
     logits = scale * (require.widen(first) @ require.widen(second).mT) + bias
@@ -309,7 +388,7 @@ def surrogate(embeddings: Tensor, pulls: Tensor) -> Tensor:
 
         sum_i <h_i, g_i>,    g_i = dL/dh_i taken as constants
 
-    Its value means nothing. Its gradient in whatever the embeddings depend on is
+    Its value is not the loss. Its gradient in whatever the embeddings depend on is
     the part of the loss's gradient that comes through them; parts of disjoint
     chunks add up.
 
@@ -489,8 +568,13 @@ def tables(
 
 def require_towers(first: Tensor, second: Tensor, scale: float | Tensor) -> None:
     """What the losses of two towers ask for."""
-    require.fitting(first=(first, "... N d"), second=(second, "... N d"))
+    require_pairs(first, second, scale)
     require.same_shape(first=first, second=second)
+
+
+def require_pairs(first: Tensor, second: Tensor, scale: float | Tensor) -> None:
+    """What everything asks for that scores pairs."""
+    require.fitting(first=(first, "... N d"), second=(second, "... M d"))
     require_scale(scale)
 
 

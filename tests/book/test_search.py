@@ -55,6 +55,9 @@ QUERIES = {
     "mup": ("initialization", "Width"),
     "initialization": ("initialization", ""),
     "logistic regression": ("logistic_regression", ""),
+    "gradient accumulation contrastive": ("contrastive", ""),
+    "false negatives": ("contrastive", "pulls"),
+    "siglip": ("contrastive", "no others"),
 }
 
 

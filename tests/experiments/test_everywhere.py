@@ -162,7 +162,12 @@ def of_words(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["right"], cpu["right"], rtol=0, atol=0.15)
 
 
+def of_views(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["seen"], cpu["seen"], rtol=0, atol=0.05)
+
+
 AGREEMENT = {
+    "chunks_of_digits": of_views,
     "grow_or_scratch": of_growth,
     "pixel_sequences": of_pixels,
     "selective_copying": of_copies,

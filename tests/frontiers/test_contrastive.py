@@ -203,6 +203,24 @@ def test_blocks_give_what_the_table_gives(device, scale, block):
         torch.testing.assert_close(got, due, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("block", [1, 4, 9])
+def test_sums_in_one_pass(block):
+    a, b = randn(2, 9, 4, stream="a"), randn(2, 6, 4, stream="b")
+    s = 3.0 * a @ b.mT
+    rows, columns = C.log_sums(a, b, scale=3.0, block=block)
+    torch.testing.assert_close(rows, s.logsumexp(-1), **CLOSE)
+    torch.testing.assert_close(columns, s.logsumexp(-2), **CLOSE)
+
+
+def test_gradients_from_sums_have_no_graph():
+    a, b = (randn(6, 4, stream=s).requires_grad_() for s in "ab")
+    found = C.clip_gradients(a, b, *C.log_sums(a, b), block=4)
+    due = torch.autograd.grad(C.clip_loss(a, b), (a, b))
+    for got, expected in zip(found, due, strict=False):
+        torch.testing.assert_close(got, expected, **CLOSE)
+        assert not got.requires_grad
+
+
 def test_blocks_do_not_overflow():
     a = 1e3 * randn(12, 4, stream="a", dtype=torch.float32)
     b = 1e3 * randn(12, 4, stream="b", dtype=torch.float32)

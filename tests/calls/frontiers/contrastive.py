@@ -5,8 +5,10 @@ import torch
 from lbdl.frontiers.contrastive import (
     accumulate,
     accumulate_naively,
+    clip_gradients,
     clip_loss,
     fast_clip_loss,
+    log_sums,
     pair_gradients,
     pair_loss,
     sigmoid_pairs,
@@ -40,6 +42,17 @@ CALLS = [
     Call(
         fast_clip_loss,
         {"first": normal(3, 2), "second": normal(3, 2), "scale": SCALE, "block": 2},
+        takes={"scale": "lists"},
+    ),
+    Call(
+        log_sums,
+        {"first": normal(3, 2), "second": normal(4, 2), "scale": SCALE, "block": 2},
+        takes={"scale": "lists"},
+    ),
+    Call(
+        clip_gradients,
+        {"first": normal(3, 2), "second": normal(3, 2), "rows": 1 + normal(3), "columns": 2 + normal(3)}
+        | {"scale": SCALE, "block": 2},
         takes={"scale": "lists"},
     ),
     Call(
