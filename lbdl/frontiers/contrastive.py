@@ -473,8 +473,9 @@ def encoded(f: Encoder, x: Tensor, chunk: int) -> tuple[Tensor, list[Any]]:
     with torch.no_grad():
         for rows in x.split(chunk):
             states.append(random_states([rows]))
-            parts.append(f(rows))
-            require_rows(parts[-1], rows)
+            h = f(rows)
+            require_rows(h, rows)
+            parts.append(h.detach())
     return torch.cat(parts), states
 
 

@@ -367,6 +367,15 @@ def test_a_tower_may_be_frozen():
     assert all(p.grad is None for p in g.parameters())
 
 
+@pytest.mark.parametrize("chunk", [2, 4])
+def test_an_encoder_may_do_nothing(chunk):
+    a, b = (randn(4, 3, stream=s).requires_grad_() for s in "ab")
+    due = torch.autograd.grad(C.clip_loss(a, b), (a, b))
+    C.accumulate(C.clip_loss, [nn.Identity()] * 2, [a, b], chunk)
+    for x, g in zip((a, b), due, strict=True):
+        torch.testing.assert_close(x.grad, g, **CLOSE)
+
+
 def test_inputs_may_learn_and_modes_stay():
     f, x = tower("f"), randn(6, 6)
     other = copy.deepcopy(x)

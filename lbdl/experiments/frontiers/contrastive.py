@@ -151,7 +151,7 @@ def rate_factor(t: int, steps: int) -> float:
     return (1 + math.cos(math.pi * t / steps)) / 2
 
 
-SIZE = {"width": 128, "dim": 32, "rate": 5e-3, "batch": 512, "points": 6}
+SIZE = {"width": 128, "dim": 32, "rate": 5e-3, "batch": 512, "points": 5}
 
 
 @experiment(
@@ -171,7 +171,7 @@ SIZE = {"width": 128, "dim": 32, "rate": 5e-3, "batch": 512, "points": 6}
         "seeds": 1,
     },
     cpu={
-        "size": {**SIZE, "naive": [16, 64], "exact": [64], "steps": 300},
+        "size": {**SIZE, "naive": [16, 64], "exact": [64], "steps": 200},
         "seeds": 3,
     },
     full={
