@@ -179,8 +179,9 @@ def fast_clip_loss(
         r_i = log sum_j e^(s_ij),   c_j = log sum_i e^(s_ij)
 
     Scores are made `block` rows at a time by `log_sums`, and once more on the way
-    back by `clip_gradients`; only r and c stay. Differentiable once. No `torch.func`: the way back is written down;
-    `clip_loss` has all. No `torch.compile`: nor is it traced.
+    back by `clip_gradients`; only r and c stay. Differentiable once.
+    No `torch.func`: the way back is written down; `clip_loss` has all.
+    No `torch.compile`: nor is it traced.
 
     Args:
         first: a (..., N, d), floating dtype.
