@@ -58,6 +58,9 @@ QUERIES = {
     "lora": ("lora", ""),
     "merge adapter bfloat16": ("lora", "Merging"),
     "nf4 four bits": ("lora", "four bits"),
+    "gradient accumulation contrastive": ("contrastive", ""),
+    "false negatives": ("contrastive", "pulls"),
+    "siglip": ("contrastive", "no others"),
 }
 
 

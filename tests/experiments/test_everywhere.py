@@ -166,9 +166,12 @@ def of_rates(cpu: Result, cuda: Result) -> None:
     """Where rates are too high, losses are noise; what learns and what does not is the map."""
     same = (cuda["losses"] < 0.1) == (cpu["losses"] < 0.1)
     assert float(same.float().mean()) > 0.95
+def of_views(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["seen"], cpu["seen"], rtol=0, atol=0.05)
 
 
 AGREEMENT = {
+    "chunks_of_digits": of_views,
     "grow_or_scratch": of_growth,
     "rates_against_width": of_rates,
     "pixel_sequences": of_pixels,
