@@ -162,6 +162,11 @@ def of_words(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["right"], cpu["right"], rtol=0, atol=0.15)
 
 
+def of_fates(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["fates"], cpu["fates"], rtol=0.05, atol=0.05)
+    torch.testing.assert_close(cuda["made"], cpu["made"], rtol=0.05, atol=0.05)
+
+
 AGREEMENT = {
     "grow_or_scratch": of_growth,
     "pixel_sequences": of_pixels,
@@ -183,6 +188,7 @@ AGREEMENT = {
     "gpt_against_counting": of_writing,
     "grokking": of_sums,
     "copy_and_reverse": of_words,
+    "tightness_and_seeds": of_fates,
 }
 
 
