@@ -442,7 +442,7 @@ def ign_loss_by_copy(
         ValueError: shapes do not fit, a number is out of range, or a map changes
             the shape.
 
-    Source: Shocher et al. 2024, equations 5 to 7, arXiv:2311.01462.
+    Source: Shocher et al. 2024, section 2, arXiv:2311.01462.
     """
     require.function(f=f, frozen=frozen)
     require_ign(f, x, z, idempotence, tightness, clip)

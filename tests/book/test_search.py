@@ -55,6 +55,9 @@ QUERIES = {
     "mup": ("initialization", "Width"),
     "initialization": ("initialization", ""),
     "logistic regression": ("logistic_regression", ""),
+    "gan": ("idempotent", ""),
+    "discriminator": ("idempotent", "A game with a value"),
+    "idempotent generative network": ("idempotent", "both players"),
 }
 
 
