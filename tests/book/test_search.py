@@ -61,6 +61,9 @@ QUERIES = {
     "gradient accumulation contrastive": ("contrastive", ""),
     "false negatives": ("contrastive", "pulls"),
     "siglip": ("contrastive", "no others"),
+    "gan": ("idempotent", ""),
+    "discriminator": ("idempotent", "A game with a value"),
+    "idempotent generative network": ("idempotent", "both players"),
 }
 
 

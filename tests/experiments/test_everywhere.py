@@ -168,6 +168,9 @@ def of_rates(cpu: Result, cuda: Result) -> None:
     assert float(same.float().mean()) > 0.95
 def of_views(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["seen"], cpu["seen"], rtol=0, atol=0.05)
+def of_fates(cpu: Result, cuda: Result) -> None:
+    torch.testing.assert_close(cuda["fates"], cpu["fates"], rtol=0.05, atol=0.05)
+    torch.testing.assert_close(cuda["made"], cpu["made"], rtol=0.05, atol=0.05)
 
 
 AGREEMENT = {
@@ -193,6 +196,7 @@ AGREEMENT = {
     "gpt_against_counting": of_writing,
     "grokking": of_sums,
     "copy_and_reverse": of_words,
+    "tightness_and_seeds": of_fates,
 }
 
 
