@@ -162,8 +162,14 @@ def of_words(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["right"], cpu["right"], rtol=0, atol=0.15)
 
 
+def of_copies_of_digits(cpu: Result, cuda: Result) -> None:
+    for name in ("seen", "unseen", "best_seen", "best_unseen"):
+        torch.testing.assert_close(cuda[name], cpu[name], rtol=0, atol=0.02)
+
+
 AGREEMENT = {
     "grow_or_scratch": of_growth,
+    "learned_by_heart": of_copies_of_digits,
     "pixel_sequences": of_pixels,
     "selective_copying": of_copies,
     "sequence_throughput": of_costs,

@@ -101,7 +101,9 @@ def log_density(p: Mixture, x: Tensor) -> Tensor:
     Source: Bishop 2006, Pattern Recognition and Machine Learning, section 2.3.9.
     """
     require_points(p, x)
-    return component_logs(p, x).logsumexp(-1).to(x.dtype)
+    return (
+        component_logs(p.weights, p.means, p.variances, x).logsumexp(-1).to(x.dtype)
+    )
 
 
 def responsibilities(p: Mixture, x: Tensor) -> Tensor:
@@ -123,7 +125,9 @@ def responsibilities(p: Mixture, x: Tensor) -> Tensor:
     Source: Bishop 2006, Pattern Recognition and Machine Learning, equation (2.192).
     """
     require_points(p, x)
-    return component_logs(p, x).softmax(-1).to(x.dtype)
+    return (
+        component_logs(p.weights, p.means, p.variances, x).softmax(-1).to(x.dtype)
+    )
 
 
 def score(p: Mixture, x: Tensor) -> Tensor:
@@ -146,7 +150,9 @@ def score(p: Mixture, x: Tensor) -> Tensor:
         point); the sum is the derivative of a logarithm of a sum.
     """
     require_points(p, x)
-    pull = component_logs(p, x).softmax(-1) / require.widen(p.variances)
+    pull = component_logs(p.weights, p.means, p.variances, x).softmax(
+        -1
+    ) / require.widen(p.variances)
     means = require.widen(p.means)
     towards = (pull[..., None, :] @ means).squeeze(-2)
     return (towards - pull.sum(-1, keepdim=True) * require.widen(x)).to(x.dtype)
@@ -177,12 +183,12 @@ def posterior_mean(p: Mixture, x: Tensor, a: float, b: float) -> Tensor:
     Source: Bishop 2006, Pattern Recognition and Machine Learning, equation (2.116).
     """
     require_noise(p, a, b)
-    wide = noised(p, a, b)
-    require_points(wide, x)
-    r = component_logs(wide, x).softmax(-1)
-    gain = a * require.widen(p.variances) / require.widen(wide.variances)
-    kept = r * (1 - a * gain)
-    means = (kept[..., None, :] @ require.widen(p.means)).squeeze(-2)
+    require_points(p, x, b)
+    m, v = require.widen(p.means), require.widen(p.variances)
+    u = a * a * v + b * b
+    r = component_logs(p.weights, a * m, u, x).softmax(-1)
+    gain = a * v / u
+    means = ((r * (1 - a * gain))[..., None, :] @ m).squeeze(-2)
     moved = (r * gain).sum(-1, keepdim=True) * require.widen(x)
     return (means + moved).to(x.dtype)
 
@@ -248,24 +254,26 @@ def sample(p: Mixture, n: int, generator: Generator | None = None) -> Tensor:
     return (means[k] + spread * z).to(p.means.dtype)
 
 
-def component_logs(p: Mixture, x: Tensor) -> Tensor:
+def component_logs(w: Tensor, m: Tensor, v: Tensor, x: Tensor) -> Tensor:
     """log w_k + log N(x; m_k, v_k I), (..., K), in float32 or wider."""
-    v, d = require.widen(p.variances), x.shape[-1]
-    apart = require.widen(x)[..., None, :] - require.widen(p.means)
+    v, d = require.widen(v), x.shape[-1]
+    apart = require.widen(x)[..., None, :] - require.widen(m)
     squares = apart.square().sum(-1) / v
     norms = d * (v.log() + math.log(2 * math.pi))
-    return require.widen(p.weights).log() - (squares + norms) / 2
+    return require.widen(w).log() - (squares + norms) / 2
 
 
-def require_points(p: Mixture, x: Tensor) -> None:
-    """A mixture with a density, and points of its kind."""
+def require_points(p: Mixture, x: Tensor, b: float = 0.0) -> None:
+    """A mixture that has a density with noise of size b, and points of its kind."""
     require.instance(Mixture, p=p)
     require.floating(x=x)
     require.alike(x=x, p=p.means)
     require.shapes(x=(x, "... d"), p=(p.means[..., 0, :], "... d"))
     require.finite(x=x)
-    if require.visible(p.variances) and not bool((p.variances > 0).all()):
-        raise ValueError("p must have variances > 0: an atom has no density")
+    if b == 0:
+        require.values(
+            p.variances > 0, "p must have variances > 0: an atom has no density"
+        )
 
 
 def require_noise(p: Mixture, a: float, b: float) -> None:

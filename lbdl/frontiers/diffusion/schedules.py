@@ -240,7 +240,7 @@ def signal_and_noise(
     require.number_or_tensor(alpha_bar=alpha_bar, least=0, most=1)
     require.matching(**points)
     x = next(iter(points.values()))
-    require.shapes(**{name: (p, "... d") for name, p in points.items()})
+    require.shapes(least=1, **{name: (p, "... d") for name, p in points.items()})
     if not isinstance(alpha_bar, Tensor):
         return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
     require.broadcast_to(x.shape[:-1], alpha_bar=alpha_bar)

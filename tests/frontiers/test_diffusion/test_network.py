@@ -63,9 +63,9 @@ def test_it_learns_the_best_denoiser():
     p = D.Mixture(torch.full((2,), 0.5), means, torch.full((2,), 0.01))
     net, draw = D.Denoiser(2, 32, 1, 0, 0.7), generator("training")
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    for _ in range(300):
-        x0, z = D.sample(p, 256, draw), torch.randn(256, 2, generator=draw)
-        sigma = D.lognormal_sigmas(256, generator=draw)
+    for _ in range(150):
+        x0, z = D.sample(p, 128, draw), torch.randn(128, 2, generator=draw)
+        sigma = D.lognormal_sigmas(128, generator=draw)
         loss = D.denoising_loss(net, x0, z, sigma, 0.7)
         optimizer.zero_grad()
         loss.backward()
@@ -76,7 +76,7 @@ def test_it_learns_the_best_denoiser():
         best = D.posterior_mean(p, x, 1.0, sigma)
         with torch.no_grad():
             found = net(x, torch.full((2000,), sigma))
-        assert float((found - best).square().mean()) < 0.01
+        assert float((found - best).square().mean()) < 0.02
         assert float((x - best).square().mean()) > 0.05
 
 

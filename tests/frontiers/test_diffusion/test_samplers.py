@@ -118,12 +118,12 @@ def test_the_flow_of_one_gaussian(end, device):
 
 
 def test_orders_of_the_methods():
-    p, x = mixture(), 10 * randn(64, 2)
-    fine = D.sample_ode(denoiser(p), x, D.karras_sigmas(2049, 0.05, 10.0))
-    for method, low, high in (("euler", 0.9, 1.15), ("heun", 1.8, 2.3)):
+    p, x = mixture(), 10 * randn(32, 2)
+    fine = D.sample_ode(denoiser(p), x, D.karras_sigmas(513, 0.05, 10.0))
+    for method, low, high in (("euler", 0.85, 1.2), ("heun", 1.75, 2.5)):
         errors = [
             float((D.sample_ode(denoiser(p), x, way, method) - fine).norm())
-            for way in (D.karras_sigmas(n + 1, 0.05, 10.0) for n in (128, 256))
+            for way in (D.karras_sigmas(n + 1, 0.05, 10.0) for n in (64, 128))
         ]
         assert low < math.log2(errors[0] / errors[1]) < high
 
