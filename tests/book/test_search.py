@@ -55,6 +55,9 @@ QUERIES = {
     "mup": ("initialization", "Width"),
     "initialization": ("initialization", ""),
     "logistic regression": ("logistic_regression", ""),
+    "ddim": ("diffusion", "DDIM"),
+    "classifier-free guidance": ("diffusion", "Guidance"),
+    "denoising score matching": ("diffusion", "network learns"),
 }
 
 
