@@ -1,8 +1,8 @@
 """Diffusion: noise is added to data, and a denoiser leads the way back.
 
-`schedules.py` has the tables of noise, `mixture.py` a density about which everything
-is known at every time, `samplers.py` the ways from noise to data and guidance,
-`network.py` a denoiser that is learnt.
+`schedules.py` has the tables of noise, `mixture.py` a density about which
+everything is known at every time, `samplers.py` the ways from noise to data and
+guidance, `network.py` a denoiser that is learnt.
 
 Sohl-Dickstein et al. 2015, arXiv:1503.03585; Ho, Jain & Abbeel 2020,
 arXiv:2006.11239; Song et al. 2021, arXiv:2011.13456; Karras et al. 2022,

@@ -1,9 +1,11 @@
 """A density about which everything is known: a mixture of round Gaussians.
 
-With noise it is such a mixture again, so that density, score and posterior are known
-at every time. Components of variance 0 are atoms: a data set is a mixture too.
+With noise it is such a mixture again, so that density, score and posterior are
+known at every time. Components of variance 0 are atoms: a data set is a mixture
+too.
 
-Robbins 1956 and Efron 2011 (Tweedie's formula); Vincent 2011 (denoising and scores).
+Robbins 1956 and Efron 2011 (Tweedie's formula); Vincent 2011 (denoising and
+scores).
 """
 
 import math
