@@ -157,7 +157,7 @@ def ddim_coefficients(path: Tensor, eta: float = 0.0) -> Tensor:
         eta: in [0, 1].
 
     Returns:
-        (n, 3), float64.
+        (n, 3), dtype of `path`, float32 for half precision.
 
     Raises:
         TypeError: an argument is not of its kind.
@@ -167,7 +167,7 @@ def ddim_coefficients(path: Tensor, eta: float = 0.0) -> Tensor:
     """
     require_rising(path)
     require.number(eta=eta, least=0, most=1)
-    now, then = path[:-1].double(), path[1:].double()
+    now, then = require.widen(path)[:-1], require.widen(path)[1:]
     sigma2 = eta**2 * (1 - then) / (1 - now) * (1 - now / then)
     of_x = (then / now).sqrt()
     rest = (1 - then - sigma2).clamp(min=0).sqrt()
