@@ -64,6 +64,9 @@ QUERIES = {
     "gan": ("idempotent", ""),
     "discriminator": ("idempotent", "A game with a value"),
     "idempotent generative network": ("idempotent", "both players"),
+    "ddim": ("diffusion", "DDIM"),
+    "classifier-free guidance": ("diffusion", "Guidance"),
+    "denoising score matching": ("diffusion", "network learns"),
 }
 
 

@@ -171,12 +171,16 @@ def of_views(cpu: Result, cuda: Result) -> None:
 def of_fates(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["fates"], cpu["fates"], rtol=0.05, atol=0.05)
     torch.testing.assert_close(cuda["made"], cpu["made"], rtol=0.05, atol=0.05)
+def of_copies_of_digits(cpu: Result, cuda: Result) -> None:
+    for name in ("seen", "unseen", "best_seen", "best_unseen"):
+        torch.testing.assert_close(cuda[name], cpu[name], rtol=0, atol=0.02)
 
 
 AGREEMENT = {
     "chunks_of_digits": of_views,
     "grow_or_scratch": of_growth,
     "rates_against_width": of_rates,
+    "learned_by_heart": of_copies_of_digits,
     "pixel_sequences": of_pixels,
     "selective_copying": of_copies,
     "sequence_throughput": of_costs,
