@@ -63,7 +63,11 @@ def exact(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
 
 def races() -> Iterator[Race]:
     ours, theirs, base = models()
-    for rows, goal, goal_both in ((1, 0.8, 0.7), (32, 1.05, 1.05), (256, 1.05, 1.05)):
+    for rows, goal, goal_both in (
+        (1, 0.8, 0.7),
+        (32, 1.05, 1.05),
+        (256, 1.05, 1.05),
+    ):
         x = torch.randn(rows, WIDTH)
         yield Race(
             job=f"4 layers of {WIDTH}, rank {RANK}, {rows} rows, forward",

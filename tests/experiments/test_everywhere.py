@@ -166,11 +166,17 @@ def of_rates(cpu: Result, cuda: Result) -> None:
     """Where rates are too high, losses are noise; what learns and what does not is the map."""
     same = (cuda["losses"] < 0.1) == (cpu["losses"] < 0.1)
     assert float(same.float().mean()) > 0.95
+
+
 def of_views(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["seen"], cpu["seen"], rtol=0, atol=0.05)
+
+
 def of_fates(cpu: Result, cuda: Result) -> None:
     torch.testing.assert_close(cuda["fates"], cpu["fates"], rtol=0.05, atol=0.05)
     torch.testing.assert_close(cuda["made"], cpu["made"], rtol=0.05, atol=0.05)
+
+
 def of_copies_of_digits(cpu: Result, cuda: Result) -> None:
     for name in ("seen", "unseen", "best_seen", "best_unseen"):
         torch.testing.assert_close(cuda[name], cpu[name], rtol=0, atol=0.02)

@@ -66,7 +66,9 @@ def options_of_small():
 def test_rates_rise_for_a_moment_and_fall_to_nothing():
     each = 1 / 100
     rates = [E.rate_factor(t, 0.0, each) for t in range(101)]
-    assert rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:])[::-1]
+    assert (
+        rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:])[::-1]
+    )
     assert rates[0] == pytest.approx(1 / E.WARMUP)
     assert rates[100] == pytest.approx(0, abs=1e-12) and max(rates) < 1
     later = [E.rate_factor(t, 0.5, each) for t in range(51)]
