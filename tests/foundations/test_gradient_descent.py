@@ -653,7 +653,7 @@ def test_without_memory_adam_goes_by_signs_and_muon_by_the_polar_factor() -> Non
 
 
 def test_muon_is_torchs() -> None:
-    """Fifty steps in bfloat16, whose rounding adds up to a few percent of the way."""
+    """Fifty steps, each from the same weights: torch rounds to bfloat16 on the way."""
 
     def matrices() -> nn.Module:
         torch.manual_seed(0)
@@ -662,20 +662,20 @@ def test_muon_is_torchs() -> None:
         ]
         return nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2])
 
-    ours, theirs, start = matrices(), matrices(), matrices()
+    ours, theirs = matrices(), matrices()
     first = Optimizer(ours.parameters(), G.muon, lr=0.02)
     second = torch.optim.Muon(theirs.parameters(), lr=0.02)
-    for model, optimizer in ((ours, first), (theirs, second)):
-        for step in range(50):
-            x, y = randn(16, 5, seed=step).float(), torch.arange(16) % 3
+    for step in range(50):
+        x, y = randn(16, 5, seed=step).float(), torch.arange(16) % 3
+        before = [p.detach().clone() for p in theirs.parameters()]
+        for model, optimizer in ((ours, first), (theirs, second)):
             optimizer.zero_grad()
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
-    pairs = zip(
-        ours.parameters(), theirs.parameters(), start.parameters(), strict=True
-    )
-    for p, q, origin in pairs:
-        assert (p - q).norm() < 0.06 * (q - origin).norm()
+        pairs = zip(ours.parameters(), theirs.parameters(), before, strict=True)
+        for p, q, origin in pairs:
+            assert (p - q).norm() < 0.03 * (q - origin).norm(), step
+        ours.load_state_dict(theirs.state_dict())
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (3, 6)])
