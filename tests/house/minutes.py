@@ -21,8 +21,9 @@ FIRST, LAST = "<!-- minutes -->", "<!-- end of minutes -->"
 LONG = 10  # seconds
 KINDS = {  # by the beginning of a test's class name; the first that fits
     "book.": "cells of notebooks, compared",
-    "tests.book.test_pages": "pages, in a browser",
     "tests.book.test_lab": "JupyterLab, in a browser",
+    "tests.book.test_explorers": "sliders, in a browser",
+    "tests.book": "pages, search and editions, in a browser",
     "tests.house.test_calls": "every public function, called by mistake",
     "tests.house": "the plan of the house, the extension",
     "tests.experiments": "experiments",

@@ -1,0 +1,176 @@
+"""Every slider of the built book, moved by keys, by mouse and by touch."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page
+
+from tests.book.watched import DESKTOP, PHONE, WITH_SLIDERS, Watched
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("name", WITH_SLIDERS)
+def test_every_slider_moves_its_picture(
+    browser: Browser, html: Path, name: str
+) -> None:
+    with Watched(browser, name) as watched:
+        explorers = ready(watched.page)
+        assert_on_the_first_screen(explorers[0], name, DESKTOP)
+        for explorer in explorers:
+            for control in explorer.locator("input, select").all():
+                start = control.input_value()
+                assert moved_by_keyboard(watched.page, explorer, control), (
+                    "by keyboard"
+                )
+                if control.evaluate("c => c.tagName") == "INPUT":
+                    assert moved_by_mouse(explorer, control), "by mouse"
+                    assert control.get_attribute("aria-valuetext"), (
+                        "the value is announced"
+                    )
+                put_back(control, start)
+        assert watched.errors == []
+
+
+@pytest.mark.parametrize("name", WITH_SLIDERS)
+def test_every_slider_moves_by_touch_on_a_phone(
+    browser: Browser, html: Path, name: str
+) -> None:
+    with Watched(browser, name, PHONE) as watched:
+        explorers = ready(watched.page)
+        assert_on_the_first_screen(explorers[0], name, PHONE)
+        for explorer in explorers:
+            for control in explorer.locator("input").all():
+                box = control.bounding_box() or {}
+                assert box["width"] >= 250 and box["height"] >= 44, "for a thumb"
+                start = control.input_value()
+                assert any(
+                    changes(explorer, lambda c=control, f=f: tap(c, f))
+                    for f in (0.95, 0.05, 0.5)
+                )
+                put_back(control, start)
+
+
+def assert_on_the_first_screen(
+    explorer: Locator, name: str, size: tuple[int, int]
+) -> None:
+    """A chapter begins with something to move, which needs no scrolling; the back
+    pages do not."""
+    if Path(name).parent.name != "book":
+        box = explorer.locator("input, select").first.bounding_box() or {}
+        assert box["y"] + box["height"] <= size[1], "below the first screen"
+
+
+def test_the_address_leads_to_a_state(browser: Browser, html: Path) -> None:
+    """What a reader has set is in the address, and the address sets it."""
+    name = "book/models/softmax.html"
+    with Watched(browser, name) as watched:
+        second = ready(watched.page)[1]
+        control = second.locator("input").last
+        control.focus()
+        control.press("End")
+        watched.page.wait_for_function(
+            "() => location.hash.startsWith('#explore-2=')"
+        )
+        address, state = watched.page.url, second.get_attribute("data-state")
+    with Watched(browser, name) as watched:
+        start = ready(watched.page)[1].get_attribute("data-state")
+        assert start != state
+        watched.page.goto(address)
+        second = ready(watched.page)[1]
+        assert second.get_attribute("data-state") == state
+        assert second.evaluate(
+            "e => { const { top, bottom } = e.getBoundingClientRect();"
+            " return top < innerHeight && bottom > 0; }"
+        ), "it is in view"
+        for wrong in ("#explore-2=9999", "#explore-99=0", "#explore-2="):
+            watched.page.evaluate("hash => { location.hash = hash; }", wrong)
+        assert second.get_attribute("data-state") == state
+        assert watched.errors == []
+
+
+def test_a_slider_stays_in_view_while_the_text_scrolls(
+    browser: Browser, html: Path
+) -> None:
+    with Watched(browser, "book/models/softmax.html") as watched:
+        explorer = ready(watched.page)[0]
+        button = explorer.get_by_role("button", name="Keep in view")
+        before = explorer.evaluate("e => e.offsetHeight")
+        button.click()
+        watched.page.evaluate("scrollTo(0, 5000)")
+        control = explorer.locator("input").first
+        box = control.bounding_box() or {}
+        assert 0 <= box["y"] <= DESKTOP[1] and box["x"] > DESKTOP[0] / 2
+        assert changes(explorer, lambda: control.press("End"))
+        after = explorer.evaluate("e => e.offsetHeight")
+        assert abs(after - before) < 2, (
+            "its place stays free: the text does not jump"
+        )
+        explorer.get_by_role("button", name="Put back").click()
+        assert (control.bounding_box() or {"y": 0})["y"] < 0
+        assert watched.errors == []
+
+
+def put_back(control: Locator, value: str) -> None:
+    """Move a control to where it started: at the end of one slider, another may
+    have nothing to change."""
+    control.evaluate(
+        "(c, value) => { c.value = value; c.dispatchEvent(new Event('input', { bubbles: true })); }",
+        value,
+    )
+
+
+def ready(page: Page) -> list[Locator]:
+    """The explorers of a page, once their pictures are unpacked."""
+    count = page.locator("lbdl-explore").count()
+    page.wait_for_function(
+        "n => document.querySelectorAll('lbdl-explore[data-state]').length == n",
+        arg=count,
+    )
+    return page.locator("lbdl-explore").all()
+
+
+def changes(explorer: Locator, act: Any) -> bool:
+    """Whether the picture differs after `act`."""
+    picture = explorer.locator(".picture")
+    before = picture.inner_html()
+    act()
+    explorer.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    return picture.inner_html() != before
+
+
+def moved_by_keyboard(page: Page, explorer: Locator, control: Locator) -> bool:
+    """A few steps to either side: one of them must show."""
+    control.scroll_into_view_if_needed()
+    control.focus()
+    keys = (
+        ["ArrowRight"] * 4 + ["ArrowLeft"] * 8
+        if control.evaluate("c => c.tagName") == "INPUT"
+        else ["ArrowDown", "ArrowUp"]
+    )
+    return any(
+        changes(explorer, lambda k=key: page.keyboard.press(k)) for key in keys
+    )
+
+
+def moved_by_mouse(explorer: Locator, control: Locator) -> bool:
+    return any(
+        changes(explorer, lambda f=f: click(control, f)) for f in (0.97, 0.03, 0.5)
+    )
+
+
+def place(control: Locator, fraction: float) -> dict[str, float]:
+    box = control.bounding_box()
+    assert box is not None
+    return {"x": box["width"] * fraction, "y": box["height"] / 2}
+
+
+def click(control: Locator, fraction: float) -> None:
+    control.click(position=place(control, fraction))
+
+
+def tap(control: Locator, fraction: float) -> None:
+    control.tap(position=place(control, fraction))

@@ -1,0 +1,110 @@
+"""A page of the built book in a browser, and what a reader must never get from it."""
+
+import re
+from typing import Any
+
+from playwright.sync_api import Browser, Page
+
+from tests.book.conftest import HTML
+
+PAGES = sorted(
+    str(path.relative_to(HTML))
+    for path in HTML.rglob("*.html")
+    if "_static" not in path.parts
+)
+WITH_SLIDERS = [
+    page
+    for page in PAGES
+    if "<lbdl-explore" in (HTML / page).read_text(encoding="utf-8")
+]
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+# Two frames, for the new colours to begin to fade in; then all that fades, to its end.
+FADED = """async () => {
+    for (const _ of [1, 2]) await new Promise(requestAnimationFrame);
+    const passing = document.getAnimations()
+        .filter(a => a.playState == "running")
+        .filter(a => a.effect.getComputedTiming().endTime < Infinity);
+    await Promise.allSettled(passing.map(a => a.finished));
+}"""
+
+
+class Watched:
+    """A page and what a reader must never get from it: requests to the outside,
+    errors."""
+
+    def __init__(
+        self,
+        browser: Browser,
+        name: str,
+        size: tuple[int, int] = DESKTOP,
+        scheme: Any = "light",
+    ) -> None:
+        self.context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            has_touch=size == PHONE,
+        )
+        self.page: Page = self.context.new_page()
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.page.on(
+            "request",
+            lambda r: (
+                self.outside.append(r.url)
+                if r.url.startswith(("http", "ws"))
+                else None
+            ),
+        )
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on(
+            "console",
+            lambda m: (
+                self.errors.append(m.text)
+                if m.type in ("error", "warning")
+                else None
+            ),
+        )
+        self.page.goto((HTML / name).as_uri())
+        onward = re.search(
+            r'http-equiv="Refresh" content="0; url=(.*?)"',
+            (HTML / name).read_text("utf-8"),
+        )
+        if onward:
+            self.page.wait_for_url(
+                (HTML / name).parent.joinpath(onward[1]).as_uri()
+            )
+        self.page.wait_for_load_state("load")
+
+    def __enter__(self) -> "Watched":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def wait_for_mathematics(self) -> None:
+        self.page.wait_for_function(
+            "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)"
+        )
+        self.page.evaluate(
+            "() => window.MathJax && MathJax.startup.promise"
+            ".then(() => { MathJax.startup.document.lazyTypesetAll(); })"
+        )
+        self.page.wait_for_function("() => !document.querySelector('mjx-lazy')")
+
+    def turn(self, scheme: Any) -> None:
+        """Light or dark, as the reader's system says; the page follows in place. The
+        theme's colours fade into each other: they are looked at when they stand."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.wait_for_function(
+            "scheme => document.documentElement.dataset.theme == scheme", arg=scheme
+        )
+        self.page.evaluate(FADED)
+
+    def wait_for_self_tests(self) -> None:
+        """They look for mathematics half a second after they appear: by now that
+        is mostly over."""
+        self.page.wait_for_function(
+            "() => performance.now() - performance.timing.loadEventEnd"
+            " + performance.timing.navigationStart > 600"
+        )
