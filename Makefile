@@ -2,6 +2,7 @@
 
 PYTHON = python3
 JOBS = 2
+CHAPTERS = each
 VENV = .venv
 BIN = $(VENV)/bin
 
@@ -51,7 +52,7 @@ zip: book               ## the built book as one file for reading without a netw
 epub: book $(TEST_READY) ## the built book as EPUB 3, formulas as MathML; needs Chromium
 	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.epub _build/html _build/lbdl.epub
 
-pdf: book $(TEST_READY) ## the built book as PDF, A4 and a phone's page; CHAPTERS=each, or "softmax ...": chapters alone
+pdf: book $(TEST_READY) ## every chapter as PDF, A4 and a phone's page; CHAPTERS="softmax ...": these
 	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.pdf _build/html _build/pdf $(CHAPTERS)
 
 notebooks: $(BOOK_READY) ## execute the chapters again and write their outputs into the notebooks
