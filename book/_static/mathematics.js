@@ -4,13 +4,16 @@
 (() => {
   const idle = window.requestIdleCallback ?? (work => setTimeout(work, 200));
 
+  let timer; // one place is held at a time
+
   function hold() {
+    clearInterval(timer);
     const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!place) return;
     let tries = 60, rested = 0, before;
     for (const moved of ["wheel", "touchmove", "keydown", "pointerdown"])
       addEventListener(moved, () => { tries = 0; }, { once: true, passive: true });
-    const timer = setInterval(() => {
+    timer = setInterval(() => {
       if (tries-- <= 0 || rested > 8) return clearInterval(timer);
       place.scrollIntoView({ behavior: "instant" });
       const { top } = place.getBoundingClientRect();
