@@ -3,8 +3,8 @@
 // that all can be found in the page and read aloud. Paper is white.
 (() => {
   const idle = window.requestIdleCallback ?? (work => setTimeout(work, 200));
-
-  let timer; // one place is held at a time
+  const page = document.documentElement.dataset;
+  let timer, theme; // one place is held at a time; the reader's theme, while the page is printed
 
   function hold() {
     clearInterval(timer);
@@ -35,5 +35,6 @@
     hold();
     if (window.MathJax?.startup?.document?.lazyObserve) idle(fill);
   });
-  addEventListener("beforeprint", () => { document.documentElement.dataset.theme = "light"; });
+  addEventListener("beforeprint", () => { theme = page.theme; page.theme = "light"; });
+  addEventListener("afterprint", () => { page.theme = theme; });
 })();

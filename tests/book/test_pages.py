@@ -201,6 +201,16 @@ def test_a_link_leads_to_its_equation(
             assert page.evaluate(NEAR_THE_TOP, place), place
 
 
+def test_paper_is_white_and_the_page_stays_dark(
+    browser: Browser, html: Path
+) -> None:
+    with Watched(browser, "book/glossary.html", scheme="dark") as watched:
+        theme = "document.documentElement.dataset.theme"
+        for event, due in (("beforeprint", "light"), ("afterprint", "dark")):
+            watched.page.evaluate("name => dispatchEvent(new Event(name))", event)
+            assert watched.page.evaluate(theme) == due
+
+
 def test_equations_wait_until_they_are_near(browser: Browser, html: Path) -> None:
     """And all are there once the browser has been idle."""
     with Watched(browser, "book/evidence.html") as watched:
