@@ -131,14 +131,19 @@ def ready(page: Page) -> list[Locator]:
     return page.locator("lbdl-explore").all()
 
 
+# Two frames, or a second where the browser draws none.
+DRAWN = """() => new Promise(done => {
+    requestAnimationFrame(() => requestAnimationFrame(done));
+    setTimeout(done, 1000);
+})"""
+
+
 def changes(explorer: Locator, act: Any) -> bool:
     """Whether the picture differs after `act`."""
     picture = explorer.locator(".picture")
     before = picture.inner_html()
     act()
-    explorer.evaluate(
-        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    )
+    explorer.evaluate(DRAWN)
     return picture.inner_html() != before
 
 

@@ -61,10 +61,9 @@ def test_a_page_opens_clean(
 # in code and of letters in equations, of which most are like one another: the same tag
 # and attributes, colours and size of text, in light and in dark, inside the same block.
 # What axe asks of an element depends on nothing else. So of those that are alike one
-# stays in each block of code, the others become text; and an equation whose every
-# part has its like in an equation before becomes an "x" in its frame.
+# stays in each block of code, and one in all equations; the others become text.
 NOTE_LOOKS = """() => {
-    const said = /^(role|aria-.*|tabindex|href|style)$/;  // attributes whose values count
+    const said = /^(role|aria-.*|tabindex|href)$/;  // attributes whose values count
     const look = (element, letter) => {
         const style = getComputedStyle(element);
         return [
@@ -82,20 +81,16 @@ NOTE_LOOKS = """() => {
 }"""
 
 ONE_OF_EACH = """() => {
+    const keepOne = (elements, seen = new Set()) => elements.forEach(element => {
+        if (seen.has(element.looks)) element.replaceWith(...element.childNodes);
+        seen.add(element.looks);
+    });
     document.querySelectorAll(".highlight pre").forEach(block => {
-        const seen = new Set();
-        block.querySelectorAll("span").forEach(span => {
-            if (seen.has(span.looks)) span.replaceWith(...span.childNodes);
-            seen.add(span.looks);
-        });
+        keepOne(block.querySelectorAll("span"));
         block.normalize();
     });
-    const seen = new Set();
-    document.querySelectorAll("mjx-container").forEach(equation => {
-        const looks = [equation, ...equation.querySelectorAll("*")].map(e => e.looks);
-        if (looks.every(look => seen.has(look))) equation.replaceChildren("x");
-        looks.forEach(look => seen.add(look));
-    });
+    keepOne(document.querySelectorAll("mjx-container *"));
+    document.querySelectorAll("mjx-container").forEach(equation => equation.append("x"));
 }"""
 
 CUT_EQUATIONS = """() => {

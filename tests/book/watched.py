@@ -19,14 +19,8 @@ WITH_SLIDERS = [
 ]
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
-# Two frames, for the new colours to begin to fade in; then all that fades, to its end.
-FADED = """async () => {
-    for (const _ of [1, 2]) await new Promise(requestAnimationFrame);
-    const passing = document.getAnimations()
-        .filter(a => a.playState == "running")
-        .filter(a => a.effect.getComputedTiming().endTime < Infinity);
-    await Promise.allSettled(passing.map(a => a.finished));
-}"""
+# The theme's colours fade into each other; here they change at once.
+STILL = "*, ::before, ::after { transition: none !important; animation: none !important; }"
 
 
 class Watched:
@@ -75,6 +69,7 @@ class Watched:
                 (HTML / name).parent.joinpath(onward[1]).as_uri()
             )
         self.page.wait_for_load_state("load")
+        self.page.add_style_tag(content=STILL)
 
     def __enter__(self) -> "Watched":
         return self
@@ -87,19 +82,20 @@ class Watched:
             "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)"
         )
         self.page.evaluate(
-            "() => window.MathJax && MathJax.startup.promise"
-            ".then(() => { MathJax.startup.document.lazyTypesetAll(); })"
+            "() => { window.MathJax && MathJax.startup.promise"
+            ".then(() => { MathJax.startup.document.lazyTypesetAll(); window.asked = true; }); }"
         )
-        self.page.wait_for_function("() => !document.querySelector('mjx-lazy')")
+        self.page.wait_for_function(
+            "() => !window.MathJax || (window.asked && !document.querySelector('mjx-lazy'))",
+            timeout=120_000,
+        )
 
     def turn(self, scheme: Any) -> None:
-        """Light or dark, as the reader's system says; the page follows in place. The
-        theme's colours fade into each other: they are looked at when they stand."""
+        """Light or dark, as the reader's system says; the page follows in place."""
         self.page.emulate_media(color_scheme=scheme)
         self.page.wait_for_function(
             "scheme => document.documentElement.dataset.theme == scheme", arg=scheme
         )
-        self.page.evaluate(FADED)
 
     def wait_for_self_tests(self) -> None:
         """They look for mathematics half a second after they appear: by now that
