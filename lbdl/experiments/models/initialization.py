@@ -241,7 +241,7 @@ def draw(part: nn.Module) -> None:
 @experiment(
     "deep_transformer",
     chapter="models/initialization",
-    shows="a deep transformer with norms after its branches needs warm-up, one with norms before them does not",
+    shows="a deep transformer with norms last needs warm-up at the larger of two rates, one with norms first does not",
     small={
         "layers": 2, "width": 16, "context": 12, "rates": [0.003], "warmups": [1, 6],
         "steps": 12, "batch": 8, "seeds": 1,

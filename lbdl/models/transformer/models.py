@@ -86,7 +86,9 @@ class EncoderDecoder(nn.Module):
         vectors = self.embedding(tokens)
         places = torch.arange(start, start + tokens.shape[1], device=tokens.device)
         width = vectors.shape[-1]
-        return width**0.5 * vectors + sinusoidal(places.to(vectors.dtype), width)
+        # places as doubles: bfloat16 has no number 301
+        told = sinusoidal(places.double(), width).to(vectors.dtype)
+        return width**0.5 * vectors + told
 
     def read(self, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens (B, m) to vectors (B, m, d); the mask as of `padding_mask`."""

@@ -153,6 +153,16 @@ def test_an_encoder_decoder_reads_all_and_writes_in_order(norm_first):
     torch.testing.assert_close(model(padded, target, mask), logits)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_an_encoder_decoder_in_few_digits_still_tells_its_places_apart(dtype):
+    model = EncoderDecoder(11, 8, 2).to(dtype)
+    one = torch.zeros(1, 3000, dtype=torch.int64)
+    with torch.no_grad():
+        there = model.placed(one)[0].double()
+        exact = model.double().placed(one)[0]
+    torch.testing.assert_close(there, exact, rtol=0.02, atol=0.02)
+
+
 def test_greedy_writing_with_a_cache_is_writing_without():
     torch.manual_seed(0)
     model, source = EncoderDecoder(11, 8, 2).double().eval(), tokens(3, 5)
