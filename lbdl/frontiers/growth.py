@@ -453,9 +453,9 @@ def deepen(model: GPT, at: int, generator: Generator | None = None) -> GPT:
         TypeError: an argument is not of its kind.
         ValueError: `at` is out of range.
 
-    Source: Chen, Goodfellow & Shlens 2016, arXiv:1511.05641 (Net2DeeperNet), for new
-    layers that are the identity; Zhang, Dauphin & Ma 2019, arXiv:1901.09321, for
-    last layers of branches that begin with zeros.
+    Source: Chen, Goodfellow & Shlens 2016, arXiv:1511.05641 (Net2DeeperNet), for
+    new layers that are the identity; Zhang, Dauphin & Ma 2019, arXiv:1901.09321,
+    for last layers of branches that begin with zeros.
     """
     require.instance(GPT, model=model)
     require.whole(at=at, least=0)
