@@ -274,7 +274,7 @@ def twin_spread(x: Tensor, k: int, dim: int = -1) -> Tensor:
     """How far twins are from being equal: the root mean square of their deviations
     from the mean of their group, over that of all numbers.
 
-        sqrt(sum_ia (x_ia - mean_a x_ia)^2 / sum_ia x_ia^2)
+        sqrt(sum_il (x_il - mean_l x_il)^2 / sum_il x_il^2)
 
     0 if all are equal, 1 if each group sums to zero.
 
@@ -306,7 +306,7 @@ def uneven_split(weight: Tensor, k: int, u: float) -> Tensor:
     """Shares of a weight that are not equal: the first twin speaks louder, the last
     more softly, and their sum stays.
 
-        w'_a = w_a (1 + u z_a),   z = 1, ..., -1 in equal steps
+        w'_l = w_l (1 + u z_l),   z = 1, ..., -1 in equal steps
 
     Args:
         weight: (..., k n), floating dtype, twins side by side and equal.
@@ -335,9 +335,9 @@ def zero_sum_noise(
 ) -> Tensor:
     """Noise that a layer which reads k equal numbers cannot hear.
 
-        D_ia = sqrt(k / (k - 1)) (e_ia - mean_a e_ia),   e ~ N(0, 1)
+        D_il = sqrt(k / (k - 1)) (e_il - mean_l e_il),   e ~ N(0, 1)
 
-    Every D_ia has variance 1, and each group of twins the sum 0.
+    Every D_il has variance 1, and each group of twins the sum 0.
 
     Args:
         weight: (..., k n), floating dtype; shape, dtype and device are taken from
@@ -439,7 +439,7 @@ def deepen(model: GPT, at: int, generator: Generator | None = None) -> GPT:
         h <- h + 0 attention(norm(h)),   h <- h + 0 gelu(...)
 
     The other weights are small and random, as in a new model. In the first step
-    only the zeros have a gradient; after it, everything has.
+    only the zeros have a gradient; after it, all its weights have.
 
     Args:
         model: it stays as it is.
@@ -454,9 +454,8 @@ def deepen(model: GPT, at: int, generator: Generator | None = None) -> GPT:
         ValueError: `at` is out of range.
 
     Source: Chen, Goodfellow & Shlens 2016, arXiv:1511.05641 (Net2DeeperNet), for
-        new
-    layers that are the identity; Zhang, Dauphin & Ma 2019, arXiv:1901.09321, for
-    last layers of branches that begin with zeros.
+    new layers that are the identity; Zhang, Dauphin & Ma 2019, arXiv:1901.09321,
+    for last layers of branches that begin with zeros.
     """
     require.instance(GPT, model=model)
     require.whole(at=at, least=0)
