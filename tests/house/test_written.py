@@ -39,7 +39,7 @@ def notebook(text: str) -> NotebookNode:
             new_code_cell("1 + 1"),
             new_markdown_cell(":::{solution-end}\n:::"),
             new_code_cell("quiz()"),
-            new_markdown_cell(REFERENCES + DIRECTIVE),
+            new_markdown_cell(f"The end.\n\n{REFERENCES}{DIRECTIVE}"),
         ]
     )
 
@@ -97,11 +97,13 @@ def test_what_no_page_shows_stands_in_cells_of_its_own():
 
 def test_references_stand_in_the_notebook_and_are_a_directive_on_the_page():
     out = written(notebook(f"{{cite:p}}`{TWO}` {{cite:t}}`{ONE}`"), CHAPTER)
-    listed = out.cells[-1].source
-    assert listed.startswith(REFERENCES + f"({TWO})=\nMartial Agueh and Guillaume")
+    end, _, listed = out.cells[-1].source.partition(REFERENCES)
+    assert end == "The end.\n\n"
+    assert listed.startswith(f"({TWO})=\nMartial Agueh and Guillaume")
     assert f"\n\n({ONE})=\nHoward H. Rosenbrock. " in listed
     assert "https://doi.org/10.1093/comjnl/3.3.175" in listed
-    assert read_back(out, CHAPTER)[0].cells[-1].source == REFERENCES + DIRECTIVE
+    back, _ = read_back(out, CHAPTER)
+    assert back.cells[-1].source == f"{end}{REFERENCES}{DIRECTIVE}"
 
 
 def test_solutions_are_folded_and_nothing_else():

@@ -141,8 +141,9 @@ def written(notebook: NotebookNode, chapter: str) -> NotebookNode:
                 k for _, some in CITE.findall(cell.source) for k in split(some)
             }
             cell.source = in_words(cell.source, captions, chapter)
-            if cell.source.strip() == REFERENCES + DIRECTIVE:
-                cell.source = REFERENCES + listed(keys)
+            cell.source = cell.source.replace(
+                REFERENCES + DIRECTIVE, REFERENCES + listed(keys)
+            )
         cells.append(cell)
         figure = cell.metadata.get("mystnb", {}).get("figure", {})
         if name := figure.get("name"):
@@ -222,8 +223,9 @@ def read_back(
     captions, wrong = figures(notebook, chapter), list[str]()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            if cell.source.startswith(REFERENCES):
-                cell.source = REFERENCES + DIRECTIVE
+            before, heading, _ = cell.source.partition(REFERENCES)
+            if heading:
+                cell.source = before + heading + DIRECTIVE
             cell.source = in_roles(cell.source, captions, wrong)
     return notebook, wrong
 
