@@ -20,4 +20,4 @@ RUN pip install --constraint requirements.txt ".[notebook]" jupyterhub
 
 USER ${NB_USER}
 EXPOSE 8888
-CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser", "--LabApp.app_settings_dir=/home/reader/book/book/_lab", "--LabApp.default_url=/lab/tree/book/intro.md"]
+CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser", "--LabApp.app_settings_dir=book/_lab", "--LabApp.default_url=/lab/tree/book/intro.md"]

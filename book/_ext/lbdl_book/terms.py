@@ -99,10 +99,7 @@ class LinkTerms(SphinxTransform):
 
     def apply(self, **_: object) -> None:
         path = Path(self.env.srcdir) / f"{GLOSSARY}.md"
-        if (
-            not self.env.docname.endswith(chapters(self.env.srcdir))
-            or not path.exists()
-        ):
+        if self.env.docname not in chapters(self.env.srcdir) or not path.exists():
             return
         self.env.note_dependency(str(path))
         pattern, meant = finder(path.read_text(encoding="utf-8"))
@@ -119,13 +116,12 @@ class LinkTerms(SphinxTransform):
 
 
 @cache
-def chapters(srcdir: str) -> tuple[str, ...]:
+def chapters(srcdir: str) -> frozenset[str]:
     """The chapters of the book: pages that are notebooks."""
-    root = Path(srcdir)
-    return tuple(
-        str(path.relative_to(root).with_suffix(""))
-        for path in root.glob("book/*/*.ipynb")
-    ) or ("\0",)
+    paths = Path(srcdir).glob("book/*/*.ipynb")
+    return frozenset(
+        p.relative_to(srcdir).with_suffix("").as_posix() for p in paths
+    )
 
 
 def words(document: nodes.document) -> Iterator[nodes.Text]:
