@@ -91,6 +91,6 @@
     if (link?.matches(":focus-visible")) ask(link);
   });
   document.addEventListener("focusout", hide);
-  document.addEventListener("keydown", event => { if (event.key === "Escape") hide(); });
-  addEventListener("scroll", () => { if (asked) hide(); }, { passive: true });
+  document.addEventListener("keydown", hide); // Escape, and whatever moves the page
+  for (const moved of ["wheel", "touchmove"]) addEventListener(moved, hide, { passive: true });
 })();
