@@ -1,7 +1,8 @@
 """What needs what: read from the sentence "You need:" of each chapter.
 
-The directive `{paths}` draws it as a map, chapters in columns, each to the right of
-all that it needs. At the end of a chapter stand what it rests on and what can be read
+Where a page holds the empty place `<div class="lbdl-paths-here"></div>`, which
+JupyterLab does not show, a map stands: chapters in columns, each to the right of all
+that it needs. At the end of a chapter stand what it rests on and what can be read
 next. `progress.js` marks what has been read, in the reader's own browser.
 """
 
@@ -13,19 +14,17 @@ from typing import Any
 import nbformat
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 from .evidence import chapter_title
 from .written import DOC, ROOT, numbers
 
 NEEDED = re.compile(r"^\*\*You need:\*\*.*?(?=\. |$)", re.MULTILINE)
+PLACE = '<div class="lbdl-paths-here">'
 FILE = re.compile(r"\]\(((?:\.\./)?[\w/]+)\.ipynb\)")
 
 
 def install(app: Sphinx) -> None:
-    """Add the directive, and the box at the end of each chapter."""
-    app.add_directive("paths", Paths)
-    app.add_node(PathsPlace)
+    """Fill the place of the map, and add the box at the end of each chapter."""
     app.connect("doctree-resolved", render)
     app.connect("html-page-context", end_chapter)
 
@@ -64,22 +63,12 @@ def column(chapter: str) -> int:
     return max((1 + column(other) for other in needs()[chapter]), default=0)
 
 
-class PathsPlace(nodes.General, nodes.Element):
-    """Where the map of the `{paths}` directive will stand."""
-
-
-class Paths(SphinxDirective):
-    """The map of the book."""
-
-    def run(self) -> list[nodes.Node]:
-        return [PathsPlace()]
-
-
 def render(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Fill in the map: the titles are known when all pages have been read."""
-    for place in list(doctree.findall(PathsPlace)):
-        html = drawn(app, docname)
-        place.replace_self(nodes.raw("", html, format="html"))
+    """Draw the map: the titles are known when all pages have been read."""
+    for place in list(doctree.findall(nodes.raw)):
+        if PLACE in place.astext():
+            html = drawn(app, docname)
+            place.replace_self(nodes.raw("", html, format="html"))
 
 
 def drawn(app: Sphinx, docname: str) -> str:
