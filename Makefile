@@ -13,7 +13,7 @@ FIRST_PAGE = file://$(CURDIR)/_build/html/book/intro.html
 # How chapters execute outside the book: one picture in the place of a slider, no progress bars, one thread each.
 QUIET = LBDL_EXPLORE=still LBDL_PROGRESS=0 OMP_NUM_THREADS=1
 
-.PHONY: help book test minutes lab serve zip epub pdf notebooks seeds bench lock clean
+.PHONY: help book test minutes lab serve zip epub pdf notebooks seeds elsewhere bench lock clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -41,7 +41,8 @@ minutes:                ## where the minutes of the last `make test` went, and w
 	$(BIN)/python -m tests.house.minutes $(FLAGS)
 
 lab: $(BOOK_READY)      ## JupyterLab on the chapters, with live sliders
-	$(BIN)/jupyter lab --notebook-dir=book $(FLAGS)
+	$(BIN)/jupyter lab --notebook-dir=book --LabApp.app_settings_dir=$(CURDIR)/book/_lab \
+	    --LabApp.default_url=/lab/tree/intro.md $(FLAGS)
 
 serve: book             ## the built book at http://localhost:8000
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
@@ -61,6 +62,9 @@ notebooks: $(BOOK_READY) ## execute the chapters again and write their outputs i
 
 seeds: $(BOOK_READY)    ## every check of every chapter under seeds 0 to 9; goes on where it was interrupted
 	$(QUIET) PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.seeds --jobs $(JOBS)
+
+elsewhere:              ## every chapter where only the library's wheel is installed, in an empty environment
+	$(PYTHON) -m tests.house.elsewhere --with torch==2.13.0 $(FLAGS)
 
 bench: $(TEST_READY)    ## run the races on this machine and record them
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench --record

@@ -19,13 +19,12 @@ OLDEST_PYTHON = (3, 11)
 ROOM = 10**9
 
 # What chapters need, and what for.
-PACKAGES = {
+CHAPTERS = {
     "torch": "computes",
     "numpy": "carries arrays from one library to another",
     "scipy": "is the reference for special functions and integrals",
     "scikit-learn": "brings the handwritten digits",
     "mnist1d": "brings the one-dimensional digits",
-    "entmax": "is the reference for sparse alternatives to softmax",
     "tokenizers": "is the reference for byte-pair encoding",
     "tiktoken": "is the fast reference for byte-pair encoding",
     "matplotlib": "draws the pictures",
@@ -35,6 +34,10 @@ PACKAGES = {
     "jupyterquiz": "asks the questions of the self-tests",
     "jupyterlab": "opens the chapters",
     "jupyterlab-myst": "shows a chapter in JupyterLab as it looks in the book",
+}
+# What a checkout of the book needs beside them.
+BUILDING = {
+    "entmax": "is the reference for sparse alternatives to softmax",
     "jupyter-book": "builds the book",
     "jupyter-cache": "remembers which chapters are executed",
     "sphinx-book-theme": "gives the book its look",
@@ -42,6 +45,7 @@ PACKAGES = {
     "sphinx-proof": "numbers the theorems",
     "sphinx-mathjax-offline": "sets the mathematics without a network",
 }
+PACKAGES = CHAPTERS | BUILDING
 
 
 def doctor() -> int:
@@ -49,7 +53,8 @@ def doctor() -> int:
     problems: list[str] = []
     print("What the chapters need")
     print_python(problems)
-    missing = [name for name in PACKAGES if not print_package(name)]
+    needed = PACKAGES if pins().exists() else CHAPTERS
+    missing = [name for name in needed if not print_package(name)]
     print("\nHow they will run")
     for name, look in SETTINGS.items():
         print_setting(name, look, problems)
@@ -99,11 +104,15 @@ def installed(name: str) -> str | None:
 
 def mend(missing: list[str]) -> str:
     """The command that installs what is missing: the pinned versions, where this is a checkout of the book."""
-    pins = Path(__file__).parents[1] / "requirements.txt"
     names = " ".join(
         f'"{name}<2"' if name == "jupyter-book" else name for name in missing
     )
-    return f"{sys.executable} -m pip install {f'-r {pins}' if pins.exists() else names}"
+    return f"{sys.executable} -m pip install {f'-r {pins()}' if pins().exists() else names}"
+
+
+def pins() -> Path:
+    """The pinned versions; there is such a file in a checkout of the book alone."""
+    return Path(__file__).parents[1] / "requirements.txt"
 
 
 def describe_device() -> str:

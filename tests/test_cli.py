@@ -1,6 +1,7 @@
 """The command `lbdl`: one clear line and a non-zero code where something cannot be, before any work."""
 
 import os
+import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -322,6 +323,23 @@ def test_doctor_without_a_checkout_names_the_packages(monkeypatch, tmp_path):
     )
 
 
+def test_doctor_asks_for_what_builds_the_book_in_a_checkout_only(
+    healthy, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(
+        doctor,
+        "installed",
+        lambda name: None if name in doctor.BUILDING else "1.0",
+    )
+    assert cli.main(["doctor"]) == 1
+    assert "To be installed: entmax, jupyter-book" in capsys.readouterr().out
+    monkeypatch.setattr(
+        doctor, "__file__", str(tmp_path / "site" / "lbdl" / "doctor.py")
+    )
+    assert cli.main(["doctor"]) == 0
+    assert "jupyter-book" not in capsys.readouterr().out
+
+
 def test_doctor_refuses_a_jupyter_book_of_another_kind(
     healthy, capsys, monkeypatch
 ):
@@ -353,8 +371,11 @@ def test_doctor_sees_an_old_python_and_a_full_disk(healthy, capsys, monkeypatch)
 
 def test_doctor_looks_for_what_the_project_requires():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required = {
-        line.split("=")[0].rstrip("<>~!")
-        for line in project["optional-dependencies"]["book"]
+    extras = {
+        name: {re.split("[<>=~!]", line)[0] for line in lines}
+        for name, lines in project["optional-dependencies"].items()
     }
-    assert set(doctor.PACKAGES) == required
+    assert set(doctor.CHAPTERS) == extras["notebook"] | {"torch"}
+    assert set(doctor.PACKAGES) == extras["notebook"] | extras["book"] - {
+        "lbdl[notebook]"
+    }

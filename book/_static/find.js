@@ -15,7 +15,7 @@ const SAME = [[/\bbackprop\b/g, "backpropagation"], [/\bkullback[\s–-]leibler\
     [/\bsqrt\b/g, "root"], [/\bkv cache\b/g, "cache keys values"], [/\brotary\b/g, "rope"]];
 const SMALL = new Set("a an and are as at by can do does for from how i in is it of on or that the this to what when which why with".split(" "));
 const LESS = { references: .15, exercises: .4, "self-test": .4, "what the sources say": .4, "check yourself": .4 };
-const BACK = /(bibliography|evidence|races|experiments|genindex|notation)\.html$/;
+const BACK = /(bibliography|errata|evidence|races|experiments|genindex|notation)\.html$/;
 const K1 = 1.2, B = .75;
 
 const LAYOUT = /\\(top|begin|end|left|right|[bB]igg?|operatorname|math\w*|text\w*|quad|qquad|frac|dots|cdots|split|aligned|gathered)\b/g;

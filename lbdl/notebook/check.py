@@ -132,9 +132,10 @@ def plain_line(claim: str, labels: list[str]) -> str:
 
 
 def html_line(claim: str, labels: list[str]) -> str:
-    """The line of a page, with a link to each equation."""
+    """The line of a page, with a link to each equation: to the name that it has in
+    JupyterLab; a built page puts its own in the place."""
     links = ", ".join(
-        f'<a class="lbdl-eq" href="#equation-{name}" data-eq="{name}">{name}</a>'
+        f'<a class="lbdl-eq" href="#{name}" data-eq="{name}">{name}</a>'
         for name in labels
     )
     anchor = f' id="check-{labels[0]}"' if labels else ""

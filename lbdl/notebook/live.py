@@ -3,17 +3,22 @@
 import asyncio
 import base64
 import html
+import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
-
-import ipywidgets as widgets
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from lbdl.notebook.frames import Renderer
 from lbdl.notebook.sliders import Choice, Control, label_of
 
+if TYPE_CHECKING:
+    import ipywidgets as widgets
+
 PAUSE = 0.03  # seconds without a newer value before a picture is drawn
 DPI = 144
+QUIET = 0.5  # seconds in which no cell begins: then a run of cells is over
+BUSY = "<em>Other cells are running: the picture follows when all are done.</em>"
 
 
 class Latest:
@@ -37,9 +42,54 @@ class Latest:
         self.waiting = loop.call_later(PAUSE, self.act)
 
 
+class Waiting:
+    """Lines that stand below the sliders until no cell runs any more: before that,
+    the kernel has no time for a slider.
+
+    Args:
+        events: IPython's, which tell when a cell begins and when it has run.
+    """
+
+    def __init__(self, events: Any) -> None:
+        self.lines: list[Any] = []
+        self.timer: asyncio.TimerHandle | None = None
+        events.register("pre_run_cell", self.hold)
+        events.register("post_run_cell", self.wait)
+
+    def add(self, line: Any) -> None:
+        """Show the line until the run is over."""
+        line.value = BUSY
+        self.lines.append(line)
+
+    def hold(self, *_: Any) -> None:
+        """A cell begins: whoever waits waits on."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def wait(self, *_: Any) -> None:
+        """A cell has run: it was the last one, unless another begins soon."""
+        self.hold()
+        if self.lines:
+            self.timer = asyncio.get_running_loop().call_later(QUIET, self.end)
+
+    def end(self) -> None:
+        """The run is over: the sliders move their pictures at once."""
+        while self.lines:
+            self.lines.pop().value = ""
+
+
+@cache
+def waiting() -> Waiting | None:
+    """The lines of this kernel; None where none runs."""
+    module = sys.modules.get("IPython")
+    shell: Any = module.get_ipython() if module else None
+    return Waiting(shell.events) if getattr(shell, "kernel", None) else None
+
+
 def widget(
     renderer: Renderer, controls: dict[str, Control], alt: str, caption: str = ""
-) -> widgets.VBox:
+) -> "widgets.VBox":
     """The picture, its sentence and its controls as one widget.
 
     Args:
@@ -49,11 +99,13 @@ def widget(
         caption: a line below the picture.
 
     Returns:
-        A `VBox`; the children are the picture (HTML), the words below it (HTML) and
-        a control each.
+        A `VBox`; the children are the picture (HTML), the words below it (HTML), a
+        control each, and a line (HTML) that says whether they have to wait.
     """
+    import ipywidgets as widgets
+
     knobs = {name: knob(name, control) for name, control in controls.items()}
-    picture, words = widgets.HTML(), widgets.HTML()
+    picture, words, line = widgets.HTML(), widgets.HTML(), widgets.HTML()
 
     def redraw() -> None:
         values = {name: each.value for name, each in knobs.items()}
@@ -68,11 +120,15 @@ def widget(
     for each in knobs.values():
         each.observe(lambda _: latest.request(), names="value")
     redraw()
-    return widgets.VBox([picture, words, *knobs.values()])
+    if lines := waiting():
+        lines.add(line)
+    return widgets.VBox([picture, words, *knobs.values(), line])
 
 
 def knob(name: str, control: Control) -> Any:
     """The ipywidget of one control, over the same values as in the book."""
+    import ipywidgets as widgets
+
     options = [(control.text(v), v) for v in control.values]
     kind = (
         widgets.Dropdown if isinstance(control, Choice) else widgets.SelectionSlider

@@ -3,14 +3,14 @@
 import sys
 from typing import Any
 
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.display import display as display_in_notebook
-
 
 def display(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
     """Shows a bundle of forms by MIME type, with "text/plain" among them, where
     IPython runs; prints the plain text in a plain Python."""
-    if InteractiveShell.initialized():
+    ipython = sys.modules.get("IPython")
+    if ipython and ipython.get_ipython() is not None:
+        from IPython.display import display as display_in_notebook
+
         display_in_notebook(bundle, raw=True, metadata=metadata)
     else:
         say(bundle["text/plain"])

@@ -4,9 +4,6 @@ import hashlib
 import html
 from dataclasses import dataclass
 
-from jupyterquiz.dynamic.loader import load_questions_script
-from jupyterquiz.dynamic.renderer import build_script, build_styles, render_div
-
 from lbdl.notebook.output import display
 
 COLORS = {
@@ -89,8 +86,12 @@ def markup(name: str, questions: list[Question]) -> str:
     """jupyterquiz's own parts, put together under a stable name.
 
     Its script looks for MathJax and fetches it from a network where it finds none:
-    `MathJax` is hidden from it.
+    `MathJax` is hidden from it. Where no script runs, as in a notebook that was
+    opened and not yet run, a line says what the questions wait for.
     """
+    from jupyterquiz.dynamic.loader import load_questions_script
+    from jupyterquiz.dynamic.renderer import build_script, build_styles, render_div
+
     prefix, static, url = load_questions_script(
         [q.entry() for q in questions], name
     )
@@ -98,4 +99,14 @@ def markup(name: str, questions: list[Question]) -> str:
     place = (
         render_div(name, False, False, False, 1_000_000, 720, 8, "left") + "</div>"
     )
-    return f"{place}{build_styles(name, COLORS)}<script>((MathJax) => {{{script}}})();</script>"
+    awake = f'document.getElementById("{name}-waits")?.remove();'
+    return (
+        f'{place}<p id="{name}-waits">{waits(len(questions))}</p>'
+        f"{build_styles(name, COLORS)}<script>{awake}((MathJax) => {{{script}}})();</script>"
+    )
+
+
+def waits(count: int) -> str:
+    """What stands in the place of questions that cannot be answered yet."""
+    questions = f"{count} questions wait" if count > 1 else "A question waits"
+    return f"<em>{questions} here. Run this cell to answer.</em>"

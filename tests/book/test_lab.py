@@ -1,6 +1,7 @@
 """JupyterLab, started for real on loopback and driven in a real browser."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -8,11 +9,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page
+from lbdl_book.written import numbers
+from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "book" / "foundations" / "gradient_descent.ipynb"
@@ -33,10 +36,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     nbformat.write(opening(CHAPTER, "1 / 0"), folder / "mistake.ipynb")
     nbformat.write(opening(CHAPTER, FRAGILE), folder / "fragile.ipynb")
     render_all_cells(folder / ".jupyter")
+    with started(folder) as address:
+        yield address
+
+
+@contextmanager
+def started(folder: Path, *options: str) -> Iterator[str]:
+    """A JupyterLab on a folder; its address."""
     port = free_port()
     with subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", f"--port={port}", "--ip=127.0.0.1",
-         "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", f"--notebook-dir={folder}"],
+         "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", f"--notebook-dir={folder}", *options],
         env={**os.environ, "LBDL_EXPLORE": "live", "JUPYTER_CONFIG_DIR": str(folder / ".jupyter")},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as server:  # fmt: skip
@@ -44,6 +54,21 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_for(address + "/api")
         yield address
         server.terminate()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of what `make lab` opens, on a copy of the book."""
+    folder = tmp_path_factory.mktemp("desk") / "book"
+    left_out = shutil.ignore_patterns("_ext", ".ipynb_checkpoints")
+    shutil.copytree(ROOT / "book", folder, ignore=left_out)
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nlab:")[1]
+    options = re.findall(r"--LabApp\S+", lines.split("\n\n")[0])
+    assert len(options) == 2
+    with started(
+        folder, *(o.replace("$(CURDIR)", str(ROOT)) for o in options)
+    ) as at:
+        yield at
 
 
 def render_all_cells(config: Path) -> None:
@@ -196,3 +221,114 @@ def test_an_error_while_drawing_is_shown_and_the_slider_still_moves(
     error.wait_for(timeout=PATIENCE)
     page.keyboard.press("ArrowLeft")
     error.wait_for(state="detached", timeout=PATIENCE)
+
+
+# ------------------------------------------------------- as `make lab` opens the book
+
+
+WORDS = """() => {
+    const page = document.querySelector(".jp-MarkdownViewer").cloneNode(true);
+    page.querySelectorAll("pre, code").forEach(part => part.remove());
+    return page.textContent;
+}"""
+
+
+def test_the_landing_page_opens_with_the_chapters_in_order(
+    page: Page, desk: str
+) -> None:
+    """And nobody is asked whether to fetch Jupyter's news."""
+    page.goto(desk)
+    links = page.locator(".jp-MarkdownViewer a[href*='.ipynb']")
+    links.first.wait_for(timeout=PATIENCE)
+    assert page.url.endswith("/lab/tree/intro.md")
+    page.wait_for_timeout(3000)  # the question came after the page
+    assert page.get_by_text("Jupyter news").count() == 0
+    listed = page.locator(".jp-MarkdownViewer ol > li a[href*='.ipynb']")
+    found = [
+        re.search(r"(\w+/\w+)\.ipynb", link.get_attribute("href") or "")[1]  # type: ignore[index]
+        for link in listed.all()
+    ]
+    assert [f"book/{name}" for name in found] == list(numbers())
+    assert not re.search(r"\{[a-z:]+\}", page.evaluate(WORDS)), (
+        "an unread directive"
+    )
+    listed.first.click()
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+
+
+CITING = "models/softmax.ipynb"
+IN_VIEW = """name => {
+    const place = document.getElementById(name)
+        ?? document.querySelector(`[name="${name}"]`);
+    if (!place) return false;
+    const { top, bottom } = place.getBoundingClientRect();
+    return bottom > 0 && top < innerHeight;
+}"""
+
+
+def jumps(page: Page, link: Locator) -> bool:
+    """Whether a click brings what the link names into view; cells that are still
+    being rendered may push it away, and then it is clicked again."""
+    link.wait_for(timeout=PATIENCE)
+    name = (link.get_attribute("href") or "").partition("#")[2]
+    for _ in range(30):
+        link.evaluate("link => link.click()")
+        page.wait_for_timeout(1000)
+        if page.evaluate(IN_VIEW, name):
+            return True
+    return False
+
+
+def test_citations_and_figures_are_read_and_lead_to_their_places(
+    page: Page, desk: str
+) -> None:
+    open_notebook(page, desk, CITING)
+    notebook = page.locator(".jp-Notebook")
+    cited = notebook.locator("a", has_text="(Dao et al., 2022)").first
+    cited.wait_for(timeout=PATIENCE)
+    assert notebook.get_by_text("{cite").count() == 0
+    assert notebook.get_by_text("{numref").count() == 0
+    assert jumps(page, cited)
+    assert notebook.get_by_text("memory-efficient exact attention").count() >= 1
+    figure = notebook.locator("a", has_text="Fig. 15.1").first
+    assert jumps(page, figure)
+
+
+def test_a_check_leads_to_its_equation(page: Page, desk: str) -> None:
+    open_notebook(page, desk, CITING)
+    link = page.locator(".lbdl-check a.lbdl-eq").first
+    link.wait_for(timeout=PATIENCE)
+    assert jumps(page, link)
+
+
+def test_solutions_are_folded_and_quizzes_say_what_they_wait_for(
+    page: Page, desk: str
+) -> None:
+    open_notebook(page, desk, CITING)
+    notebook = page.locator(".jp-Notebook")
+    notebook.wait_for(timeout=PATIENCE)
+    assert page.get_by_text("questions wait here. Run this cell").count() == 1
+    folded = page.locator(
+        ".jp-CodeCell:has(.jp-OutputCollapser):has(.jp-Placeholder)"
+    )
+    assert folded.count() >= 5
+    shown = page.evaluate(
+        "() => jupyterapp.shell.currentWidget.content.widgets.filter("
+        "c => c.model.type == 'code' && c.outputHidden && c.inputHidden).length"
+    )
+    assert shown >= 5
+
+
+def test_during_a_run_of_all_cells_a_slider_says_that_it_waits(
+    page: Page, desk: str
+) -> None:
+    open_notebook(page, desk, CITING)
+    run(page, "notebook:run-all-cells")
+    waits = page.get_by_text("Other cells are running: the picture follows")
+    waits.first.wait_for(timeout=PATIENCE)
+    page.wait_for_function(f"() => {KERNEL}?.status == 'idle'", timeout=PATIENCE)
+    expect(waits).to_have_count(0, timeout=PATIENCE)
+    assert moved(
+        page.locator(".widget-slider").first,
+        page.locator(".jupyter-widgets img").first,
+    )

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from docutils.nodes import Text
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from lbdl_book import execution
+from lbdl_book import evidence, execution
 from lbdl_book.fingerprints import chapter_modules, fingerprint
 from nbformat.v4 import new_code_cell, new_notebook
 from sphinx.application import Sphinx
@@ -220,8 +222,7 @@ CHECK = '<div class="lbdl-check" id="check-{first}" data-proves="{proves}">✓ {
 def raw_check(claim: str, *proves: str) -> str:
     """A page's source for the output that `lbdl.notebook.check` leaves."""
     links = ", ".join(
-        f'<a class="lbdl-eq" href="#equation-{p}" data-eq="{p}">{p}</a>'
-        for p in proves
+        f'<a class="lbdl-eq" href="#{p}" data-eq="{p}">{p}</a>' for p in proves
     )
     html = CHECK.format(
         first=proves[0], proves=" ".join(proves), claim=claim, links=links
@@ -289,6 +290,7 @@ def test_checks_and_equations_are_tied(tmp_path, environment):
         '<a href="b.html#check-eq-three">both &amp; more hold</a>'
         in html["evidence"]
     )
+    assert '<section id="a" class="lbdl-evidence-of">' in html["evidence"]
     assert html["a"].count('id="check-eq-one"') == 1, "ids are unique"
     assert html["a"].count('id="equation-eq-one"') == 1
     assert 'id="check-eq-one-2"' in html["a"]
@@ -297,6 +299,16 @@ def test_checks_and_equations_are_tied(tmp_path, environment):
         '<a class="lbdl-eq" href="a.html#equation-eq-one" aria-label="equation 1">(1)</a>'
         in html["b"]
     )
+
+
+def test_contents_of_the_evidence_are_its_chapters(environment):
+    env = SimpleNamespace(
+        titles={"back/evidence": Text("Evidence"), "part/b": Text("B & C")},
+        toc_secnumbers={"part/b": {"": (2,)}},
+    )
+    told = evidence.contents(env, "back/evidence", {"b": "part/b"})
+    assert '<a class="reference internal" href="#">Evidence</a>' in told
+    assert '<a class="reference internal" href="#b">2. B &amp; C</a>' in told
 
 
 def test_gaps_are_warnings(tmp_path, environment):

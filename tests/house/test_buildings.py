@@ -2,6 +2,7 @@
 one way."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -164,6 +165,29 @@ def refused_imports(topics: list[str]) -> str:
         command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     return done.stdout
+
+
+WITHOUT = """
+import sys
+for name in ("IPython", "ipywidgets", "jupyterquiz"):
+    sys.modules[name] = None
+from lbdl.notebook import Slider, check, explore, quiz, show
+check("a half", 1 / 2, 0.5)
+explore(lambda lr: None, lr=Slider(0, 1), alt="a picture")
+"""
+
+
+def test_a_chapters_calls_need_jupyter_only_where_they_show():
+    """In a plain Python they print, whatever of Jupyter is missing."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        env={**os.environ, "MPLBACKEND": "agg"},
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.stdout.startswith("✓ a half")
 
 
 def test_no_topic_needs_jupyter():

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from lbdl_book.notebooks import METADATA
+from lbdl_book.written import HOW, read_back, written
 from nbformat import NotebookNode
 
 from .plan import TOPICS, Topic
@@ -163,3 +164,30 @@ def test_no_number_hides_from_nbval(topic: Topic):
         for tag in cell.metadata.get("tags", [])
     }
     assert not {tag for tag in tags if "nbval" in tag.lower()}
+
+
+@each_topic
+def test_it_can_be_read_without_sphinx(topic: Topic):
+    """Citations, numbers of figures, captions and references are written out."""
+    notebook, chapter = topic.notebook, f"book/{topic}"
+    again = written(notebook, chapter)
+    assert [c.source for c in notebook.cells] == [c.source for c in again.cells], (
+        "run `python -m lbdl_book.notebooks --written`"
+    )
+    assert not re.search(r"\{(cite|numref|doc|bibliography)\b", topic.prose)
+    assert notebook.cells[1].source == HOW
+    assert read_back(notebook, chapter)[1] == []
+
+
+@each_topic
+def test_solutions_are_folded_in_jupyterlab(topic: Topic):
+    inside = 0
+    for cell in topic.notebook.cells:
+        if cell.cell_type == "markdown":
+            inside += cell.source.count("{solution-start}")
+            inside -= cell.source.count("{solution-end}")
+        elif inside:
+            assert cell.metadata.jupyter == {
+                "source_hidden": True,
+                "outputs_hidden": True,
+            }

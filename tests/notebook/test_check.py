@@ -18,7 +18,7 @@ def test_the_line_is_stable_and_names_the_equation(shown):
     ]
     assert 'data-proves="eq-a eq-b"' in shown[2]["text/html"]
     assert (
-        '<a class="lbdl-eq" href="#equation-eq-two" data-eq="eq-two">'
+        '<a class="lbdl-eq" href="#eq-two" data-eq="eq-two">'
         in shown[0]["text/html"]
     )
 

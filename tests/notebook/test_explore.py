@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -137,3 +138,41 @@ def test_of_a_burst_only_the_newest_value_is_drawn():
 
 
 CONTROLS_VALUES = [0.1, 0.2, 0.3, 0.7, 1.0]
+
+
+class Events:
+    """IPython's events, told by hand."""
+
+    def __init__(self):
+        self.callbacks = {}
+
+    def register(self, name, callback):
+        self.callbacks[name] = callback
+
+    def cell(self):
+        """A cell begins and ends."""
+        self.callbacks["pre_run_cell"](None)
+        self.callbacks["post_run_cell"](None)
+
+
+def test_a_slider_says_that_it_waits_until_no_cell_begins_any_more(monkeypatch):
+    monkeypatch.setattr(live, "QUIET", 0.05)
+    line = SimpleNamespace(value="")
+
+    async def run_all():
+        events = Events()
+        lines = live.Waiting(events)
+        lines.add(line)
+        for _ in range(3):
+            events.cell()
+            await asyncio.sleep(0.01)
+            assert "Other cells are running" in line.value
+        await asyncio.sleep(0.1)
+
+    asyncio.run(run_all())
+    assert line.value == ""
+
+
+def test_without_a_kernel_no_slider_waits():
+    widget = live.widget(Renderer(draw), CONTROLS, "a line")
+    assert widget.children[-1].value == ""

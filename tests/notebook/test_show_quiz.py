@@ -113,6 +113,17 @@ def test_quiz_hides_the_right_answer_among_the_wrong(shown):
     assert len(set(places)) > 1
 
 
+def test_a_quiz_that_has_not_run_says_what_it_waits_for(shown):
+    quiz(ASK)
+    quiz(ASK, Question("Which?", right="a", wrong=["b"], why="So."))
+    one, two = (b["text/html"].split("<style>")[0] for b in shown)
+    assert "A question waits here. Run this cell" in one
+    assert "2 questions wait here. Run this cell" in two
+    name = re.search(r'<p id="(quiz\w+-waits)">', one)[1]
+    script = shown[0]["text/html"].split("<script>")[1]
+    assert script.startswith(f'document.getElementById("{name}")?.remove();')
+
+
 def test_bad_questions_are_refused():
     with pytest.raises(ValueError, match="differ from the right one"):
         Question("?", right="a", wrong=["a"], why="")

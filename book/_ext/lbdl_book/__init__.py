@@ -1,16 +1,36 @@
 """The book's own Sphinx extension: parallel execution, a cache that knows the
-library, evidence, races, search."""
+library, notebooks with their roles, evidence, races, terms, addresses, search."""
 
 from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import evidence, execution, records, search
+from . import (
+    errata,
+    evidence,
+    execution,
+    outward,
+    paths,
+    records,
+    search,
+    terms,
+    written,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Install the parts; each says in its own docstring what it does."""
-    for part in (execution, evidence, records, search):
+    for part in (
+        execution,
+        written,
+        terms,
+        evidence,
+        errata,
+        paths,
+        records,
+        outward,
+        search,
+    ):
         part.install(app)
     app.connect("builder-inited", drop_backlinks)
     app.connect("html-page-context", mend)

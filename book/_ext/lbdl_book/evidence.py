@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bs4 import BeautifulSoup, Tag
 from docutils import nodes
@@ -82,6 +82,7 @@ def install(app: Sphinx) -> None:
     app.connect("env-updated", pages_to_rewrite)
     app.connect("env-check-consistency", warn_of_gaps)
     app.connect("doctree-resolved", render)
+    app.connect("html-page-context", list_contents)
 
 
 # ---------------------------------------------------------------- collecting, page
@@ -293,18 +294,21 @@ def marked(
     )
 
 
-def chapters_with_equations(
-    env: BuildEnvironment,
-) -> Iterator[tuple[str, list[Equation]]]:
-    """Pages that hold labelled equations, in the order of the book."""
+def in_order(env: BuildEnvironment, pages: Iterable[str]) -> list[str]:
+    """Pages in the order of the book."""
     order = {
         str(name).removesuffix(".ipynb"): n
         for n, name in enumerate(getattr(env, "external_site_map", ()))
     }
-    pages = sorted(
-        equations_of(env), key=lambda docname: order.get(docname, len(order))
-    )
-    yield from ((docname, equations_of(env)[docname]) for docname in pages)
+    return sorted(pages, key=lambda docname: order.get(docname, len(order)))
+
+
+def chapters_with_equations(
+    env: BuildEnvironment,
+) -> Iterator[tuple[str, list[Equation]]]:
+    """Pages that hold labelled equations, in the order of the book."""
+    found = equations_of(env)
+    yield from ((docname, found[docname]) for docname in in_order(env, found))
 
 
 def evidence_html(
@@ -319,6 +323,7 @@ def evidence_html(
     yield f'<p class="lbdl-evidence-count">{counts(everything, proven)}</p>'
     for chapter, equations in chapters_with_equations(app.env):
         href = escape(app.builder.get_relative_uri(docname, chapter))
+        yield f'<section id="{place_of(chapter)}" class="lbdl-evidence-of">'
         yield f'<h2><a href="{href}">{chapter_title(app.env, chapter)}</a></h2><p>{counts(equations, proven)}</p>'
         yield '<ul class="lbdl-evidence">'
         claims = [
@@ -328,7 +333,38 @@ def evidence_html(
             equation_html(app, docname, equation, proven.get(equation.label, []))
             for equation in claims
         )
-        yield "</ul>"
+        yield "</ul></section>"
+
+
+def place_of(chapter: str) -> str:
+    """The name of a chapter's part of the list."""
+    return nodes.make_id(chapter.rsplit("/", 1)[-1])
+
+
+def list_contents(
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """The contents of the evidence page: which chapters have evidence, only the whole
+    book knows."""
+    if pagename not in evidence_pages(app.env):
+        return
+    pages = chapters_with_equations(app.env)
+    places = {place_of(chapter): chapter for chapter, _ in pages}
+    context["toc"] = contents(app.env, pagename, places)
+
+
+def contents(env: BuildEnvironment, docname: str, places: dict[str, str]) -> str:
+    """A page's contents as the theme reads them: places on it, a chapter each."""
+    entries = "".join(
+        f'<li><a class="reference internal" href="#{place}">{chapter_title(env, chapter)}</a></li>'
+        for place, chapter in places.items()
+    )
+    title = escape(env.titles[docname].astext())
+    return f'<ul><li><a class="reference internal" href="#">{title}</a><ul>{entries}</ul></li></ul>'
 
 
 def chapter_title(env: BuildEnvironment, docname: str) -> str:

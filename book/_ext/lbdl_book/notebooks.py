@@ -1,9 +1,10 @@
 """Executes chapters afresh and writes their outputs back into the notebooks,
-normalised.
+normalised, with what only Sphinx can read written out (`written.py`).
 
-    python -m lbdl_book.notebooks [--jobs N] [chapter.ipynb ...]
+    python -m lbdl_book.notebooks [--jobs N] [--written] [chapter.ipynb ...]
 
-Without paths, all chapters of `_toc.yml`. A chapter that fails is left as it was.
+Without paths, all chapters of `_toc.yml`. A chapter that fails is left as it was. With
+`--written` nothing is executed, only written out.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from nbformat import NotebookNode
 
 from .kernels import settle
 from .pictures import in_palette
+from .written import chapter_of, written
 
 ROOT = Path(__file__).parents[3]
 METADATA = {
@@ -70,7 +72,7 @@ def rewrite(path: Path) -> str:
         ).execute()
     except CellExecutionError as error:
         return f"{path}\n{error}"
-    nbformat.write(normalised(notebook), path)
+    nbformat.write(written(normalised(notebook), chapter_of(path)), path)
     return ""
 
 
@@ -79,8 +81,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("chapters", nargs="*", type=Path)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--written", action="store_true")
     arguments = parser.parse_args()
     paths = [path.resolve() for path in arguments.chapters] or chapters()
+    if arguments.written:
+        for path in paths:
+            notebook = nbformat.read(path, as_version=4)
+            nbformat.write(written(notebook, chapter_of(path)), path)
+        return 0
     settle(ROOT / "_build" / "kernels")
     failures = 0
     with ProcessPoolExecutor(arguments.jobs) as pool:

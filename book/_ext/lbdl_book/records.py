@@ -53,13 +53,20 @@ class RecordedTable(SphinxDirective):
         )
         for file in files:
             self.env.note_dependency(str(file))
-        html = "\n".join(piece for file in files for piece in self.render(file))
-        return [
-            nodes.raw("", html or "<p>Nothing is recorded yet.</p>", format="html")
-        ]
+        rendered = (list(self.render(file)) for file in files)
+        sections = [self.section(*pieces) for pieces in rendered if pieces]
+        return sections or [nodes.paragraph("", "Nothing is recorded yet.")]
+
+    def section(self, heading: str, *html: str) -> nodes.section:
+        """One file as a section of the page, so that its contents list it."""
+        section = nodes.section(names=[nodes.fully_normalize_name(heading)])
+        section += nodes.title(heading, heading)
+        section += nodes.raw("", "\n".join(html), format="html")
+        self.state.document.note_implicit_target(section, section)
+        return section
 
     def render(self, file: Path) -> Iterator[str]:
-        """HTML of one recorded file."""
+        """The heading of one recorded file, then its HTML."""
         raise NotImplementedError
 
 
@@ -73,7 +80,7 @@ class Races(RecordedTable):
         machine = ", ".join(
             f"{key} {value}" for key, value in record["machine"].items()
         )
-        yield f"<h2>{title(record['topic'])}</h2>"
+        yield title(record["topic"])
         yield f"<p>Recorded {escape(record['date'])} on {escape(machine)}.</p>"
         head = (
             "job",
@@ -102,9 +109,9 @@ class Experiments(RecordedTable):
         chapter = self.env.app.builder.get_relative_uri(
             self.env.docname, f"book/{declared.chapter}"
         )
-        yield f"<h2>{title(result.experiment)}, scale {escape(result.scale)}</h2>"
+        yield f"{title(result.experiment)}, scale {result.scale}"
         yield f"<p>It shows that {escape(declared.shows)}.</p>"
-        yield f'<p>Chapter: <a href="{chapter}">{title(declared.chapter)}</a>.</p>'
+        yield f'<p>Chapter: <a href="{chapter}">{escape(title(declared.chapter))}</a>.</p>'
         yield f"<p>{escape(result.provenance)}.</p>"
         yield (
             f"<p>Made at commit <code>{escape(result.commit)}</code>. Again: "
@@ -147,7 +154,7 @@ def text(value: Any) -> str:
 
 def title(name: str) -> str:
     """`models/softmax` or `map_of_trainability` as words."""
-    return escape(name.rsplit("/", 1)[-1].replace("_", " ").capitalize())
+    return name.rsplit("/", 1)[-1].replace("_", " ").capitalize()
 
 
 def table(
