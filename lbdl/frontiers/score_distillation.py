@@ -1,9 +1,9 @@
-"""Score distillation: a student that draws in one step is taught by a denoiser that
-would need many.
+"""Score distillation: a student that draws in one step is taught by a denoiser
+that would need many.
 
-Student and teacher are compared by their scores, at every noise level. The losses of
-score identity distillation and the game behind them; a student of finitely many
-points, about which everything is known; the losses of a training; and the sliced
+Student and teacher are compared by their scores, at every noise level. The losses
+of score identity distillation and the game behind them; a student of finitely many
+points, about which everything is known; the loss of a training; and the sliced
 Wasserstein distance of two samples, to judge by.
 
 Zhou et al. 2024, arXiv:2404.04057 (score identity distillation); Rabin et al. 2011
@@ -69,7 +69,7 @@ def three_forms(
 
 
 def sid_loss(
-    teacher: Tensor, student: Tensor, target: Tensor, alpha: float = 0.5
+    teacher: Tensor, student: Tensor, target: Tensor, alpha: float | Tensor = 0.5
 ) -> Tensor:
     """The loss that score identity distillation trains a generator with.
 
@@ -84,7 +84,7 @@ def sid_loss(
             dtype of `teacher`.
         target: y, what they guess; shape and dtype of `teacher`.
         alpha: 1/2 is half the `game_value`; more pushes points to where the two
-            disagree.
+            disagree. A number, or a tensor (...), one for each point.
 
     Returns:
         (...), dtype of `teacher`. Half precision is computed in float32.
@@ -96,14 +96,15 @@ def sid_loss(
     Source: Zhou et al. 2024, arXiv:2404.04057, and its published code.
     """
     require_points(teacher=teacher, student=student, target=target)
-    require.number(alpha=alpha)
+    require_settings(teacher, teacher.shape[:-1], alpha=alpha)
     t, s, y = (require.widen(x) for x in (teacher, student, target))
     apart = t - s
-    return (apart * (t - y) - alpha * apart.square()).sum(-1).to(teacher.dtype)
+    loss = (apart * (t - y)).sum(-1) - alpha * squares(apart)
+    return loss.to(teacher.dtype)
 
 
 def game_value(teacher: Tensor, student: Tensor, target: Tensor) -> Tensor:
-    """By how much the student's denoiser beats the teacher, on the student's points.
+    """By how much the student's denoiser beats the teacher, on the student's data.
 
         |t - y|^2 - |s - y|^2 = 2 l2 - l1
 
@@ -122,8 +123,8 @@ def game_value(teacher: Tensor, student: Tensor, target: Tensor) -> Tensor:
         TypeError: an argument is not floating, or dtypes differ.
         ValueError: shapes differ, or there is no coordinate.
 
-    Source: Zhou et al. 2024, arXiv:2404.04057, for l1 and l2; the chapter derives the
-        identity.
+    Source: Zhou et al. 2024, arXiv:2404.04057, for l1 and l2; the chapter derives
+        the identity.
     """
     require_points(teacher=teacher, student=student, target=target)
     t, s, y = (require.widen(x) for x in (teacher, student, target))
@@ -252,7 +253,8 @@ def exact_loss(
     require.instance(Mixture, p=p)
     require.fitting(points=(points, "... K 1"))
     require.finite(points=points)
-    require_noise(points, a, b, alpha=alpha, error=error)
+    require.number(a=a, b=b, above=0)
+    require_settings(points, points.shape[:-2], alpha=alpha, error=error)
     student = points.detach() if frozen else points
     nodes, chance = (part.to(points) for part in gauss_hermite(order))
     e = nodes[:, None].expand(*points.shape[:-1], order, 1)
@@ -272,7 +274,7 @@ def beside_points(p: Mixture) -> Mixture:
 
 
 def per_student(x: float | Tensor) -> float | Tensor:
-    """A number for each student, to be added at points (..., K, J, 1)."""
+    """A number for each student, as it is added at points (..., K, J, 1)."""
     return x[..., None, None, None] if isinstance(x, Tensor) else x
 
 
@@ -285,7 +287,7 @@ def distillation_loss(
     x0: Tensor,
     noise: Tensor,
     sigma: Tensor,
-    alpha: float = 0.5,
+    alpha: float | Tensor = 0.5,
 ) -> Tensor:
     """The loss of the generator, from two denoisers; theirs is `denoising_loss`.
 
@@ -301,7 +303,7 @@ def distillation_loss(
         x0: points that the generator made (n, d), floating dtype.
         noise: z, shape and dtype of `x0`.
         sigma: noise levels (n,), > 0, dtype of `x0`.
-        alpha: as in `sid_loss`.
+        alpha: as in `sid_loss`; a number, or a tensor (n,).
 
     Returns:
         A scalar, dtype of `x0`.
@@ -365,8 +367,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor) -> Tensor:
 
         SW^2 = mean over u of (1/n) sum_i (<u, x>_(i) - <u, y>_(i))^2
 
-    where (i) is the i-th smallest. On a line the cheapest way to carry n points to n
-    others keeps their order.
+    where (i) is the i-th smallest. On a line the cheapest way to carry n points to
+    n others keeps their order.
 
     Args:
         x: (..., n, d), floating dtype.
@@ -422,7 +424,7 @@ def fast_sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor) -> Tensor:
 
 
 def root_mean_square(gaps: Tensor) -> Tensor:
-    """Over the last two dimensions, by lengths, which neither overflow nor vanish."""
+    """Over the last two dimensions; no square overflows or vanishes."""
     unit = require.power_of_two(gaps, (-2, -1))
     mean = (gaps / unit).square().mean((-2, -1))
     nothing = (mean == 0).to(mean.dtype)
@@ -440,18 +442,17 @@ def squares(x: Tensor) -> Tensor:
 def require_points(**points: Tensor) -> None:
     """Points (..., d) of one shape, dtype and device."""
     require.matching(**points)
-    require.shapes(**{name: (x, "... d") for name, x in points.items()})
+    require.shapes(least=1, **{name: (x, "... d") for name, x in points.items()})
 
 
-def require_noise(
-    points: Tensor, a: float, b: float, **settings: float | Tensor
+def require_settings(
+    x: Tensor, shape: torch.Size, **settings: float | Tensor
 ) -> None:
-    """A factor, the size of a noise, and settings that are one for each student."""
-    require.number(a=a, b=b, above=0)
-    require.number_or_tensor(**settings)
-    given = {name: x for name, x in settings.items() if isinstance(x, Tensor)}
-    require.alike(points=points, **given)
-    require.broadcast_to(points.shape[:-2], **given)
+    """Numbers, or tensors like `x` that broadcast to a shape."""
+    require.number_or_tensor(**settings)  # type: ignore[arg-type]
+    given = {name: y for name, y in settings.items() if isinstance(y, Tensor)}
+    require.alike(x=x, **given)
+    require.broadcast_to(shape, **given)
 
 
 def require_samples(x: Tensor, y: Tensor, directions: Tensor) -> None:
