@@ -77,6 +77,16 @@ def test_half_the_game_and_the_rest(alpha):
     )
 
 
+def test_an_alpha_for_each_point():
+    t, s, e = (randn(3, 2, stream=name) for name in "tse")
+    alphas = torch.tensor([0.0, 0.5, 1.2], dtype=torch.float64)
+    each = [
+        S.sid_loss(t[i], s[i], e[i], alpha)
+        for i, alpha in enumerate(alphas.tolist())
+    ]
+    torch.testing.assert_close(S.sid_loss(t, s, e, alphas), torch.stack(each))
+
+
 def test_in_data_the_loss_is_a_multiple_of_that_in_noise():
     p, x0, e = line(), randn(50, 1), randn(50, 1, stream="e")
     x, q = A * x0 + B * e, S.atoms(points())
@@ -251,6 +261,14 @@ def test_distillation_loss_holds_its_weight_constant():
     due = (t - y) / 6 + (t - s) * (0.5 - 1) - (t - s) / 6
     weight = (t - y).abs().mean(1, keepdim=True)
     torch.testing.assert_close(found, due / weight / 8)
+
+
+def test_a_teacher_that_is_right_to_the_last_digit_divides_by_no_zero():
+    x0, z = randn(4, 2), randn(4, 2, stream="z")
+    sigma = torch.ones(4, dtype=torch.float64)
+    found = S.distillation_loss(lambda x, s: x0, lambda x, s: x0 + 1, x0, z, sigma)
+    # -|t - s|^2 / 2 over the least weight, a coordinate
+    assert float(found) == pytest.approx(-0.5 / 1e-5)
 
 
 # --- Samples
