@@ -67,6 +67,9 @@ QUERIES = {
     "ddim": ("diffusion", "DDIM"),
     "classifier-free guidance": ("diffusion", "Guidance"),
     "denoising score matching": ("diffusion", "network learns"),
+    "score identity distillation": ("score_distillation", "Three forms"),
+    "one-step generator": ("score_distillation", ""),
+    "sliced wasserstein": ("score_distillation", "learns its score"),
 }
 
 
