@@ -78,8 +78,8 @@ lock: $(TEST_READY)     ## pin the requirements again, from the ranges in pyproj
 clean:                  ## remove the built book and the environment
 	rm -rf _build $(VENV)
 
-# When a step of `make test` begins.
-STEP = date "+%s $(1)" >> _build/steps.txt
+# When a step of `make test` begins: for the table of minutes, and for whoever reads along.
+STEP = date "+%s $(1)" >> _build/steps.txt && date "+%T $(1)"
 
 # Pages that an interrupted or failed build left behind are not trusted: its mark stands until a build succeeds.
 # Results of chapters that had finished executing are kept (the extension in book/_ext checks each).
