@@ -179,9 +179,10 @@ explore(lambda lr: None, lr=Slider(0, 1), alt="a picture")
 
 def test_a_chapters_calls_need_jupyter_only_where_they_show():
     """In a plain Python they print, whatever of Jupyter is missing."""
+    env = {k: v for k, v in os.environ.items() if k != "LBDL_EXPLORE"}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT],
-        env={**os.environ, "MPLBACKEND": "agg"},
+        env={**env, "MPLBACKEND": "agg"},
         check=True,
         cwd=ROOT,
         stdout=subprocess.PIPE,
