@@ -9,7 +9,7 @@ async () => {
 
   await window.MathJax?.startup?.promise;
   window.MathJax?.startup?.document?.lazyTypesetAll?.();
-  all("article script, article style, .headerlink, .copybtn, .toggle-button, details.hide").forEach(e => e.remove());
+  all("article script, article style, .headerlink, .copybtn, .toggle-button, details.hide, .lbdl-progress").forEach(e => e.remove());
   all("article details").forEach(e => { e.open = true; });
   all(".toggle-hidden, .dropdown").forEach(e => e.classList.remove("toggle-hidden", "dropdown", "toggle"));
 
