@@ -13,7 +13,7 @@ import pytest
 from docutils.nodes import Text
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from lbdl_book import evidence, execution
+from lbdl_book import evidence, execution, kernels
 from lbdl_book.fingerprints import chapter_modules, fingerprint
 from nbformat.v4 import new_code_cell, new_notebook
 from sphinx.application import Sphinx
@@ -339,3 +339,15 @@ def test_a_page_that_changes_is_counted_again(tmp_path, environment):
     assert "<strong>1 of 1</strong>" in html["evidence"]
     assert "lbdl-proven" in html["a"]
     assert warnings == ""
+
+
+def test_kernels_draw_for_the_page_whatever_their_caller_draws_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another backend, a chapter's pictures were lost without a word."""
+    for name in ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setattr(kernels, "list_fonts", lambda: None)
+    kernels.settle(tmp_path)
+    assert "MPLBACKEND" not in os.environ

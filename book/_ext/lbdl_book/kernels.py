@@ -16,7 +16,9 @@ SETTINGS = "c.IPKernelApp.log_level = 'ERROR'\n"  # no word on ports and keys
 
 
 def settle(folder: Path) -> None:
-    """Make the folder and its list of fonts; kernels started from now on use it."""
+    """Make the folder and its list of fonts; kernels started from now on use it, and
+    draw for the page, whatever the caller's matplotlib draws for."""
+    os.environ.pop("MPLBACKEND", None)
     places = {
         "MPLCONFIGDIR": folder / "matplotlib",
         "IPYTHONDIR": folder / "ipython",
