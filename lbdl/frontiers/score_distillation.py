@@ -59,7 +59,7 @@ def three_forms(
         TypeError: an argument is not floating, or dtypes differ.
         ValueError: shapes differ, or there is no coordinate.
 
-    Source: Zhou et al. 2024, arXiv:2404.04057.
+    Source: l1 and l2: Zhou et al. 2024, arXiv:2404.04057; l3 by the same exchange.
     """
     require_points(teacher=teacher, student=student, noise=noise)
     t, s, e = (require.widen(x) for x in (teacher, student, noise))
