@@ -21,10 +21,8 @@ import inspect
 import json
 import os
 import random
-import signal
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,8 @@ import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 from lbdl_book.notebooks import chapters
 from tabulate import tabulate
+
+from tests.house.mutation import ended
 
 ROOT = Path(__file__).parents[2]
 NOT_TRIED = 3  # the status of a child that failed by a fault of this file
@@ -291,18 +291,10 @@ def notices(shell: InteractiveShell, cell: str, wrong: Wrong, limit: float) -> b
             status = int(fails(shell, cell, wrong))
         finally:
             os._exit(status)
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            code = os.waitstatus_to_exitcode(status)
-            if code == NOT_TRIED:
-                raise RuntimeError(f"could not be tried: {wrong}")
-            return code != 0
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+    status = ended(child, limit)
+    if status == NOT_TRIED:
+        raise RuntimeError(f"could not be tried: {wrong}")
+    return status != 0
 
 
 def fails(shell: InteractiveShell, cell: str, wrong: Wrong) -> bool:

@@ -202,12 +202,18 @@ def fails(mutant: Mutant, tests: list[str], limit: float) -> bool | None:
     child = os.fork()
     if child == 0:
         os._exit(run(mutant, tests))
+    status = ended(child, limit)
+    return None if status is None else status not in (0, 5)
+
+
+def ended(child: int, limit: float) -> int | None:
+    """The exit status of a child process; None where time is up, and it is killed."""
     end = time.monotonic() + limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status) not in (0, 5)
-        time.sleep(0.05)
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
