@@ -5,6 +5,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from io import TextIOWrapper
 from pathlib import Path
 
 from lbdl import __version__
@@ -21,6 +22,8 @@ OUT = Path("results")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the command line asks; returns the exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a pipe that holds ASCII only
     options = parser().parse_args(arguments)
     try:
         return options.do(options)
