@@ -332,7 +332,7 @@ def lines_reached(shell: InteractiveShell, cell: str, function: Any) -> set[int]
 def put(shell: InteractiveShell, wrong: Wrong) -> None:
     """The wrong function in the place of the right one, for the library and the cell: the
     object stays, so that whoever holds it is served."""
-    space = copy.copy(wrong.function.__globals__)
+    space = copy.copy(inspect.unwrap(wrong.function).__globals__)
     exec(compile(wrong.source, "<wrong>", "exec"), space)
     made = space[wrong.function.__name__]
     made = inspect.unwrap(made)
