@@ -1,75 +1,79 @@
-"""Random projections against `sklearn.random_projection`: 10 000 points from 4096 dimensions to 512."""
+"""Exact tails and distortions against SciPy, the matrix of the proofs against scikit-learn."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from sklearn.base import TransformerMixin
-from sklearn.random_projection import (
-    GaussianRandomProjection,
-    SparseRandomProjection,
-)
+from scipy import integrate, special, stats
+from scipy.spatial.distance import pdist
+from sklearn.random_projection import GaussianRandomProjection
 
 from bench.race import Race, main
-from lbdl.geometry.johnson_lindenstrauss import distortions
-from lbdl.geometry.johnson_lindenstrauss_sklearn import RandomProjection
-
-SIZE = "10000 x 4096 -> 512"
+from lbdl.geometry.johnson_lindenstrauss import (
+    distortions,
+    gaussian_matrix,
+    inner_product_tail,
+    norm_tail,
+)
 
 
 def races() -> Iterator[Race]:
-    x = torch.randn(
-        10_000, 4096, generator=torch.Generator().manual_seed(0)
-    ).numpy()
-    gaussian = GaussianRandomProjection(512, random_state=0).fit(x)
-    for kind, goal in (
-        ("hadamard", 0.20),
-        ("count_sketch", None),
-        ("sparse_jl", 0.5),
-    ):
-        ours = RandomProjection(512, kind=kind, random_state=0).fit(x)
-        yield Race(
-            job=f"{kind} transform, {SIZE}",
-            peer="GaussianRandomProjection",
-            goal=goal,
-            ours=lambda ours=ours: ours.transform(x),
-            theirs=lambda: gaussian.transform(x),
-            note=same_distortion(ours, gaussian, x),
-        )
-    ours = RandomProjection(512, kind="hadamard", random_state=0)
+    chance = torch.Generator().manual_seed(0)
+    eps = torch.linspace(0.01, 0.9, 10_000, dtype=torch.float64)
+    law = stats.chi2(200, scale=1 / 200)
     yield Race(
-        job=f"hadamard fit and transform, {SIZE}",
+        job="norm_tail, n = 200, 10000 values of eps",
+        peer="scipy.stats.chi2, sf + cdf",
+        ours=lambda: norm_tail(200, eps),
+        theirs=lambda: law.sf(1 + eps.numpy()) + law.cdf(1 - eps.numpy()),
+    )
+    yield Race(
+        job="inner_product_tail, n = 200, 100 values of eps",
+        peer="scipy.integrate.quad",
+        goal=0.1,
+        ours=lambda: inner_product_tail(200, eps[::100]),
+        theirs=lambda: by_quadrature(200, eps[::100].numpy()),
+        note="both to about eight digits",
+    )
+    x = torch.randn(1000, 1024, generator=chance, dtype=torch.float64)
+    y = x @ gaussian_matrix(128, 1024, generator=chance, dtype=torch.float64).mT
+    yield Race(
+        job="distortions of 1000 points, 1024 -> 128, float64",
+        peer="scipy.spatial.distance.pdist",
+        goal=1.0,
+        ours=lambda: distortions(x, y),
+        theirs=lambda: (pdist(y.numpy()) / pdist(x.numpy())) ** 2 - 1,
+    )
+    wide = torch.randn(2000, 4096, generator=chance)
+    yield Race(
+        job="Gaussian matrix, drawn and applied, 2000 x 4096 -> 512",
         peer="GaussianRandomProjection",
-        goal=0.20,
-        ours=lambda: ours.fit_transform(x),
+        goal=0.7,
+        ours=lambda: wide @ gaussian_matrix(512, 4096, generator=chance).mT,
         theirs=lambda: GaussianRandomProjection(512, random_state=0).fit_transform(
-            x
+            wide.numpy()
         ),
     )
-    few = x[:1000]
-    ours = RandomProjection(512, kind="achlioptas", random_state=0).fit(few)
-    achlioptas = SparseRandomProjection(512, density=1 / 3, random_state=0).fit(few)
-    yield Race(
-        job="Achlioptas transform, 1000 x 4096 -> 512",
-        peer="SparseRandomProjection(density=1/3)",
-        goal=1.0,
-        ours=lambda: ours.transform(few),
-        theirs=lambda: achlioptas.transform(few),
-        note=same_distortion(ours, achlioptas, few),
-    )
 
 
-def same_distortion(
-    ours: TransformerMixin, theirs: TransformerMixin, x: np.ndarray
-) -> str:
-    """Root mean square distortion of the 19 900 distances of 200 points, on both sides."""
-    points = torch.tensor(x[:200])
-    images = (torch.tensor(model.transform(x[:200])) for model in (ours, theirs))
-    rms = [
-        float(distortions(points, image).square().mean().sqrt()) for image in images
-    ]
-    return f"rms distortion {rms[0]:.4f} against {rms[1]:.4f}"
+def by_quadrature(n: int, eps: np.ndarray) -> np.ndarray:
+    """The tail of the inner product as an integral over the squared length of one
+    of the two vectors."""
+    law = stats.chi2(n)
+    low, high = law.ppf(1e-16), law.isf(1e-16)
+
+    def tail(e: float) -> float:
+        return integrate.quad(
+            lambda q: law.pdf(q) * special.erfc(e * n / math.sqrt(2 * q)),
+            low,
+            high,
+            epsabs=0,
+            epsrel=1e-8,
+        )[0]
+
+    return np.array([tail(float(e)) for e in eps])
 
 
 if __name__ == "__main__":
-    main(__spec__, races(), packages=["scikit-learn"])
+    main(__spec__, races(), packages=["scipy", "scikit-learn"])

@@ -29,7 +29,7 @@ CALLS = calls()
 
 # Adapters that take arrays, and what tries them instead.
 OTHERS = {
-    "lbdl.geometry.johnson_lindenstrauss_sklearn": "check_estimator",
+    "lbdl.geometry.sketching_sklearn": "check_estimator",
     "lbdl.geometry.logistic_regression_sklearn": "parametrize_with_checks",
 }
 MODULES = {m.__name__: m for m in topic_modules() if m.__name__ not in OTHERS}

@@ -1,4 +1,4 @@
-"""The projections of `johnson_lindenstrauss` behind scikit-learn's transformer
+"""The projections of `sketching` behind scikit-learn's transformer
 interface, for its pipelines."""
 
 import warnings
@@ -21,9 +21,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from lbdl.geometry.johnson_lindenstrauss import (
+from lbdl.geometry.johnson_lindenstrauss import dasgupta_gupta_dimension
+from lbdl.geometry.sketching import (
     Projection,
-    dasgupta_gupta_dimension,
     draw_projection,
     draw_sparse_jl,
     fast_sparse_jl,
