@@ -53,7 +53,7 @@ zip: book               ## the built book as one file for reading without a netw
 epub: book $(TEST_READY) ## the built book as EPUB 3, formulas as MathML; needs Chromium
 	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.epub _build/html _build/lbdl.epub
 
-pdf: book $(TEST_READY) ## every chapter as PDF, A4 and a phone's page; CHAPTERS="softmax ...": these
+pdf: book $(TEST_READY) ## every chapter as PDF, A4 and a phone's page; CHAPTERS="softmax ...": these; CHAPTERS=: the whole book in one
 	PYTHONPATH=book/_ext $(BIN)/python -m lbdl_book.pdf _build/html _build/pdf $(CHAPTERS)
 
 notebooks: $(BOOK_READY) ## execute the chapters again and write their outputs into the notebooks

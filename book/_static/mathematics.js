@@ -10,6 +10,7 @@
     clearInterval(timer);
     const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!place) return;
+    place.querySelector(":scope > details.lbdl-evidence-of")?.setAttribute("open", "");
     let tries = 60, rested = 0, before;
     for (const moved of ["wheel", "touchmove", "keydown", "pointerdown"])
       addEventListener(moved, () => { tries = 0; }, { once: true, passive: true });
@@ -23,7 +24,7 @@
   }
 
   function fill() { // a few at a time; what is folded away waits until it is opened
-    const waiting = [...document.querySelectorAll("mjx-lazy")].filter(e => e.offsetParent).slice(0, 4);
+    const waiting = [...document.querySelectorAll("mjx-lazy")].filter(e => e.checkVisibility()).slice(0, 4);
     if (!waiting.length) return;
     MathJax.startup.document.lazyObserve(waiting.map(target => ({ target, isIntersecting: true })));
     setTimeout(() => idle(fill), 60);
@@ -33,8 +34,14 @@
   addEventListener("load", async () => {
     await window.MathJax?.startup?.promise;
     hold();
-    if (window.MathJax?.startup?.document?.lazyObserve) idle(fill);
+    if (!window.MathJax?.startup?.document?.lazyObserve) return;
+    idle(fill);
+    addEventListener("toggle", () => idle(fill), true); // a fold was opened
   });
-  addEventListener("beforeprint", () => { theme = page.theme; page.theme = "light"; });
+  addEventListener("beforeprint", () => {
+    for (const fold of document.querySelectorAll("details.lbdl-evidence-of")) fold.open = true;
+    theme = page.theme;
+    page.theme = "light";
+  });
   addEventListener("afterprint", () => { page.theme = theme; });
 })();

@@ -257,6 +257,47 @@ def test_letters_are_those_of_the_page(
     assert formula["alttext"] == "x" and taken["formulas"] == 1
 
 
+@pytest.mark.slow(reason="prints three parts on two sizes of paper")
+def test_the_whole_book_is_bound_of_its_pages(
+    html: Path, small_book: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Numbered through, with an outline, and with links that lead from part to part."""
+    pypdf = pytest.importorskip("pypdf")
+    folder = small_book("<p id='x'>one <a href='b.html#y'>two</a></p>")
+    first = (folder / "index.html").read_text()
+    (folder / "index.html").write_text(
+        first.replace("</nav>", "<a href='b.html'>Second</a></nav>")
+    )
+    (folder / "b.html").write_text(
+        "<html><head><title>Second</title></head><body><article class='bd-article'>"
+        "<h1>Second</h1><h2 id='y'>Part</h2><a href='#y'>up</a> "
+        "<a href='index.html'>back</a></article></body></html>"
+    )
+    files = pdf.write(folder, tmp_path / "out", [])
+    assert [f.name for f in files] == ["lbdl-a4.pdf", "lbdl-phone.pdf"]
+    for file in files:
+        book = pypdf.PdfReader(file)
+        front = len(book.pages) - 2
+        assert book.page_labels[0] == "i" and book.page_labels[front:] == ["1", "2"]
+        assert [page.extract_text().split()[0] for page in book.pages[front:]] == [
+            "1",
+            "2",
+        ]
+        tops = [entry for entry in book.outline if not isinstance(entry, list)]
+        assert [entry.title for entry in tops] == ["A book", "Second"]
+        pages = [book.get_destination_page_number(entry) for entry in tops]
+        assert pages == [front, front + 1]
+        assert book.metadata.title == "A book"
+        links = [
+            link.get_object()["/Dest"][0].get_object()
+            for page in book.pages[front:]
+            for link in page["/Annots"]
+            if isinstance(link.get_object()["/Dest"], list)
+        ]
+        assert book.pages[front + 1] in links and book.pages[front] in links
+        assert b"lbdl.invalid" not in objects(file)
+
+
 def test_what_would_be_cut_is_an_error(
     html: Path, small_book: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
+from lbdl_book import letters, paths
+from lbdl_book.written import ROOT, numbers
 from playwright.sync_api import Browser, Page, expect
 
 from tests.book.conftest import HTML
@@ -123,6 +126,52 @@ def test_the_map_of_the_book_fits_the_page(
         assert boxes.count() >= 26
         for box in boxes.all():
             assert box.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+
+
+def page_of(chapter: str) -> BeautifulSoup:
+    """The built page of a chapter."""
+    text = (HTML / f"{chapter}.html").read_text(encoding="utf-8")
+    return BeautifulSoup(text, "html.parser")
+
+
+@pytest.mark.parametrize("chapter", numbers())
+def test_the_letters_of_a_chapter_are_those_of_its_formulas(
+    html: Path, chapter: str
+) -> None:
+    """Read again from the page: the fold tells the rows whose signs the page shows, in
+    the order of the notation page, and nothing where there is none."""
+    table = letters.rows((ROOT / f"{letters.NOTATION}.md").read_text("utf-8"))
+    article = page_of(chapter).select_one("article.bd-article")
+    folds = [fold.extract() for fold in article.select("details.lbdl-letters")]
+    told = [row.th.decode_contents() for fold in folds for row in fold.select("tr")]
+    formulas = [formula.get_text() for formula in article.select(".math")]
+    due = letters.used(table, formulas, article.get_text())
+    assert told == [letters.html(row.symbol) for row in due]
+
+
+@pytest.mark.parametrize("chapter", numbers())
+def test_the_map_around_a_chapter(html: Path, chapter: str) -> None:
+    (around,) = page_of(chapter).select("nav.lbdl-onward ol.lbdl-paths")
+    columns = {
+        column.p.text: [link["data-chapter"] for link in column.select("a")]
+        for column in around.find_all("li", recursive=False)
+    }
+    assert columns.get("This rests on", []) == paths.needs()[chapter]
+    assert columns.get("Read next", []) == paths.leads_to(chapter)
+    (here,) = around.select("[aria-current=page]")
+    assert here.text.startswith(f"{numbers()[chapter]}. ")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_letters_unfold(
+    browser: Browser, html: Path, size: tuple[int, int]
+) -> None:
+    with Watched(browser, CHAPTER, size) as watched:
+        fold = watched.page.locator("details.lbdl-letters")
+        fold.locator("summary").click()
+        expect(fold.locator("mjx-math").first).to_be_visible(timeout=30_000)
+        assert fold.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+        assert watched.errors == []
 
 
 def test_a_page_of_a_book_on_a_disk_names_no_repository(html: Path) -> None:

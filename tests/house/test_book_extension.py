@@ -13,8 +13,9 @@ import pytest
 from docutils.nodes import Text
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from lbdl_book import evidence, execution, kernels
+from lbdl_book import execution, kernels
 from lbdl_book.fingerprints import chapter_modules, fingerprint
+from lbdl_book.pages import contents
 from nbformat.v4 import new_code_cell, new_notebook
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
@@ -290,7 +291,8 @@ def test_checks_and_equations_are_tied(tmp_path, environment):
         '<a href="b.html#check-eq-three">both &amp; more hold</a>'
         in html["evidence"]
     )
-    assert '<section id="a" class="lbdl-evidence-of">' in html["evidence"]
+    assert '<section id="a">' in html["evidence"]
+    assert html["evidence"].count('<details class="lbdl-evidence-of">') == 2
     assert html["a"].count('id="check-eq-one"') == 1, "ids are unique"
     assert html["a"].count('id="equation-eq-one"') == 1
     assert 'id="check-eq-one-2"' in html["a"]
@@ -306,7 +308,7 @@ def test_contents_of_the_evidence_are_its_chapters(environment):
         titles={"back/evidence": Text("Evidence"), "part/b": Text("B & C")},
         toc_secnumbers={"part/b": {"": (2,)}},
     )
-    told = evidence.contents(env, "back/evidence", {"b": "part/b"})
+    told = contents(env, "back/evidence", {"b": "part/b"})
     assert '<a class="reference internal" href="#">Evidence</a>' in told
     assert '<a class="reference internal" href="#b">2. B &amp; C</a>' in told
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-from lbdl_book import paths, terms
+from lbdl_book import letters, paths, terms
 from lbdl_book.terms import entries, finder, forms, plain
 from lbdl_book.written import numbers
 
@@ -117,6 +117,59 @@ def test_a_chapter_leads_to_those_that_need_it_or_to_the_next():
         onward = paths.leads_to(chapter)
         assert onward and chapter not in onward
     assert "book/models/s4" in paths.leads_to("book/models/state_space")
+
+
+NOTATION = (ROOT / "book" / "notation.md").read_text(encoding="utf-8")
+
+
+def test_every_row_of_the_notation_has_its_sign_or_is_used_everywhere():
+    table = [row.symbol for row in letters.rows(NOTATION)]
+    assert len(table) == NOTATION.count("\n|") - 2, "every row is read"
+    assert set(table) == {*letters.SIGNS, *letters.EVERYWHERE}
+    assert not letters.SIGNS.keys() & set(letters.EVERYWHERE)
+
+
+@pytest.mark.parametrize(
+    ("formula", "words", "symbols"),
+    [
+        (r"\nabla f(w_{t})", "", [r"$w^{(t)}$, $w_t$", r"$\nabla f(x)$"]),
+        (r"\|x\| = \max_i |x_i|", "", [r"$\lVert x \rVert_p$"]),
+        (r"E(n) + \text{E or J}", "", []),
+        (r"\mathbb{E}[x]", "", [r"$E, \operatorname{Var}$"]),
+        (r"\operatorname{Var} z", "", [r"$E, \operatorname{Var}$"]),
+        (r"J v", "a Jacobian, Jacobians, no jacobian", [r"$J$ as a Jacobian"]),
+        (r"J v", "a Jacobian, once", []),
+        (r"A B", "adapters: an adapter, adapters", [r"$A, B$ of an adapter"]),
+        (r"w_{\theta} + e^{t}", "", []),
+    ],
+)
+def test_a_chapter_uses_what_its_formulas_hold(
+    formula: str, words: str, symbols: list[str]
+):
+    found = letters.used(letters.rows(NOTATION), [formula], words)
+    assert [row.symbol for row in found] == symbols
+
+
+@pytest.mark.usefixtures("environment")
+def test_letters_stand_above_the_first_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "book" / "part").mkdir(parents=True)
+    monkeypatch.setattr(letters, "chapters", lambda srcdir: ("book/part/a",))
+    notation = "# Notation\n\n| Symbol | Meaning |\n|---|---|\n"
+    rows = "| $\\log$ | with `e`, $a < b$ |\n| $\\nabla f(x)$ | a slope |\n"
+    pages = {
+        "index": "# Index\n```{toctree}\nbook/part/a\nbook/notation\n```\n",
+        "book/notation": notation + rows,
+        "book/part/a": "# A\n\nFirst.\n\n## One\n\n$\\log x$\n\n## Two\n",
+    }
+    html, warnings = build(tmp_path, pages)
+    assert warnings == ""
+    page = BeautifulSoup(html["book/part/a"], "html.parser")
+    (fold,) = page.select("details.lbdl-letters")
+    assert fold.find_next("h2").text.startswith("One")
+    assert [row.text for row in fold.select("tr")] == [r"\(\log\)with e, \(a < b\)"]
+    assert fold.find("a")["href"] == "../notation.html"
 
 
 LINK = re.compile(r"^\d+\. \[.*?\]\((\w+/\w+)\.ipynb\): (.*)$", re.MULTILINE)

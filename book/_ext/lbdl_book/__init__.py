@@ -1,5 +1,6 @@
 """The book's own Sphinx extension: parallel execution, a cache that knows the
-library, notebooks with their roles, evidence, races, terms, addresses, search."""
+library, notebooks with their roles, evidence, races, terms, letters,
+addresses, search."""
 
 from typing import Any
 
@@ -9,6 +10,7 @@ from . import (
     errata,
     evidence,
     execution,
+    letters,
     outward,
     paths,
     records,
@@ -26,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         terms,
         evidence,
         errata,
+        letters,
         paths,
         records,
         outward,

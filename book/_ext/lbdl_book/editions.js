@@ -7,10 +7,15 @@ async () => {
     return element;
   };
 
+  // What a screen folds, paper does not.
+  all("article details").forEach(e => { e.open = true; });
+  all("details.lbdl-evidence-of, details.lbdl-letters").forEach(fold => {
+    fold.querySelector("summary").replaceWith(make("p", fold.querySelector("summary").textContent));
+    fold.replaceWith(...fold.childNodes);
+  });
   await window.MathJax?.startup?.promise;
   window.MathJax?.startup?.document?.lazyTypesetAll?.();
   all("article script, article style, .headerlink, .copybtn, .toggle-button, details.hide, .lbdl-progress").forEach(e => e.remove());
-  all("article details").forEach(e => { e.open = true; });
   all(".toggle-hidden, .dropdown").forEach(e => e.classList.remove("toggle-hidden", "dropdown", "toggle"));
 
   // A slider: its picture, its values, its sentence, its caption.

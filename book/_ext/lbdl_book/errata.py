@@ -5,18 +5,26 @@ that is wrong or loose, in bold. Here those beginnings are collected while chapt
 read, and listed with a link to the section, where a cell shows what is wrong.
 """
 
-from collections.abc import Iterable
 from html import unescape
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from .evidence import chapter_title, contents, in_order
+from .pages import Listing, Store, chapter_title, in_order
 
 SECTION = "What the sources say"
+
+
+def place_of(chapter: str) -> str:
+    """The name of a chapter's part of the list."""
+    return nodes.make_id(f"errata-{chapter}")
+
+
+# By chapter: the name of its section, and the beginnings of its paragraphs.
+FOUND = Store("errata")
+LISTING = Listing("errata", place_of)
 
 
 def install(app: Sphinx) -> None:
@@ -24,18 +32,10 @@ def install(app: Sphinx) -> None:
     app.add_directive("errata", Errata)
     app.add_node(ErrataPlace)
     app.connect("doctree-read", collect)
-    app.connect(
-        "env-purge-doc", lambda app, env, docname: store(env).pop(docname, None)
-    )
-    app.connect("env-merge-info", merge)
-    app.connect("env-updated", pages_to_rewrite)
+    FOUND.install(app)
+    app.connect("env-updated", lambda app, env: LISTING.pages(env))
     app.connect("doctree-resolved", render)
     app.connect("html-page-context", list_contents)
-
-
-def store(env: BuildEnvironment) -> dict[str, tuple[str, list[nodes.strong]]]:
-    """By chapter: the name of its section, and the beginnings of its paragraphs."""
-    return env.__dict__.setdefault("lbdl_errata", {})
 
 
 def collect(app: Sphinx, doctree: nodes.document) -> None:
@@ -44,28 +44,12 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
         if section[0].astext() == SECTION:
             firsts = map(first_word, section.findall(nodes.paragraph))
             found = [f.deepcopy() for f in firsts if isinstance(f, nodes.strong)]
-            store(app.env)[app.env.docname] = (section["ids"][0], found)
+            FOUND.of(app.env)[app.env.docname] = (section["ids"][0], found)
 
 
 def first_word(paragraph: nodes.paragraph) -> nodes.Node | None:
     """The first part of a paragraph that says something."""
     return next((part for part in paragraph.children if part.astext()), None)
-
-
-def merge(
-    app: Sphinx,
-    env: BuildEnvironment,
-    docnames: Iterable[str],
-    other: BuildEnvironment,
-) -> None:
-    """Take over what a parallel reader collected."""
-    theirs = store(other)
-    store(env).update({name: theirs[name] for name in docnames if name in theirs})
-
-
-def pages_to_rewrite(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """The page that lists, whichever chapter has changed."""
-    return [name for name, data in env.metadata.items() if "lbdl_errata" in data]
 
 
 class ErrataPlace(nodes.General, nodes.Element):
@@ -76,7 +60,7 @@ class Errata(SphinxDirective):
     """What the chapters say of their sources."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.metadata[self.env.docname]["lbdl_errata"] = True
+        LISTING.mark(self.env)
         return [ErrataPlace()]
 
 
@@ -85,7 +69,7 @@ def render(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for place in list(doctree.findall(ErrataPlace)):
         app.env.get_domain("math").data["has_equations"][docname] = True
         place.replace_self(
-            [listed(app, docname, c) for c in in_order(app.env, store(app.env))]
+            [listed(app, docname, c) for c in in_order(app.env, FOUND.of(app.env))]
         )
 
 
@@ -97,20 +81,12 @@ def list_contents(
     doctree: nodes.document | None,
 ) -> None:
     """The contents of the page at its side."""
-    if pagename in pages_to_rewrite(app, app.env):
-        chapters = in_order(app.env, store(app.env))
-        places = {place_of(chapter): chapter for chapter in chapters}
-        context["toc"] = contents(app.env, pagename, places)
-
-
-def place_of(chapter: str) -> str:
-    """The name of a chapter's part of the list."""
-    return nodes.make_id(f"errata-{chapter}")
+    LISTING.tell(app.env, pagename, context, FOUND.of(app.env))
 
 
 def listed(app: Sphinx, docname: str, chapter: str) -> nodes.section:
     """What one chapter says."""
-    name, beginnings = store(app.env)[chapter]
+    name, beginnings = FOUND.of(app.env)[chapter]
     uri = f"{app.builder.get_relative_uri(docname, chapter)}#{name}"
     title = unescape(chapter_title(app.env, chapter))
     section = nodes.section(ids=[place_of(chapter)])

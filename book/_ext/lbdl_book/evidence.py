@@ -13,7 +13,7 @@ label without a check, and a check of an unknown label, are warnings.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import escape
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+from .pages import Listing, Store, chapter_title, html_node, in_order
 
 logger = logging.getLogger(__name__)
 
@@ -69,16 +71,23 @@ def read_check(element: Tag, docname: str) -> Check:
     )
 
 
+def place_of(chapter: str) -> str:
+    """The name of a chapter's part of the list."""
+    return nodes.make_id(chapter.rsplit("/", 1)[-1])
+
+
+CHECKS = Store("checks")  # a list of `Check`
+EQUATIONS = Store("equations")  # a list of `Equation`, in the order of the page
+LISTING = Listing("evidence", place_of)
+
+
 def install(app: Sphinx) -> None:
     """Add the directive and the handlers that collect and render."""
     app.add_directive("evidence", EvidenceDirective)
     app.add_node(EvidencePlace)
     app.connect("doctree-read", collect)
-    app.connect(
-        "env-purge-doc",
-        lambda app, env, docname: [part.pop(docname, None) for part in stores(env)],
-    )
-    app.connect("env-merge-info", merge)
+    CHECKS.install(app)
+    EQUATIONS.install(app)
     app.connect("env-updated", pages_to_rewrite)
     app.connect("env-check-consistency", warn_of_gaps)
     app.connect("doctree-resolved", render)
@@ -89,21 +98,6 @@ def install(app: Sphinx) -> None:
 # by page
 
 
-def checks_of(env: BuildEnvironment) -> dict[str, list[Check]]:
-    """Checks by page."""
-    return env.__dict__.setdefault("lbdl_checks", {})
-
-
-def equations_of(env: BuildEnvironment) -> dict[str, list[Equation]]:
-    """Labelled equations by page, in the order of the page."""
-    return env.__dict__.setdefault("lbdl_equations", {})
-
-
-def stores(env: BuildEnvironment) -> tuple[dict, dict]:
-    """All that this extension keeps between builds."""
-    return checks_of(env), equations_of(env)
-
-
 def collect(app: Sphinx, doctree: nodes.document) -> None:
     """Read the checks and the labelled equations of a page."""
     docname = app.env.docname
@@ -112,9 +106,9 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
     ]
     equations = [Equation(docname, node["label"], node.astext()) for node in blocks]
     checks = [read_check(element, docname) for element in anchored_checks(doctree)]
-    for store, found in zip(stores(app.env), (checks, equations), strict=True):
+    for store, found in ((CHECKS, checks), (EQUATIONS, equations)):
         if found:
-            store[docname] = found
+            store.of(app.env)[docname] = found
 
 
 def anchored_checks(doctree: nodes.document) -> Iterator[Tag]:
@@ -133,39 +127,17 @@ def anchored_checks(doctree: nodes.document) -> Iterator[Tag]:
         raw.replace_self(html_node(str(html)))
 
 
-def merge(
-    app: Sphinx,
-    env: BuildEnvironment,
-    docnames: Iterable[str],
-    other: BuildEnvironment,
-) -> None:
-    """Take over what a parallel reader collected."""
-    for mine, theirs in zip(stores(env), stores(other), strict=True):
-        mine.update(
-            {docname: theirs[docname] for docname in docnames if docname in theirs}
-        )
-
-
 def pages_to_rewrite(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Pages that show numbers or marks that another page may have changed."""
     return sorted(
-        {*checks_of(env), *equations_of(env), *evidence_pages(env)} & env.found_docs
+        {*CHECKS.of(env), *EQUATIONS.of(env), *LISTING.pages(env)} & env.found_docs
     )
-
-
-def evidence_pages(env: BuildEnvironment) -> list[str]:
-    """Pages that hold the `{evidence}` directive."""
-    return [
-        docname
-        for docname, metadata in env.metadata.items()
-        if "lbdl_evidence" in metadata
-    ]
 
 
 def proofs(env: BuildEnvironment) -> dict[str, list[Check]]:
     """The checks of each label."""
     found: dict[str, list[Check]] = {}
-    for check in (check for checks in checks_of(env).values() for check in checks):
+    for check in (check for checks in CHECKS.of(env).values() for check in checks):
         for label in check.labels:
             found.setdefault(label, []).append(check)
     return found
@@ -177,7 +149,7 @@ def warn_of_gaps(app: Sphinx, env: BuildEnvironment) -> None:
     proven = proofs(env)
     known = {
         equation.label: equation
-        for page in equations_of(env).values()
+        for page in EQUATIONS.of(env).values()
         for equation in page
     }
     for label, equation in known.items():
@@ -209,7 +181,7 @@ class EvidenceDirective(SphinxDirective):
     """Every labelled equation of the book, with the checks that prove it."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.metadata[self.env.docname]["lbdl_evidence"] = True
+        LISTING.mark(self.env)
         return [EvidencePlace()]
 
 
@@ -233,11 +205,6 @@ def render(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         place.replace_self(
             html_node("\n".join(evidence_html(app, docname, proven)))
         )
-
-
-def html_node(html: str) -> nodes.raw:
-    """A piece of HTML in the document."""
-    return nodes.raw("", html, format="html")
 
 
 def address(app: Sphinx, docname: str, target: str, anchor: str) -> str:
@@ -294,27 +261,19 @@ def marked(
     )
 
 
-def in_order(env: BuildEnvironment, pages: Iterable[str]) -> list[str]:
-    """Pages in the order of the book."""
-    order = {
-        str(name).removesuffix(".ipynb"): n
-        for n, name in enumerate(getattr(env, "external_site_map", ()))
-    }
-    return sorted(pages, key=lambda docname: order.get(docname, len(order)))
-
-
 def chapters_with_equations(
     env: BuildEnvironment,
 ) -> Iterator[tuple[str, list[Equation]]]:
     """Pages that hold labelled equations, in the order of the book."""
-    found = equations_of(env)
+    found = EQUATIONS.of(env)
     yield from ((docname, found[docname]) for docname in in_order(env, found))
 
 
 def evidence_html(
     app: Sphinx, docname: str, proven: dict[str, list[Check]]
 ) -> Iterator[str]:
-    """The counts, then every chapter with its equations and their checks."""
+    """The counts, then every chapter with its equations and their checks, folded:
+    what is folded is not typeset, and the page opens at once."""
     everything = [
         equation
         for _, page in chapters_with_equations(app.env)
@@ -323,8 +282,10 @@ def evidence_html(
     yield f'<p class="lbdl-evidence-count">{counts(everything, proven)}</p>'
     for chapter, equations in chapters_with_equations(app.env):
         href = escape(app.builder.get_relative_uri(docname, chapter))
-        yield f'<section id="{place_of(chapter)}" class="lbdl-evidence-of">'
-        yield f'<h2><a href="{href}">{chapter_title(app.env, chapter)}</a></h2><p>{counts(equations, proven)}</p>'
+        yield f'<section id="{place_of(chapter)}">'
+        yield f'<h2><a href="{href}">{chapter_title(app.env, chapter)}</a></h2>'
+        yield '<details class="lbdl-evidence-of">'
+        yield f"<summary>{counts(equations, proven)}</summary>"
         yield '<ul class="lbdl-evidence">'
         claims = [
             equation for equation in equations if equation.label.startswith(CLAIM)
@@ -333,12 +294,7 @@ def evidence_html(
             equation_html(app, docname, equation, proven.get(equation.label, []))
             for equation in claims
         )
-        yield "</ul></section>"
-
-
-def place_of(chapter: str) -> str:
-    """The name of a chapter's part of the list."""
-    return nodes.make_id(chapter.rsplit("/", 1)[-1])
+        yield "</ul></details></section>"
 
 
 def list_contents(
@@ -348,31 +304,8 @@ def list_contents(
     context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """The contents of the evidence page: which chapters have evidence, only the whole
-    book knows."""
-    if pagename not in evidence_pages(app.env):
-        return
-    pages = chapters_with_equations(app.env)
-    places = {place_of(chapter): chapter for chapter, _ in pages}
-    context["toc"] = contents(app.env, pagename, places)
-
-
-def contents(env: BuildEnvironment, docname: str, places: dict[str, str]) -> str:
-    """A page's contents as the theme reads them: places on it, a chapter each."""
-    entries = "".join(
-        f'<li><a class="reference internal" href="#{place}">{chapter_title(env, chapter)}</a></li>'
-        for place, chapter in places.items()
-    )
-    title = escape(env.titles[docname].astext())
-    return f'<ul><li><a class="reference internal" href="#">{title}</a><ul>{entries}</ul></li></ul>'
-
-
-def chapter_title(env: BuildEnvironment, docname: str) -> str:
-    """`2. Softmax`"""
-    number = env.toc_secnumbers.get(docname, {}).get("") or ()
-    return escape(
-        "".join(f"{part}. " for part in number) + env.titles[docname].astext()
-    )
+    """The contents of the evidence page."""
+    LISTING.tell(app.env, pagename, context, EQUATIONS.of(app.env))
 
 
 def counts(equations: list[Equation], proven: dict[str, list[Check]]) -> str:

@@ -2,8 +2,8 @@
 
 Where a page holds the empty place `<div class="lbdl-paths-here"></div>`, which
 JupyterLab does not show, a map stands: chapters in columns, each to the right of all
-that it needs. At the end of a chapter stand what it rests on and what can be read
-next. `progress.js` marks what has been read, in the reader's own browser.
+that it needs. At the end of a chapter stands the part of it around the chapter: what
+it rests on, itself, and what can be read next. `progress.js` marks what has been read, in the reader's own browser.
 """
 
 import re
@@ -15,7 +15,7 @@ import nbformat
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from .evidence import chapter_title
+from .pages import chapter_title
 from .written import DOC, ROOT, numbers
 
 NEEDED = re.compile(r"^\*\*You need:\*\*.*?(?=\. |$)", re.MULTILINE)
@@ -108,16 +108,26 @@ def end_chapter(
     context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """What a chapter rests on and what can be read next, at its end."""
-    if pagename not in numbers() or "body" not in context:
-        return
-    rows = {"Read next": leads_to(pagename), "This rests on": needs()[pagename]}
+    """The map around a chapter, at its end."""
+    if pagename in numbers() and "body" in context:
+        context["body"] += (
+            f'<nav class="lbdl-onward" aria-label="Onward" data-chapter="{pagename}">'
+            f'{around(app, pagename)}<p class="lbdl-progress" hidden></p></nav>'
+        )
+
+
+def around(app: Sphinx, chapter: str) -> str:
+    """What a chapter rests on, the chapter, what can be read next: a column each; those
+    that are to the right tell what else they need."""
+    here = f"<li aria-current='page'>{chapter_title(app.env, chapter)}</li>"
+    columns = {
+        "This rests on": [entry(app, chapter, c) for c in needs()[chapter]],
+        "You are here": [here],
+        "Read next": [entry(app, chapter, c) for c in leads_to(chapter)],
+    }
     told = "".join(
-        f"<p>{name}: {' · '.join(link(app, pagename, c) for c in chapters)}</p>"
-        for name, chapters in rows.items()
-        if chapters
+        f"<li><p>{name}</p><ul>{''.join(entries)}</ul></li>"
+        for name, entries in columns.items()
+        if entries
     )
-    context["body"] += (
-        f'<nav class="lbdl-onward" aria-label="Onward" data-chapter="{pagename}">'
-        f'{told}<p class="lbdl-progress" hidden></p></nav>'
-    )
+    return f'<ol class="lbdl-paths">{told}</ol>'

@@ -1,8 +1,8 @@
 """`python -m lbdl_book.pdf BUILT FOLDER [chapter ...]`: the built book as PDF.
 
-Without chapters, the whole book: each page is set by its own MathJax, all become one,
-which is printed in two formats, A4 and a phone's page. With chapters ("softmax", or
-"each" for all), each alone. Formulas and tables that are wider than the page are set
+Without chapters, the whole book: each page is set by its own MathJax and printed in two
+formats, A4 and a phone's page; then all are bound. With chapters ("softmax", or "each"
+for all), each alone. Formulas and tables that are wider than the page are set
 smaller; what would still be cut is an error.
 """
 
@@ -11,15 +11,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Error
+from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
 from . import editions
+from .binding import ELSEWHERE, bind, length
 from .editions import CannotMake, Page, counted
 
 
@@ -90,18 +92,21 @@ def write(built: Path, folder: Path, chapters: list[str]) -> list[Path]:
             is wider than the page.
     """
     book = editions.contents(built)
-    wanted = chosen(book, chapters) if chapters else {"lbdl": book}
+    if chapters:
+        chosen(book, chapters)  # what is unknown is said before a browser opens
     files = []
     with editions.chromium() as browser:
-        for name, pages in wanted.items():
-            print(f"[lbdl] {name}: {len(pages)} pages of the book", flush=True)
-            files += edition(browser, built, folder, name, pages, book[0].title)
+        if not chapters:
+            return whole(browser, built, folder, book)
+        for name, page in chosen(book, chapters).items():
+            print(f"[lbdl] {name}", flush=True)
+            files += edition(browser, built, folder, name, page, book[0].title)
     return files
 
 
-def chosen(book: list[Page], chapters: list[str]) -> dict[str, list[Page]]:
+def chosen(book: list[Page], chapters: list[str]) -> dict[str, Page]:
     """The chapters asked for, by the name of their file; all for "each"."""
-    known = {Path(page.file).stem: [page] for page in book}
+    known = {Path(page.file).stem: page for page in book}
     if unknown := set(chapters) - {*known, "each"}:
         raise CannotMake(
             f"no chapter {', '.join(sorted(unknown))}: {', '.join(known)}"
@@ -110,89 +115,113 @@ def chosen(book: list[Page], chapters: list[str]) -> dict[str, list[Page]]:
 
 
 def edition(
-    browser: Browser,
-    built: Path,
-    folder: Path,
-    name: str,
-    pages: list[Page],
-    title: str,
+    browser: Browser, built: Path, folder: Path, name: str, page: Page, title: str
 ) -> list[Path]:
-    """One edition in all formats: its pages made still, put together, printed."""
-    whole = len(pages) > 1
-    taken = [
-        editions.take(browser, built, p, pages, "pdf.js") for p in counted(pages)
-    ]
-    print("[lbdl] printing (a whole book: minutes)", flush=True)
+    """A page of the book in all formats: made still, then printed."""
+    taken = editions.take(browser, built, page, [page], "pdf.js")
+    files = []
     with tempfile.TemporaryDirectory() as desk:
-        if whole:
-            cover = editions.photograph(browser, built, title)
-            (Path(desk) / "cover.jpg").write_bytes(cover)
-        page = Path(desk) / "edition.html"
-        heading = title if whole else f"{pages[0].title} · {title}"
-        page.write_text(
-            assemble(
-                taken, heading, COVER + editions.front(title) if whole else ""
-            ),
-            "utf-8",
-        )
-        tab = editions.opened(browser, page.as_uri())
-        files = [printed(tab, f, folder / f"{name}-{f.name}.pdf") for f in FORMATS]
+        sheet = Path(desk) / "edition.html"
+        sheet.write_text(assemble(taken, f"{page.title} · {title}"), "utf-8")
+        tab = editions.opened(browser, sheet.as_uri())
+        for paper in FORMATS:
+            file = folder / f"{name}-{paper.name}.pdf"
+            files.append(kept(printed(tab, paper, file.name), file))
         tab.close()
     return files
 
 
-def assemble(taken: list[dict[str, Any]], title: str, front: str) -> str:
-    """All pages as one, without the scripts that served a screen."""
-    links = dict.fromkeys(link for page in taken for link in page["styles"])
-    rules = dict.fromkeys(rule for page in taken for rule in page["rules"])
+def whole(
+    browser: Browser, built: Path, folder: Path, book: list[Page]
+) -> list[Path]:
+    """The whole book in all formats: front and pages printed one by one, numbered on,
+    then bound."""
+    parts: dict[str, dict[str, bytes]] = {paper.name: {} for paper in FORMATS}
+    with tempfile.TemporaryDirectory() as desk:
+        cover = editions.photograph(browser, built, book[0].title)
+        (Path(desk) / "cover.jpg").write_bytes(cover)
+        for name, html in sheets(browser, built, book):
+            sheet = Path(desk) / "part.html"
+            sheet.write_text(html, "utf-8")
+            tab = editions.opened(browser, sheet.as_uri())
+            for paper in FORMATS:
+                bound = parts[paper.name]
+                before = sum(length(part) for part in [*bound.values()][1:])
+                bound[name] = printed(tab, paper, f"{name}-{paper.name}", before)
+            tab.close()
+    return [
+        kept(
+            bind(parts[paper.name], book[0].title),
+            folder / f"lbdl-{paper.name}.pdf",
+        )
+        for paper in FORMATS
+    ]
+
+
+def sheets(
+    browser: Browser, built: Path, book: list[Page]
+) -> Iterator[tuple[str, str]]:
+    """What is printed one by one: the front, then the pages of the book."""
+    title = book[0].title
+    first = editions.take(browser, built, book[0], book, "pdf.js")
+    yield "front", assemble(first | {"text": COVER + editions.front(title)}, title)
+    for page in counted(book):
+        taken = editions.take(browser, built, page, book, "pdf.js")
+        text = outward(taken["text"], page, book)
+        yield page.key, assemble(taken | {"text": text}, page.title)
+
+
+def outward(text: str, page: Page, book: list[Page]) -> str:
+    """A page whose links to other pages of the book are told from those within it."""
+    names = {other.key for other in book} - {page.key}
+
+    def told(link: re.Match[str]) -> str:
+        name = link[1].partition("--")[0]
+        return f'href="{ELSEWHERE}{name}"' if name in names else link[0]
+
+    return re.sub(r'href="#([^"]*)"', told, text)
+
+
+def assemble(taken: dict[str, Any], title: str) -> str:
+    """A page without the scripts that served a screen."""
+    links = "".join(
+        f'<link rel="stylesheet" href="{escape(link)}">' for link in taken["styles"]
+    )
     return (
         '<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8">'
-        + f"<title>{escape(title)}</title>"
-        + "".join(
-            f'<link rel="stylesheet" href="{escape(link)}">' for link in links
-        )
-        + f'<style>{"".join(rules)}</style></head><body><main class="bd-content">'
-        + front
-        + "".join(page["text"] for page in taken)
-        + "</main></body></html>"
+        f"<title>{escape(title)}</title>{links}<style>{''.join(taken['rules'])}</style>"
+        f'</head><body><main class="bd-content">{taken["text"]}</main></body></html>'
     )
 
 
-def printed(tab: Tab, paper: Format, file: Path) -> Path:
-    """Print the page that is open; what is too wide is made smaller first."""
+def printed(tab: Tab, paper: Format, name: str, before: int = 0) -> bytes:
+    """Print the page that is open, numbered after so many others; what is too wide is
+    made smaller first."""
     tab.set_viewport_size({"width": paper.line, "height": 1000})
-    style(
-        tab, editions.script("pdf.css") + paper.style + NARROW * (paper.width < 150)
-    )
+    numbered = f"html {{ counter-reset: page {before} }}"
+    narrow = NARROW * (paper.width < 150)
+    style(tab, editions.script("pdf.css") + paper.style + narrow + numbered)
     found = tab.evaluate(editions.script("fit.js"), {"width": paper.line})
     if found["cut"]:
         raise CannotMake(
-            f"{file.name} would be cut at the right:\n" + "\n".join(found["cut"])
+            f"{name} would be cut at the right:\n" + "\n".join(found["cut"])
         )
-    data = print_to_pdf(tab)
-    with editions.finished(file) as part:
-        part.write_bytes(small(dated(data)))
     print(
-        f"[lbdl] {editions.size(file)}; {found['fitted']} formulas and tables were made "
-        f"smaller, the smallest to {found['smallest']:.0%}",
+        f"[lbdl] {name}: {found['fitted']} formulas and tables were made smaller, the "
+        f"smallest to {found['smallest']:.0%}",
         flush=True,
     )
+    return tab.pdf(
+        prefer_css_page_size=True, print_background=True, outline=True, tagged=True
+    )
+
+
+def kept(data: bytes, file: Path) -> Path:
+    """Write a PDF, dated and small."""
+    with editions.finished(file) as part:
+        part.write_bytes(small(dated(data)))
+    print(f"[lbdl] {editions.size(file)}", flush=True)
     return file
-
-
-def print_to_pdf(tab: Tab) -> bytes:
-    """With outline and structure; a book too large for that, with its links alone."""
-    options = {"prefer_css_page_size": True, "print_background": True}
-    try:
-        return tab.pdf(outline=True, tagged=True, **options)
-    except Error:
-        print("[lbdl] too large for an outline: printed without one", flush=True)
-    try:
-        return tab.pdf(**options)
-    except Error as error:
-        raise CannotMake(
-            f"Chromium cannot print so much at once; name chapters: {error.message}"
-        ) from None
 
 
 def style(tab: Tab, text: str) -> None:

@@ -110,7 +110,7 @@ class Experiments(RecordedTable):
             self.env.docname, f"book/{declared.chapter}"
         )
         yield f"{title(result.experiment)}, scale {result.scale}"
-        yield f"<p>It shows that {escape(declared.shows)}.</p>"
+        yield f"<p>What it shows: {escape(declared.shows)}.</p>"
         yield f'<p>Chapter: <a href="{chapter}">{escape(title(declared.chapter))}</a>.</p>'
         yield f"<p>{escape(result.provenance)}.</p>"
         yield (

@@ -1,0 +1,73 @@
+"""Many PDFs as one: the whole book from its pages, each printed alone.
+
+Chromium refuses to print the whole book at once. Bound here by pypdf, the parts keep
+their outlines and the links within them; a link to another part, which was printed as
+one to an address that nobody has, leads to the first page of that part.
+"""
+
+from io import BytesIO
+from typing import Any
+
+from .editions import CannotMake
+
+ELSEWHERE = "https://lbdl.invalid/"  # a name that is never given to anyone
+
+
+def pypdf() -> Any:
+    """The library.
+
+    Raises:
+        CannotMake: it is not installed.
+    """
+    try:
+        import pypdf
+    except ImportError:
+        raise CannotMake(
+            "the whole book is bound by pypdf: pip install pypdf"
+        ) from None
+    return pypdf
+
+
+def length(part: bytes) -> int:
+    """How many pages a PDF has."""
+    return len(pypdf().PdfReader(BytesIO(part)).pages)
+
+
+def bind(parts: dict[str, bytes], title: str) -> bytes:
+    """All parts as one PDF, by their names; the first is the front, whose pages have
+    Roman numbers."""
+    writer, first, before = pypdf().PdfWriter(), {}, 0
+    for name, part in parts.items():
+        first[name] = before
+        writer.append(BytesIO(part), import_outline=True)
+        before = len(writer.pages)
+    lead_on(writer, first)
+    front = length(next(iter(parts.values())))
+    writer.set_page_label(0, front - 1, "/r", start=1)
+    writer.set_page_label(front, before - 1, "/D", start=1)
+    writer.add_metadata({"/Title": title})
+    generic = pypdf().generic
+    writer.root_object[generic.NameObject("/Lang")] = generic.TextStringObject("en")
+    bound = BytesIO()
+    writer.write(bound)
+    return bound.getvalue()
+
+
+def lead_on(writer: Any, first: dict[str, int]) -> None:
+    """Links to other parts lead to their first pages."""
+    generic = pypdf().generic
+    links = [
+        link.get_object()
+        for page in writer.pages
+        for link in page.get("/Annots", [])
+    ]
+    for link in links:
+        action = link["/A"].get_object() if "/A" in link else {}
+        address = str(action.get("/URI", ""))
+        if address.startswith(ELSEWHERE):
+            part = writer.pages[first[address.removeprefix(ELSEWHERE)]]
+            place = generic.ArrayObject(
+                [part.indirect_reference, generic.NameObject("/Fit")]
+            )
+            del link["/A"]
+            link[generic.NameObject("/Dest")] = place
