@@ -83,9 +83,10 @@ def matmul_addresses(n: int, block: int) -> Tensor:
 
 
 def blocked_misses(n: int, block: int) -> int:
-    """Elements that a product in blocks fetches, if the cache holds five blocks.
+    """Elements that a product in blocks fetches at most, if the cache holds five
+    blocks.
 
-        n^2 + 2 n^3 / b
+        n^2 + 2 n^3 / b,   and exactly so many if it holds just 4 b^2 + b elements
 
     Each of the (n/b)^2 blocks of C is fetched once, and for it n/b blocks of A and
     of B. Three blocks are in use at a time; the room for five keeps a cache that
