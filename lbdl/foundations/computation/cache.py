@@ -67,7 +67,7 @@ def matmul_addresses(n: int, block: int) -> Tensor:
         block: rows and columns of a block, a number >= 1, divides n.
 
     Returns:
-        int64 (3 n^3,).
+        Addresses (3 n n n,), int64.
 
     Raises:
         TypeError: an argument is no whole number.

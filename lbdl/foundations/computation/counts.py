@@ -2,8 +2,8 @@
 
 Operations: an addition, a multiplication, a comparison, an exponential are one
 each. Bytes are those that must cross between the large memory and the processor if
-each operand is read once and each result written once: the least, reached where all
-that is used twice fits the fast memory. Only where it does not, the formula says so.
+each operand is read once and each result written once: the least, reached where
+all that is used twice fits the fast memory.
 
 Williams, Waterman & Patterson 2009, Communications of the ACM 52(4), for the
 quotient of the two.
@@ -25,9 +25,9 @@ __all__ = [
     "softmax_cost",
 ]
 
-# How often a table crosses, in all, while its softmax is computed: each maximum, sum
-# or map on its own; maximum, sum and quotients; the running sum of `online_softmax`,
-# then quotients; a row kept near the processor until it is done.
+# How often a table crosses, in all, while its softmax is computed: each maximum,
+# sum or map on its own; maximum, sum and quotients; the running sum of
+# `online_softmax`, then quotients; a row kept near the processor until it is done.
 SOFTMAX_TRAFFIC = {5: 8, 3: 4, 2: 3, 1: 2}
 INDEX = 8  # bytes of an int64
 NORM_FLOPS = 7  # of an element: mean, difference, square, its mean, quotient, * , +

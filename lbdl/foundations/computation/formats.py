@@ -3,8 +3,8 @@ rest for the digits after the point.
 
     x = +- 2^(e - bias) (1 + f / 2^F),    e from 1 to 2^E - 2, f from 0 to 2^F - 1
 
-Below the smallest of them stand the subnormal numbers +- 2^(1 - bias) f / 2^F, above
-the largest infinity.
+Below the smallest of them stand the subnormal numbers +- 2^(1 - bias) f / 2^F,
+above the largest infinity.
 
 IEEE 754 (2019); Goldberg 1991, ACM Computing Surveys 23(1); Kalamkar et al. 2019,
 arXiv:1905.12322 (bfloat16).
@@ -87,8 +87,8 @@ def spacing(x: Tensor, form: Format) -> Tensor:
         form: the format.
 
     Returns:
-        (...), dtype of `x`, float32 for half precision; NaN where `x` is NaN, beyond
-        the largest number as if the format went on. Without gradient.
+        (...), dtype of `x`, float32 for half precision; NaN where `x` is NaN,
+        beyond the largest number as if the format went on. Without gradient.
 
     Raises:
         TypeError: an argument is not of its kind.

@@ -187,7 +187,7 @@ def view_strides(
 
 
 def runs(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
-    """Dimensions that can be read as one, merged: (size, stride), last one first."""
+    """Dimensions that can be read as one, merged: (size, stride), last first."""
     merged: list[tuple[int, int]] = []
     for size, stride in zip(shape[::-1], strides[::-1], strict=True):
         if size == 1:

@@ -1,5 +1,5 @@
-"""How fast a machine can be: two numbers, the rate at which it computes and the rate
-at which it moves bytes, and what follows from them.
+"""How fast a machine can be: two numbers, the rate at which it computes and the
+rate at which it moves bytes, and what follows from them.
 
 An operation cannot take less time than its arithmetic does, nor less than its bytes
 do. That floor is the roofline model; with the time of a launch it predicts seconds.

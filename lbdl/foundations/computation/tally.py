@@ -1,5 +1,5 @@
-"""What a function really asks of a machine, operation by operation: products counted
-as torch counts them, bytes, and launches.
+"""What a function really asks of a machine, operation by operation: products
+counted as torch counts them, bytes, and launches.
 
 Each operation of torch reads its operands from memory and writes its result back:
 nothing stays near the processor from one to the next. That is what `tally` counts,
