@@ -74,6 +74,9 @@ QUERIES = {
     "score identity distillation": ("score_distillation", "Three forms"),
     "one-step generator": ("score_distillation", ""),
     "sliced wasserstein": ("score_distillation", "learns its score"),
+    "roofline": ("computation", "A roof and a slope"),
+    "kahan summation": ("computation", "Adding up"),
+    "tensor strides": ("computation", "A tensor is a list"),
 }
 
 
