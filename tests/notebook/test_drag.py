@@ -60,8 +60,8 @@ def draw(x, y, rate):
     bottom.semilogy(losses, gid="moves-loss")
     along, across = (abs(1 - rate * h) for h in BOWL)
     return fig, (
-        f"From ({x:.1f}, {y:.1f}) the loss goes from {losses[0]:.3g} to "
-        f"{losses[-1]:.3g} in {STEPS} steps. Error factor per step along the "
+        f"From ({x:.1f}, {y:.1f}) the loss goes from {losses[0]:.2f} to "
+        f"{losses[-1]:.1e} in {STEPS} steps. Error factor per step along the "
         f"valley: {along:.3f}; across it: {across:.3f}."
     )
 

@@ -158,7 +158,7 @@ def scale(axes: Axes) -> dict[str, Any]:
 def moving_parts(figure: Figure) -> dict[str, int]:
     """The number of the axes in which each named artist stands."""
     return {
-        artist.get_gid().removeprefix("moves-"): number
+        str(artist.get_gid()).removeprefix("moves-"): number
         for number, axes in enumerate(figure.axes)
         for artist in axes.get_children()
         if str(artist.get_gid()).startswith("moves-")

@@ -38,8 +38,8 @@ lbdlDrag.descent = {
         walk: points.filter(w => w.every(wi => Math.abs(wi) < 50)),
         loss: losses.map((value, t) => [t, value]),
       },
-      sentence: `From (${x.toFixed(1)}, ${y.toFixed(1)}) the loss goes from ${lbdlDrag.number(losses[0])} to `
-        + `${lbdlDrag.number(losses[steps])} in ${steps} steps. Error factor per step along the valley: `
+      sentence: `From (${x.toFixed(1)}, ${y.toFixed(1)}) the loss goes from ${losses[0].toFixed(2)} to `
+        + `${lbdlDrag.power(losses[steps])} in ${steps} steps. Error factor per step along the valley: `
         + `${along.toFixed(3)}; across it: ${across.toFixed(3)}.`,
     };
   },

@@ -3,7 +3,7 @@
 globalThis.lbdlDrag ??= {
   // The nearest step within the bounds, without the dust of floating point.
   snap: (value, [low, high], step) => Number(Math.min(high, Math.max(low, Math.round(value / step) * step)).toFixed(6)) + 0,
-  number: value => String(Number(value.toPrecision(3))),
+  power: value => value.toExponential(1).replace(/e([+-])(\d)$/, "e$10$2"), // as the library writes it: 2.6e-07
   wake: () => document.querySelectorAll("lbdl-drag").forEach(element => element.begin?.()),
 };
 
