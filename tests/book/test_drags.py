@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from lbdl_book import editions
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.book.conftest import HTML
@@ -13,7 +14,7 @@ from tests.book.watched import DESKTOP, PAGES, PHONE, Watched
 
 pytestmark = pytest.mark.browser
 
-MARK = "<lbdl-drag"
+MARK = "<lbdl-drag data-topic"
 WITH_HANDLES = [p for p in PAGES if MARK in (HTML / p).read_text(encoding="utf-8")]
 PARTS = {"foundations", "models", "geometry", "frontiers"}
 each_page = pytest.mark.parametrize("name", WITH_HANDLES)
@@ -36,28 +37,18 @@ def ready(page: Page) -> list[Locator]:
     return page.locator("lbdl-drag").all()
 
 
-def wait_for_another(drag: Locator, what: str, before: str) -> None:
-    """Wait until a part of the picture is no longer as it was."""
-    part = drag.locator(what)
-    for _ in range(100):
-        if (
-            part.inner_text() != before
-            if what == ".sentence"
-            else part.inner_html() != before
-        ):
+def looks(drag: Locator) -> list[str]:
+    """The picture and the sentence."""
+    return [drag.locator(part).inner_html() for part in ("svg", ".sentence")]
+
+
+def changed(drag: Locator, before: list[str]) -> None:
+    """Both become others, within seconds."""
+    for _ in range(200):
+        if all(new != old for new, old in zip(looks(drag), before, strict=True)):
             return
         drag.page.wait_for_timeout(50)
-    raise AssertionError(f"{what} stays as it was")
-
-
-def looks(drag: Locator) -> tuple[str, str]:
-    """The picture and the sentence."""
-    return drag.locator("svg").inner_html(), drag.locator(".sentence").inner_text()
-
-
-def changed(drag: Locator, before: tuple[str, str]) -> None:
-    wait_for_another(drag, "svg", before[0])
-    wait_for_another(drag, ".sentence", before[1])
+    raise AssertionError("the picture or its sentence stays as it was")
 
 
 def middle(handle: Locator) -> tuple[float, float]:
@@ -75,10 +66,7 @@ def test_the_hand_and_the_keys_move_every_handle(
         page = watched.page
         for drag in ready(page):
             drag.locator(".stage").scroll_into_view_if_needed()
-            for number in range(drag.get_by_role("slider").count()):
-                handle = drag.locator(".handle").nth(number)
-                if not handle.count():
-                    break  # the rest are sliders: see below
+            for handle in drag.locator(".handle").all():
                 by_pointer(page, drag, handle)
                 by_keys(drag, handle)
             for slider in drag.locator("input").all():
@@ -116,7 +104,7 @@ def test_the_script_begins_where_the_library_left_off(
 ) -> None:
     """The first sentence is the library's; the script's own follows, and is the same."""
     text = (HTML / name).read_text(encoding="utf-8")
-    first = re.findall(r"<lbdl-drag.*?<p>(.*?)</p>", text, re.DOTALL)
+    first = re.findall(MARK + r".*?<p>(.*?)</p>", text, re.DOTALL)
     with Watched(browser, name) as watched:
         drags = ready(watched.page)
         watched.page.wait_for_timeout(600)
@@ -143,8 +131,28 @@ def test_without_a_script_the_first_picture_stands(
 def test_what_is_given_is_small(name: str) -> None:
     """A page carries the first picture and a few numbers, no states."""
     text = (HTML / name).read_text(encoding="utf-8")
-    for drag in re.findall(r"<lbdl-drag.*?</lbdl-drag>", text, re.DOTALL):
+    for drag in re.findall(MARK + r".*?</lbdl-drag>", text, re.DOTALL):
         found: Any = re.search(
             r'<script type="application/json">(.*?)</script>', drag
         )
         assert json.loads(found[1])["start"] and len(drag) < 60_000
+
+
+def test_on_paper_it_is_a_picture_and_its_sentence(
+    browser: Browser, html: Any
+) -> None:
+    name = "book/geometry/gaussians.html"
+    with Watched(browser, name) as watched:
+        page = watched.page
+        due = ready(page)[0].locator(".sentence").inner_text()
+        page.wait_for_function(editions.READY)
+        still = f"() => {{ ({editions.script('editions.js')})().then(() => {{ window.still = true; }}); }}"
+        page.evaluate(still)
+        page.wait_for_function("() => window.still", timeout=120_000)
+        assert page.locator("lbdl-drag").count() == 0
+        figure = page.locator("figure.lbdl-still", has_text=due)
+        picture = figure.locator("img")
+        assert len(picture.get_attribute("alt") or "") > 20
+        assert "data-moves" not in (picture.get_attribute("src") or "")
+        assert picture.evaluate("i => i.complete && i.naturalWidth > 0")
+        assert figure.locator(".values").count() == 0, "nothing but handles"

@@ -158,7 +158,7 @@ customElements.get("lbdl-drag") || customElements.define("lbdl-drag", class exte
 
   write(name, x, y, words) {
     const [left, top] = this.spot(this.parts[name], [x, y]), text = document.createElementNS(this.svg.namespaceURI, "text");
-    const attributes = { x: left, y: top, "text-anchor": "middle", "font-family": "sans-serif", "font-size": 12 };
+    const attributes = { x: left, y: top, "text-anchor": "middle", "font-family": "sans-serif", "font-size": 14 };
     for (const [key, value] of Object.entries(attributes)) text.setAttribute(key, value);
     text.textContent = words;
     this.part(name).replaceChildren(text);
