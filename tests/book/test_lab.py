@@ -35,7 +35,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.copy(CHAPTER, folder)
     nbformat.write(opening(CHAPTER, "1 / 0"), folder / "mistake.ipynb")
     nbformat.write(opening(CHAPTER, FRAGILE), folder / "fragile.ipynb")
-    held = opening(CHAPTER, *sources("drag-the-start", "740336e7"))
+    held = opening(CHAPTER, *sources("740336e7", "740336e7"))
     nbformat.write(held, folder / "held.ipynb")
     render_all_cells(folder / ".jupyter")
     with started(folder) as address:
