@@ -35,6 +35,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.copy(CHAPTER, folder)
     nbformat.write(opening(CHAPTER, "1 / 0"), folder / "mistake.ipynb")
     nbformat.write(opening(CHAPTER, FRAGILE), folder / "fragile.ipynb")
+    held = opening(CHAPTER, *sources("740336e7", "740336e7"))
+    nbformat.write(held, folder / "held.ipynb")
     render_all_cells(folder / ".jupyter")
     with started(folder) as address:
         yield address
@@ -108,6 +110,12 @@ def opening(path: Path, *more: str) -> nbformat.NotebookNode:
         nbformat.v4.new_code_cell(source) for source in more
     ]
     return notebook
+
+
+def sources(*names: str) -> list[str]:
+    """The code of these cells of the chapter."""
+    cells = {c.id: c.source for c in nbformat.read(CHAPTER, as_version=4).cells}
+    return [cells[name] for name in names]
 
 
 def free_port() -> int:
@@ -221,6 +229,27 @@ def test_an_error_while_drawing_is_shown_and_the_slider_still_moves(
     error.wait_for(timeout=PATIENCE)
     page.keyboard.press("ArrowLeft")
     error.wait_for(state="detached", timeout=PATIENCE)
+
+
+CURSOR = "window.jupyterapp.shell.currentWidget.content.activeCellIndex"
+
+
+def test_what_can_be_held_moves_here_too(page: Page, lab: str) -> None:
+    """And its arrow keys are no commands of the notebook: the cursor stays in its cell."""
+    open_notebook(page, lab, "held.ipynb")
+    run(page, "notebook:run-all-cells")
+    drags = page.locator("lbdl-drag[data-state]")
+    drags.nth(1).wait_for(timeout=PATIENCE)
+    for drag in drags.all():
+        handle = drag.locator(".handle")
+        handle.click()
+        before, cursor = drag.get_attribute("data-state"), page.evaluate(CURSOR)
+        picture = drag.locator("svg").inner_html()
+        handle.press("ArrowDown")
+        expect(drag).not_to_have_attribute("data-state", before or "")
+        assert drag.locator("svg").inner_html() != picture
+        assert page.evaluate(CURSOR) == cursor
+    assert drags.count() == 2
 
 
 # ------------------------------------------------------- as `make lab` opens the book

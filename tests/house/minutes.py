@@ -23,6 +23,7 @@ KINDS = {  # by the beginning of a test's class name; the first that fits
     "book.": "cells of notebooks, compared",
     "tests.book.test_lab": "JupyterLab, in a browser",
     "tests.book.test_explorers": "sliders, in a browser",
+    "tests.book.test_drags": "sliders, in a browser",
     "tests.book": "pages, search and editions, in a browser",
     "tests.house.test_calls": "every public function, called by mistake",
     "tests.house": "the plan of the house, the extension",

@@ -18,11 +18,12 @@ async () => {
   all("article script, article style, .headerlink, .copybtn, .toggle-button, details.hide, .lbdl-progress").forEach(e => e.remove());
   all(".toggle-hidden, .dropdown").forEach(e => e.classList.remove("toggle-hidden", "dropdown", "toggle"));
 
-  // A slider: its picture, its values, its sentence, its caption.
-  all("lbdl-explore").forEach(explore => {
+  // A slider, or what is moved by hand: its picture, its values, its sentence, its caption.
+  all("lbdl-explore, lbdl-drag").forEach(explore => {
     const root = explore.shadowRoot, svg = root.querySelector("svg");
     const [, , width, height] = svg.getAttribute("viewBox").split(/[ ,]+/);
     Object.entries({ width, height }).forEach(([key, value]) => svg.setAttribute(key, value));
+    svg.querySelectorAll("[data-moves]").forEach(part => part.removeAttribute("data-moves"));
     const picture = make("img", "", {
       alt: root.querySelector(".picture").getAttribute("aria-label"),
       src: "data:image/svg+xml;charset=utf-8," + encodeURIComponent(new XMLSerializer().serializeToString(svg)),
@@ -32,7 +33,8 @@ async () => {
       return `${label.querySelector("span").textContent}: ${chosen.textContent}`;
     });
     const figure = make("figure", "", { class: "lbdl-still" });
-    figure.append(picture, make("p", values.join("  ·  "), { class: "values" }));
+    figure.append(picture);
+    if (values.length) figure.append(make("p", values.join("  ·  "), { class: "values" }));
     for (const [name, selector] of [["p", ".sentence"], ["figcaption", "figcaption"]]) {
       const text = root.querySelector(selector).textContent;
       if (text) figure.append(make(name, text));

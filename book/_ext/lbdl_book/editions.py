@@ -41,7 +41,7 @@ BROWSERS = (
 ONWARD = re.compile(r'http-equiv="Refresh" content="0; url=(.*?)"')
 # Of a formula that is set, or a slider that is drawn, the page says nothing itself.
 READY = """() => (!window.MathJax || MathJax.startup?.promise)
-    && !document.querySelector("lbdl-explore:not([data-state])")"""
+    && !document.querySelector(":is(lbdl-explore, lbdl-drag):not([data-state])")"""
 
 
 class CannotMake(Exception):

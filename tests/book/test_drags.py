@@ -1,0 +1,158 @@
+"""What a reader takes hold of in a picture of the built book: a pointer drags it, keys move
+it, a sentence follows."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from lbdl_book import editions
+from playwright.sync_api import Browser, Locator, Page
+
+from tests.book.conftest import HTML
+from tests.book.watched import DESKTOP, PAGES, PHONE, Watched
+
+pytestmark = pytest.mark.browser
+
+MARK = "<lbdl-drag data-topic"
+WITH_HANDLES = [p for p in PAGES if MARK in (HTML / p).read_text(encoding="utf-8")]
+PARTS = {"foundations", "models", "geometry", "frontiers"}
+each_page = pytest.mark.parametrize("name", WITH_HANDLES)
+each_width = pytest.mark.parametrize(
+    "size", [DESKTOP, PHONE], ids=["desktop", "phone"]
+)
+
+
+def test_every_part_has_something_to_hold() -> None:
+    assert {name.split("/")[1] for name in WITH_HANDLES} >= PARTS
+
+
+def ready(page: Page) -> list[Locator]:
+    """The pictures of a page, once their scripts have begun."""
+    count = page.locator("lbdl-drag").count()
+    page.wait_for_function(
+        "n => document.querySelectorAll('lbdl-drag[data-state]').length == n",
+        arg=count,
+    )
+    return page.locator("lbdl-drag").all()
+
+
+def looks(drag: Locator) -> list[str]:
+    """The picture and the sentence."""
+    return [drag.locator(part).inner_html() for part in ("svg", ".sentence")]
+
+
+def changed(drag: Locator, before: list[str]) -> None:
+    """Both become others, within seconds."""
+    for _ in range(200):
+        if all(new != old for new, old in zip(looks(drag), before, strict=True)):
+            return
+        drag.page.wait_for_timeout(50)
+    raise AssertionError("the picture or its sentence stays as it was")
+
+
+def middle(handle: Locator) -> tuple[float, float]:
+    box: Any = handle.bounding_box()
+    assert box["width"] >= 44 and box["height"] >= 44, "for a thumb"
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@each_width
+@each_page
+def test_the_hand_and_the_keys_move_every_handle(
+    browser: Browser, html: Any, name: str, size: tuple[int, int]
+) -> None:
+    with Watched(browser, name, size) as watched:
+        page = watched.page
+        for drag in ready(page):
+            drag.locator(".stage").scroll_into_view_if_needed()
+            for handle in drag.locator(".handle").all():
+                by_pointer(page, drag, handle)
+                by_keys(drag, handle)
+            for slider in drag.locator("input").all():
+                before = looks(drag)
+                slider.press("Home")
+                changed(drag, before)
+        assert watched.errors == [] and watched.outside == []
+
+
+def by_pointer(page: Page, drag: Locator, handle: Locator) -> None:
+    """A hand's breadth of 30 pixels aside and 20 up."""
+    handle.scroll_into_view_if_needed()
+    before, (x, y) = looks(drag), middle(handle)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y - 20, steps=3)
+    page.mouse.up()
+    changed(drag, before)
+
+
+def by_keys(drag: Locator, handle: Locator) -> None:
+    before, said = looks(drag), handle.get_attribute("aria-valuetext")
+    handle.press("Shift+ArrowDown")
+    changed(drag, before)
+    assert handle.get_attribute("aria-valuetext") != said, "the value is announced"
+    assert (
+        handle.get_attribute("aria-label")
+        and handle.get_attribute("role") == "slider"
+    )
+
+
+@each_page
+def test_the_script_begins_where_the_library_left_off(
+    browser: Browser, html: Any, name: str
+) -> None:
+    """The first sentence is the library's; the script's own follows, and is the same."""
+    text = (HTML / name).read_text(encoding="utf-8")
+    first = re.findall(MARK + r".*?<p>(.*?)</p>", text, re.DOTALL)
+    with Watched(browser, name) as watched:
+        drags = ready(watched.page)
+        watched.page.wait_for_timeout(600)
+        found = [drag.locator(".sentence").inner_text() for drag in drags]
+    assert found == first
+
+
+@each_page
+def test_without_a_script_the_first_picture_stands(
+    browser: Browser, html: Any, name: str
+) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((HTML / name).as_uri())
+    for drag in page.locator("lbdl-drag").all():
+        box: Any = drag.locator("svg").bounding_box()
+        assert box["width"] > 300 and box["height"] > 150
+        assert len(drag.locator("svg").get_attribute("aria-label") or "") > 20
+        assert drag.locator("p").inner_text()
+    context.close()
+
+
+@each_page
+def test_what_is_given_is_small(name: str) -> None:
+    """A page carries the first picture and a few numbers, no states."""
+    text = (HTML / name).read_text(encoding="utf-8")
+    for drag in re.findall(MARK + r".*?</lbdl-drag>", text, re.DOTALL):
+        found: Any = re.search(
+            r'<script type="application/json">(.*?)</script>', drag
+        )
+        assert json.loads(found[1])["start"] and len(drag) < 60_000
+
+
+def test_on_paper_it_is_a_picture_and_its_sentence(
+    browser: Browser, html: Any
+) -> None:
+    name = "book/geometry/gaussians.html"
+    with Watched(browser, name) as watched:
+        page = watched.page
+        due = ready(page)[0].locator(".sentence").inner_text()
+        page.wait_for_function(editions.READY)
+        still = f"() => {{ ({editions.script('editions.js')})().then(() => {{ window.still = true; }}); }}"
+        page.evaluate(still)
+        page.wait_for_function("() => window.still", timeout=120_000)
+        assert page.locator("lbdl-drag").count() == 0
+        figure = page.locator("figure.lbdl-still", has_text=due)
+        picture = figure.locator("img")
+        assert len(picture.get_attribute("alt") or "") > 20
+        assert "data-moves" not in (picture.get_attribute("src") or "")
+        assert picture.evaluate("i => i.complete && i.naturalWidth > 0")
+        assert figure.locator(".values").count() == 0, "nothing but handles"
