@@ -11,7 +11,6 @@ from lbdl.experiments import find, load_result, recorded_results
 from lbdl.lab import Result, checkpoints
 from lbdl.lab.checkpoints import Checkpoint
 from lbdl.lab.results import read_result
-from tests.conftest import needs_cuda
 from tests.experiments.few_steps import FEW, shortened
 from tests.lab.test_processes import torchrun
 
@@ -227,7 +226,6 @@ def test_every_experiment_states_how_well_devices_agree():
 
 @pytest.mark.slow(reason="an experiment runs whole, on two devices")
 @pytest.mark.cuda
-@needs_cuda
 @pytest.mark.parametrize("name", AGREEMENT)
 def test_cpu_and_cuda_agree(name, small_runs):
     cuda = find()[name].run("small", torch.device("cuda"), seed=0, progress=False)

@@ -88,7 +88,6 @@ def test_bits_are_those_of_an_untrained_guess() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_computes_in_bfloat16_and_agrees() -> None:
     one, other = (
         tiny.run("tiny", CPU, seed=0)["bits"],
