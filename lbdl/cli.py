@@ -102,17 +102,16 @@ def add_run(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="deterministic algorithms, slower",
     )
-    where = command.add_mutually_exclusive_group()
-    where.add_argument(
+    add(
         "--out",
         dest="folder",
         type=Path,
         help=f"folder for results and checkpoints (default: {OUT})",
     )
-    where.add_argument(
+    add(
         "--record",
         action="store_true",
-        help="write where the book finds its results",
+        help="write where the book finds its results, or so below --out",
     )
 
 
@@ -189,7 +188,8 @@ def placed(options: Options, declared: Experiment) -> list[Options]:
     """
     if not options.record:
         return [replace(options, folder=options.folder or OUT)]
-    options = replace(options, folder=RECORDED / declared.chapter)
+    folder = (options.folder or RECORDED) / declared.chapter
+    options = replace(options, folder=folder)
     return [
         replace(options, scale=scale)
         for scale in dict.fromkeys(("small", options.scale))
