@@ -118,15 +118,14 @@ def experiments(
         yield Step(f"{scale} {name}", (*command, *["--record"] * record), limit=240)
 
 
-def races(place: Path, device: str) -> Iterator[Step]:
-    """The races of every topic that has some for a GPU."""
-    from bench.__main__ import topics
+def races(place: Path, device: str, record: bool) -> Iterator[Step]:
+    """The races of every topic that has some for a GPU; elsewhere in rehearsal."""
+    from bench.__main__ import topics_on_cuda
 
-    for topic in topics():
-        words = f"-m {topic} --device {device} --record --out"
-        yield Step(
-            f"races {topic}", (*words.split(), str(place / RACES)), limit=120
-        )
+    to = ("--record", "--out", str(place / RACES)) if record else ()
+    how = to if device == "cuda" else ("--rehearse",)
+    for topic in topics_on_cuda():
+        yield Step(f"races {topic}", ("-m", topic, *how), limit=120)
 
 
 def all_steps(place: Path, device: str, scale: str, record: bool) -> list[Step]:
@@ -135,7 +134,7 @@ def all_steps(place: Path, device: str, scale: str, record: bool) -> list[Step]:
         *kernels(),
         *on_cuda(),
         *experiments(place, device, scale, record),
-        *races(place, device),
+        *races(place, device, record),
         *slow_on_cuda(),
     ]
 
