@@ -12,6 +12,7 @@ from lbdl import __version__
 from lbdl.core.devices import choose_device
 from lbdl.doctor import doctor
 from lbdl.experiments import LARGEST, RECORDED, find, find_one, recorded_results
+from lbdl.experiments.work import estimate
 from lbdl.lab import Experiment, Options, Run, processes
 from lbdl.lab.results import Result, in_bytes, in_words
 
@@ -124,19 +125,27 @@ def list_experiments(folder: Path) -> int:
     for name, declared in find().items():
         print(f"{name}  ({declared.chapter})\n    {declared.shows}")
         for scale in declared.scales:
-            print(f"    {scale}: {cost(scale, recorded.get(name, []))}")
+            runs = cost(scale, recorded.get(name, []))
+            print(f"    {scale}: {runs or expected(declared, scale)}")
     return 0
 
 
 def cost(scale: str, recorded: list[Result]) -> str:
-    """What runs at a scale took, in words."""
+    """What runs at a scale took, in words; nothing where there was none."""
     runs = [
         f"{in_words(result.seconds)} on {result.where}"
         + (f", {in_bytes(result.peak_bytes)}" if result.peak_bytes else "")
         for result in recorded
         if result.scale == scale
     ]
-    return "; ".join(dict.fromkeys(runs)) or "not run yet"
+    return "; ".join(dict.fromkeys(runs))
+
+
+def expected(declared: Experiment, scale: str) -> str:
+    """What a run will take on one GPU, by its count of operations."""
+    seconds = estimate(declared.name, declared.scales[scale])
+    about = "" if seconds is None else f", about {in_words(seconds)} on one H100"
+    return f"not run yet{about}"
 
 
 def run_experiments(arguments: argparse.Namespace) -> int:

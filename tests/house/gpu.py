@@ -111,11 +111,14 @@ def experiments(
 ) -> Iterator[Step]:
     """Every experiment, and with it the small scale, its witness."""
     from lbdl.experiments import find
+    from lbdl.experiments.work import estimate
 
-    for name in find():
+    for name, declared in find().items():
         words = f"-m lbdl run {name} --scale {scale} --device {device} --out"
         command = (*words.split(), str(place / EXPERIMENTS))
-        yield Step(f"{scale} {name}", (*command, *["--record"] * record), limit=240)
+        seconds = estimate(name, declared.parameters(scale), device) or LEAST
+        full = (*command, *["--record"] * record)
+        yield Step(f"{scale} {name}", full, limit=240, expected=seconds)
 
 
 def races(place: Path, device: str, record: bool) -> Iterator[Step]:

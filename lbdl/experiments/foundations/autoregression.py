@@ -156,7 +156,7 @@ class Trial:
         "measured": 4,
     },
     full={
-        "merges": [0, 32, 128, 512, 2048, 8192],
+        "merges": [0, 128, 512, 2048],
         "options": {
             "context": 256,
             "width": 384,
@@ -164,8 +164,8 @@ class Trial:
             "heads": 6,
             "dropout": 0.2,
         },
-        "batch": 64,
-        "steps": 3000,
+        "batch": 32,
+        "steps": 1200,
         "rate": 1e-3,
         "measured": 12,
     },
