@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-WARM = (
-    3  # plain steps of one kind before it is captured: libraries set themselves up
-)
+# Plain steps of one kind before it is captured: libraries set themselves up.
+WARM = 3
+# Changes of kind after which nothing stands still any more.
+RESTLESS = 50
 
 Gradients = Callable[[Tensor, Tensor], Tensor | None]
 Work = Callable[[], Tensor]
@@ -58,7 +59,7 @@ class Program:
         """Nothing is captured: what it referred to may lie elsewhere now."""
         self.captured: Captured | None = None
         self.kind: tuple[Any, ...] = ()
-        self.seen = 0
+        self.seen = self.changes = 0
 
     def __call__(self, x: Tensor, y: Tensor, gradients: Gradients) -> Tensor | None:
         """The step on a minibatch, replayed; its loss, or None: nothing was done,
@@ -83,8 +84,11 @@ class Program:
     ) -> None:
         """Counts steps of one kind, and captures when they have stood still."""
         self.seen = self.seen + 1 if kind == self.kind else 1
+        self.changes += kind != self.kind
         self.kind = kind
-        if self.seen <= WARM:
+        if self.changes > RESTLESS:
+            self.plain_because = "steps are of one kind, then of another"
+        if self.seen <= WARM or self.plain_because:
             return
         try:
             require_no_look(self.model, gradients, x, y)

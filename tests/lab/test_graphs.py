@@ -166,7 +166,12 @@ def test_shapes_that_never_stand_still_are_never_captured():
     log = []
     steps = steps_of(network(), log=log)
     after(steps, [next(batches(1, rows=4 + i % 2)) for i in range(12)])
-    assert log == []
+    assert log == [] and steps.plain_because is None
+    after(steps, [next(batches(1, rows=4 + i % 2)) for i in range(graphs.RESTLESS)])
+    assert (
+        log == []
+        and steps.plain_because == "steps are of one kind, then of another"
+    )
 
 
 @pytest.mark.parametrize("change", ["mode", "frozen", "option"])
