@@ -2,6 +2,7 @@
 
 PYTHON = python3
 JOBS = 2
+MINUTES = 12
 CHAPTERS = each
 VENV = .venv
 BIN = $(VENV)/bin
@@ -13,7 +14,7 @@ FIRST_PAGE = file://$(CURDIR)/_build/html/book/intro.html
 # How chapters execute outside the book: one picture in the place of a slider, no progress bars, one thread each.
 QUIET = LBDL_EXPLORE=still LBDL_PROGRESS=0 OMP_NUM_THREADS=1
 
-.PHONY: help book test minutes lab serve zip epub pdf notebooks seeds elsewhere bench lock clean
+.PHONY: help book test minutes lab serve zip epub pdf notebooks seeds elsewhere bench gpu lock clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -68,6 +69,10 @@ elsewhere:              ## every chapter where only the library's wheel is insta
 
 bench: $(TEST_READY)    ## run the races on this machine and record them
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench --record
+
+# Needs no environment of its own: a rented machine brings torch, and has no registry.
+gpu:                    ## everything that waits for a GPU, in MINUTES=12; started again it goes on
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tests.house.gpu --minutes $(MINUTES) $(FLAGS)
 
 lock: $(TEST_READY)     ## pin the requirements again, from the ranges in pyproject.toml
 	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --extra book \

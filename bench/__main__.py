@@ -4,11 +4,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.race import ON_CUDA
+
 HERE = Path(__file__).parent
 
 
 def topics() -> list[str]:
-    """Every race module: the files at `bench/<part>/<topic>.py`."""
+    """Every race module without a GPU: the files at `bench/<part>/<topic>.py`."""
+    return [name for name in modules() if not name.endswith(ON_CUDA)]
+
+
+def topics_on_cuda() -> list[str]:
+    """Every race module for a GPU: `bench/<part>/<topic>_cuda.py`."""
+    return [name for name in modules() if name.endswith(ON_CUDA)]
+
+
+def modules() -> list[str]:
     files = sorted(
         path for path in HERE.glob("*/*.py") if path.name != "__init__.py"
     )

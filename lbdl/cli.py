@@ -12,6 +12,7 @@ from lbdl import __version__
 from lbdl.core.devices import choose_device
 from lbdl.doctor import doctor
 from lbdl.experiments import LARGEST, RECORDED, find, find_one, recorded_results
+from lbdl.experiments.work import estimate
 from lbdl.lab import Experiment, Options, Run, processes
 from lbdl.lab.results import Result, in_bytes, in_words
 
@@ -102,17 +103,16 @@ def add_run(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="deterministic algorithms, slower",
     )
-    where = command.add_mutually_exclusive_group()
-    where.add_argument(
+    add(
         "--out",
         dest="folder",
         type=Path,
         help=f"folder for results and checkpoints (default: {OUT})",
     )
-    where.add_argument(
+    add(
         "--record",
         action="store_true",
-        help="write where the book finds its results",
+        help="write where the book finds its results, or so below --out",
     )
 
 
@@ -125,19 +125,27 @@ def list_experiments(folder: Path) -> int:
     for name, declared in find().items():
         print(f"{name}  ({declared.chapter})\n    {declared.shows}")
         for scale in declared.scales:
-            print(f"    {scale}: {cost(scale, recorded.get(name, []))}")
+            runs = cost(scale, recorded.get(name, []))
+            print(f"    {scale}: {runs or expected(declared, scale)}")
     return 0
 
 
 def cost(scale: str, recorded: list[Result]) -> str:
-    """What runs at a scale took, in words."""
+    """What runs at a scale took, in words; nothing where there was none."""
     runs = [
         f"{in_words(result.seconds)} on {result.where}"
         + (f", {in_bytes(result.peak_bytes)}" if result.peak_bytes else "")
         for result in recorded
         if result.scale == scale
     ]
-    return "; ".join(dict.fromkeys(runs)) or "not run yet"
+    return "; ".join(dict.fromkeys(runs))
+
+
+def expected(declared: Experiment, scale: str) -> str:
+    """What a run will take on one GPU, by its count of operations."""
+    seconds = estimate(declared.name, declared.scales[scale])
+    about = "" if seconds is None else f", about {in_words(seconds)} on one H100"
+    return f"not run yet{about}"
 
 
 def run_experiments(arguments: argparse.Namespace) -> int:
@@ -189,7 +197,8 @@ def placed(options: Options, declared: Experiment) -> list[Options]:
     """
     if not options.record:
         return [replace(options, folder=options.folder or OUT)]
-    options = replace(options, folder=RECORDED / declared.chapter)
+    folder = (options.folder or RECORDED) / declared.chapter
+    options = replace(options, folder=folder)
     return [
         replace(options, scale=scale)
         for scale in dict.fromkeys(("small", options.scale))

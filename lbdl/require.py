@@ -15,7 +15,8 @@ Values of tensors are looked at only where that is possible: not inside
 `torch.compile`, where a look would break the graph, not inside a transform of
 `torch.func`, where a tensor stands for many, and not on the meta device. There
 every function here asks for types, dtypes and shapes alone. On CUDA a look waits
-for the device.
+for the device, and is not taken where nothing may wait: while a graph is captured,
+and where `torch.cuda.set_sync_debug_mode` forbids it.
 
 The one rule for half precision is `widen`: float16 and bfloat16 are computed in
 float32.
@@ -292,13 +293,22 @@ def nonempty(**tensors: Tensor) -> None:
 
 def visible(*tensors: Tensor) -> bool:
     """Whether values may be looked at: not inside `torch.compile` or a `torch.func`
-    transform, nor on meta."""
+    transform, nor on meta, nor on CUDA where nothing may wait for it."""
     if (
         torch.compiler.is_compiling()
         or torch._C._functorch.peek_interpreter_stack() is not None
     ):
         return False
-    return not any(x.is_meta for x in tensors)
+    if any(x.is_meta for x in tensors):
+        return False
+    return not (any(x.is_cuda for x in tensors) and nothing_may_wait())
+
+
+def nothing_may_wait() -> bool:
+    """Whether CUDA work is being captured in a graph, or torch was told to raise
+    where the host would wait."""
+    capturing = torch.cuda.is_current_stream_capturing()
+    return capturing or torch.cuda.get_sync_debug_mode() == 2
 
 
 def values(fine: Tensor, message: str) -> None:

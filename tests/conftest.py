@@ -12,7 +12,11 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
-from xdist.scheduler import LoadScopeScheduling
+
+try:
+    from xdist.scheduler import LoadScopeScheduling
+except ModuleNotFoundError:  # tests then run one after the other
+    LoadScopeScheduling = object  # type: ignore[assignment, misc]
 
 os.environ.setdefault("LBDL_PROGRESS", "0")
 if not torch.cuda.is_available():  # before a kernel is imported
@@ -24,9 +28,6 @@ hypothesis.settings.load_profile("lbdl")
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))),
     reason="no C++ compiler here for torch.compile",
-)
-needs_cuda = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA device here"
 )
 
 BEGUN = pytest.StashKey[float]()
@@ -46,9 +47,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     REGISTRY.update(before)
 
 
-@pytest.fixture(
-    params=["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, needs_cuda])]
-)
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request: pytest.FixtureRequest) -> str:
     """Each device a test runs on: the CPU, and CUDA where there is one."""
     return request.param
@@ -85,8 +84,12 @@ def mend_interpreter() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The report of the run keeps why a test is slow; see `tests/house/minutes.py`."""
+    """Tests marked `cuda` are skipped where there is no such device; the report of the
+    run keeps why a test is slow, see `tests/house/minutes.py`."""
+    skip = pytest.mark.skip(reason="no CUDA device here")
     for item in items:
+        if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+            item.add_marker(skip)
         for mark in item.iter_markers("slow"):
             item.user_properties.append(("slow", mark.kwargs.get("reason", "")))
 

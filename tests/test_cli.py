@@ -3,14 +3,14 @@
 import os
 import re
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from lbdl import cli, doctor
-from lbdl.experiments import load_result, recorded_results
+from lbdl.experiments import find_one, load_result, recorded_results
 from lbdl.lab import Experiment, Options
 from lbdl.lab.declare import REGISTRY, experiment
 
@@ -190,6 +190,21 @@ def test_what_is_recorded_has_a_witness_of_the_same_code(
     assert large.code == witness.code
     assert large.commit == witness.commit == "0123456789ab"
     assert large.command == "lbdl run counted --scale full --seed 0 --device cpu"
+
+
+def test_what_is_recorded_may_be_put_elsewhere(counted, monkeypatch, tmp_path):
+    monkeypatch.setattr("lbdl.lab.declare.commit", lambda: "0123456789ab")
+    words = f"run counted --scale full --record --out {tmp_path}"
+    assert cli.main(words.split()) == 0
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.npz"))
+    assert found == [f"lab/test/counted-{s}-seed0.npz" for s in ("full", "small")]
+
+
+def test_before_a_run_stands_what_it_is_expected_to_take():
+    said = cli.expected(find_one("grokking"), "full")
+    assert re.fullmatch(r"not run yet, about \d+ s on one H100", said)
+    unknown = replace(find_one("grokking"), name="nobody_counted")
+    assert cli.expected(unknown, "full") == "not run yet"
 
 
 def test_a_damaged_checkpoint_is_named_and_fresh_begins_anew(

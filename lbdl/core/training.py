@@ -139,9 +139,17 @@ def minibatches(
     it out.
     """
     order = torch.randperm(len(data), generator=generator, device=generator.device)
-    for rows in order.to(data.x.device).split(batch_size):
+    for rows in sent(order, data.x.device).split(batch_size):
         if len(rows) == batch_size or not drop_last:
             yield data.x[rows], data.y[rows]
+
+
+def sent(order: Tensor, device: torch.device) -> Tensor:
+    """A few numbers, where they are needed; CUDA takes them without being waited
+    for."""
+    if order.device.type == device.type or device.type != "cuda":
+        return order.to(device)
+    return order.pin_memory().to(device, non_blocking=True)
 
 
 def forever(

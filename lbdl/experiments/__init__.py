@@ -12,7 +12,7 @@ import pkgutil
 from pathlib import Path
 
 from lbdl.lab.declare import REGISTRY, Experiment
-from lbdl.lab.results import Result, file_name, plain, read_result
+from lbdl.lab.results import ON_GPU, Result, file_name, plain, read_result
 
 RECORDED = Path(__file__).parent / "recorded"
 LARGEST = 200_000  # bytes of a recorded result
@@ -103,6 +103,14 @@ def recorded_results(folder: Path = RECORDED) -> list[Result]:
     return [read_result(path) for path in sorted(folder.glob("**/*.npz"))]
 
 
+def names_of(result: Result) -> list[str]:
+    """The names that the file of a recorded result may bear: a GPU's witness lies
+    beside a CPU's."""
+    named = result.experiment, result.scale, result.seed
+    on_gpu = result.on_gpu and result.scale == "small"
+    return [file_name(*named, end + ".npz") for end in ["", ON_GPU][: 1 + on_gpu]]
+
+
 def problems_of_recorded(folder: Path = RECORDED) -> list[str]:
     """One line for every recorded result that is damaged, stale, misnamed, or of no
     declared experiment."""
@@ -111,9 +119,7 @@ def problems_of_recorded(folder: Path = RECORDED) -> list[str]:
         try:
             result = read_result(path)
             require_fresh(find_one(result.experiment), result)
-            if path.name != file_name(
-                result.experiment, result.scale, result.seed, ".npz"
-            ):
+            if path.name not in names_of(result):
                 raise ValueError(
                     f"it holds {result.experiment} at scale {result.scale}, seed {result.seed}"
                 )

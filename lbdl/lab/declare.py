@@ -30,7 +30,14 @@ from lbdl.lab.closure import code_of
 from lbdl.lab.loops import Loops
 from lbdl.lab.machine import require_compiler, require_room
 from lbdl.lab.options import ABILITIES, Options
-from lbdl.lab.results import Result, commit, file_name, plain, require_clean
+from lbdl.lab.results import (
+    ON_GPU,
+    Result,
+    commit,
+    file_name,
+    plain,
+    require_clean,
+)
 from lbdl.lab.run import Run
 
 REGISTRY: dict[str, "Experiment"] = {}
@@ -100,9 +107,15 @@ class Experiment:
 
 
 def file_of(declared: Experiment, options: Options, suffix: str) -> Path | None:
-    """The file of a run that ends in `suffix`, where it is asked to write any."""
+    """The file of a run that ends in `suffix`, where it is asked to write any.
+
+    The witness of what a GPU recorded lies beside that of a CPU.
+    """
     if options.folder is None:
         return None
+    is_witness = options.record and options.scale == "small"
+    if is_witness and options.device.type == "cuda":
+        suffix = ON_GPU + suffix
     name = file_name(declared.name, options.scale, options.seed, suffix)
     return options.folder / name
 

@@ -25,6 +25,7 @@ import lbdl
 from lbdl.lab.checkpoints import write_atomically
 
 ABOUT = "about"
+ON_GPU = ".cuda"  # in the name of a witness that a GPU made
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,11 @@ class Result:
         if name in self.arrays:
             return self.arrays[name]
         return self.numbers[name]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it was made on a GPU."""
+        return not self.device.startswith("CPU")
 
     @property
     def where(self) -> str:

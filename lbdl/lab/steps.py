@@ -2,8 +2,9 @@
 
 `training.step` is the plain way and the text of the chapters. `Steps` does the same
 up to rounding, and also shares the rows of a minibatch among the processes of a
-run, takes them in pieces when memory does not hold them all, and computes in lower
-precision where that is asked for.
+run, takes them in pieces when memory does not hold them all, computes in lower
+precision where that is asked for, and on CUDA makes one program of a step whose shapes
+stand still.
 """
 
 import warnings
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 from lbdl import require
 from lbdl.core.training import Loss, follow, require_parameters
 from lbdl.lab import processes
+from lbdl.lab.graphs import Program, beside, why_plain
 
 
 class Steps:
@@ -39,6 +41,7 @@ class Steps:
         *,
         autocast: torch.dtype | None = None,
         pieces: int = 1,
+        capture: bool = True,
     ) -> None:
         """Takes the model as it is: on its device, and equal on all processes, or
         `sharded` over them.
@@ -52,6 +55,8 @@ class Steps:
             autocast: floating dtype of the model's matrix products, such as
                 `torch.bfloat16`; None keeps the model's own.
             pieces: how many pieces a minibatch is taken in from the start.
+            capture: replay a captured step where that can be (`lbdl.lab.graphs`);
+                `plain_because` says why it cannot.
 
         Raises:
             TypeError: `pieces` is no whole number.
@@ -67,6 +72,20 @@ class Steps:
         self.pieces = pieces
         # several processes try first, so that none waits for a failed one
         self._fits = not copied
+        why_not = why_plain(self.device, optimizer, processes.size() == 1)
+        self.program = Program(
+            self.model,
+            optimizer,
+            why_not=why_not if capture else "nobody asks for it",
+        )
+
+    @property
+    def plain_because(self) -> str | None:
+        """Why steps are taken one kernel at a time; None: they are one program, or
+        will be when their shapes have stood still."""
+        if self.pieces > 1:
+            return f"a minibatch is taken in {self.pieces} pieces"
+        return self.program.plain_because
 
     def follow(
         self,
@@ -106,6 +125,15 @@ class Steps:
             raise ValueError(
                 f"x and y must have the same number >= 1 of rows, got {len(x)} and {len(y)}"
             )
+        if self.plain_because is not None:
+            return self._plainly(x, y)
+        if (value := self.program(x, y, self._all_gradients)) is not None:
+            return value
+        with beside(self.device):
+            return self._plainly(x, y)
+
+    def _plainly(self, x: Tensor, y: Tensor) -> Tensor:
+        """The step, kernel by kernel."""
         whole, x, y = len(x), processes.share(x), processes.share(y)
         while not self._fits:
             self._rehearse(x, y, whole)
@@ -146,6 +174,10 @@ class Steps:
                 raise
             return None
         return torch.stack(values).sum()
+
+    def _all_gradients(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """The gradients of a minibatch that no other process shares."""
+        return self._gradients(x, y, len(x))
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
         with torch.autocast(
@@ -192,6 +224,7 @@ class Steps:
         """Takes up what `state_dict` gave on the first process, on any number of
         processes."""
         sharding().take_up(self._bare(), self.optimizer, saved)
+        self.program.forget()
 
     def _bare(self) -> nn.Module:
         return (

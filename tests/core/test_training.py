@@ -178,7 +178,6 @@ def test_digits_are_learned(device):
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cpu_and_cuda_take_the_same_steps():
     losses = [
         fit(line().to(where), points())[0].losses for where in ("cpu", "cuda")

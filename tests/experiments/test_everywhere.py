@@ -11,7 +11,6 @@ from lbdl.experiments import find, load_result, recorded_results
 from lbdl.lab import Result, checkpoints
 from lbdl.lab.checkpoints import Checkpoint
 from lbdl.lab.results import read_result
-from tests.conftest import needs_cuda
 from tests.experiments.few_steps import FEW, shortened
 from tests.lab.test_processes import torchrun
 
@@ -234,7 +233,6 @@ def test_every_experiment_states_how_well_devices_agree():
 
 @pytest.mark.slow(reason="an experiment runs whole, on two devices")
 @pytest.mark.cuda
-@needs_cuda
 @pytest.mark.parametrize("name", AGREEMENT)
 def test_cpu_and_cuda_agree(name, small_runs):
     cuda = find()[name].run("small", torch.device("cuda"), seed=0, progress=False)
@@ -323,8 +321,13 @@ LARGER = [r for r in recorded_results() if r.scale != "small"]
     [pytest.param(r, id=f"{r.experiment}-{r.scale}") for r in LARGER],
 )
 def test_a_recording_has_a_witness_of_the_same_code(recorded):
-    """The small scale of the same experiment, recorded with it."""
-    witnesses = [w for w in WITNESSES if w.experiment == recorded.experiment]
+    """The small scale of the same experiment, recorded with it on the same kind of
+    device."""
+    witnesses = [
+        w
+        for w in WITNESSES
+        if (w.experiment, w.on_gpu) == (recorded.experiment, recorded.on_gpu)
+    ]
     assert [(w.code, w.commit) for w in witnesses] == [
         (recorded.code, recorded.commit)
     ]
@@ -332,12 +335,16 @@ def test_a_recording_has_a_witness_of_the_same_code(recorded):
 
 
 @pytest.mark.slow(reason="an experiment runs whole")
-@pytest.mark.parametrize("witness", WITNESSES, ids=lambda r: r.experiment)
+@pytest.mark.parametrize(
+    "witness", WITNESSES, ids=lambda r: r.experiment + "-on-gpu" * r.on_gpu
+)
 def test_a_recording_stands_while_its_witness_is_reproduced(witness, small_runs):
     """A recording of other code is not stale where that code still computes the same:
     the small scale says so, which was recorded with it and runs here in seconds."""
     found, name = small_runs(witness.experiment).result, witness.experiment
-    larger = [r for r in LARGER if r.experiment == name]
+    larger = [
+        r for r in LARGER if (r.experiment, r.on_gpu) == (name, witness.on_gpu)
+    ]
     again = "; ".join(f"lbdl run {name} --scale {r.scale} --record" for r in larger)
     try:
         AGREEMENT[name](witness, found)

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from lbdl.experiments import (
     problems_of_recorded,
     recorded_results,
 )
-from lbdl.lab.declare import REGISTRY
+from lbdl.lab import Options
+from lbdl.lab.declare import REGISTRY, file_of
 from lbdl.lab.results import read_result
 from tests.house.plan import TOPICS, Topic
 from tests.lab.sums import declare
@@ -74,6 +76,33 @@ def test_misnamed_damaged_and_unknown_recordings_are_found(tmp_path):
         "no experiment called 'sums'" in problem
         for problem in problems_of_recorded(tmp_path)
     )
+
+
+@pytest.mark.parametrize(
+    ("scale", "device", "record", "name"),
+    [
+        ("small", "cuda", True, "sums-small-seed0.cuda.npz"),
+        ("full", "cuda", True, "sums-full-seed0.npz"),
+        ("small", "cpu", True, "sums-small-seed0.npz"),
+        ("small", "cuda", False, "sums-small-seed0.npz"),
+    ],
+)
+def test_the_witness_of_a_gpu_lies_beside_that_of_a_cpu(
+    tmp_path, scale, device, record, name
+):
+    where = torch.device(device)
+    wishes = Options(scale, where, folder=tmp_path, record=record)
+    assert file_of(declare(), wishes, ".npz") == tmp_path / name
+
+
+def test_only_a_gpu_may_leave_a_witness_of_that_name(tmp_path):
+    declare().run("small", CPU, 0, tmp_path)
+    here = tmp_path / "sums-small-seed0.npz"
+    there = here.with_suffix(".cuda.npz")
+    shutil.copy(here, there)
+    assert "it holds sums at scale small" in problems_of_recorded(tmp_path)[0]
+    replace(read_result(here), device="NVIDIA H100").save(there)
+    assert problems_of_recorded(tmp_path) == []
 
 
 def test_nothing_recorded_says_how_to_record(tmp_path):

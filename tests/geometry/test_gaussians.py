@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import ot
 import pytest
 import scipy.stats
 import torch
@@ -18,6 +17,9 @@ from torch.distributions.kl import kl_divergence as torch_kl
 
 from lbdl.geometry import gaussians as g
 from lbdl.geometry.gaussians import Gaussian
+from tests.peers import Peer
+
+ot = Peer("ot")
 
 F64 = torch.float64
 SPREADS = ("covariance", "cholesky", "variance")

@@ -80,7 +80,8 @@ class Races(RecordedTable):
         machine = ", ".join(
             f"{key} {value}" for key, value in record["machine"].items()
         )
-        yield title(record["topic"])
+        on_gpu = "gpu" in record["machine"]
+        yield title(record["topic"]) + ", on a GPU" * on_gpu
         yield f"<p>Recorded {escape(record['date'])} on {escape(machine)}.</p>"
         head = (
             "job",
@@ -89,10 +90,12 @@ class Races(RecordedTable):
             "ours, ms",
             "ours / peer",
             "goal",
+            *(["floor, ms", "ours / floor"] if on_gpu else []),
             "reached",
             "note",
         )
-        yield table(head, (race_row(race) for race in record["races"]))
+        rows = (race_row(race, on_gpu) for race in record["races"])
+        yield table(head, rows)
 
 
 class Experiments(RecordedTable):
@@ -129,13 +132,17 @@ class Experiments(RecordedTable):
         )
 
 
-def race_row(race: dict[str, Any]) -> list[str]:
+MEASURED = ("peer_ms", "ours_ms", "ratio", "goal")
+AND_ITS_FLOOR = (*MEASURED, "floor_ms", "floors")  # one copy of the table, on a GPU
+
+
+def race_row(race: dict[str, Any], on_gpu: bool = False) -> list[str]:
     """The cells of one race; a quantity that was not measured stays empty."""
-    numbers = [
-        text(race.get(key)) for key in ("peer_ms", "ours_ms", "ratio", "goal")
-    ]
+    columns = AND_ITS_FLOOR if on_gpu else MEASURED
+    numbers = [text(race.get(key)) for key in columns]
     reached = {True: "yes", False: "no"}.get(race.get("reached"), "")
-    floor = f"floor {text(race['floor'])}" if "floor" in race else ""
+    told = "floor" in race and not on_gpu
+    floor = f"floor {text(race['floor'])}" if told else ""
     return [
         race["job"],
         race["peer"],

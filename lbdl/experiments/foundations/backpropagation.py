@@ -115,8 +115,8 @@ WAYS: dict[str, Way] = {
     full={
         "depths": [4, 8, 16, 32, 64, 128, 256, 512, 1024],
         "width": 256,
-        "batch": 65536,
-        "repeats": 2,
+        "batch": 8192,
+        "repeats": 1,
     },
 )
 def memory_against_depth(

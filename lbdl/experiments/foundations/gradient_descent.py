@@ -525,7 +525,7 @@ WINDOWS = [  # the whole, and three times closer at the border
         "stored": 360,
     },
     full={
-        "resolution": 2048,
+        "resolution": 832,
         "width": 16,
         "steps": 500,
         "windows": WINDOWS,

@@ -218,7 +218,7 @@ FULL = [
     685,
     710,
 ]
-BEYOND = [740, 780, 830, 900, 1000, 1200, 1500, 2000, 2800, 4000, 5600, 8000]
+BEYOND = [740, 780, 830, 900, 1000, 1200, 1500, 2000]
 
 
 @experiment(
@@ -234,8 +234,8 @@ BEYOND = [740, 780, 830, 900, 1000, 1200, 1500, 2000, 2800, 4000, 5600, 8000]
         "examples": 400, "noise": 0.2, "steps": 3000, "batch": 400, "lr": 0.01,
     },
     full={
-        "task": "mnist1d", "widths": FULL + BEYOND, "runs": 20, "together": 20,
-        "examples": 3500, "noise": 0.2, "steps": 6000, "batch": 3500, "lr": 0.01,
+        "task": "mnist1d", "widths": FULL + BEYOND, "runs": 8, "together": 8,
+        "examples": 3500, "noise": 0.2, "steps": 1200, "batch": 3500, "lr": 0.01,
     },
     able=("processes",),
 )  # fmt: skip

@@ -298,12 +298,12 @@ def split_classes(
     },
     full={
         "datasets": ["digits", "mnist1d"],
-        "seeds": 20,
-        "steps": 2000,
+        "seeds": 4,
+        "steps": 400,
         "width": 512,
         "dim": 32,
-        "each": 16,
-        "groups": 8,
+        "each": 32,
+        "groups": 1,
     },
     able=("processes",),
 )

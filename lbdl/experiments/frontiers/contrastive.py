@@ -177,14 +177,14 @@ SIZE = {"width": 128, "dim": 32, "rate": 5e-3, "batch": 512, "points": 5}
     full={
         "size": {
             **SIZE,
-            "width": 4096,
+            "width": 2048,
             "dim": 256,
             "batch": 1024,
             "naive": [64, 256],
             "exact": [64],
-            "steps": 600,
+            "steps": 200,
         },
-        "seeds": 3,
+        "seeds": 2,
     },
 )
 def chunks_of_digits(

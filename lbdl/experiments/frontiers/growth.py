@@ -185,14 +185,14 @@ SIZE = {"context": 64, "batch": 8, "layers": 2, "heads": 4, "points": 8}
         "size": {
             "widths": [192, 384],
             "context": 128,
-            "batch": 64,
+            "batch": 32,
             "layers": 6,
             "heads": 6,
             "points": 16,
-            "steps": 400,
+            "steps": 240,
         },
         "rates": [2e-3, 1e-3],
-        "seeds": 2,
+        "seeds": 1,
     },
 )
 def grow_or_scratch(

@@ -184,7 +184,7 @@ SIZE = {"width": 48, "batch": 64, "rate": 1e-3}
         "seeds": 12,
     },
     full={
-        "size": {**SIZE, "width": 128, "batch": 256, "steps": 3000, "points": 3},
+        "size": {**SIZE, "width": 128, "batch": 96, "steps": 2400, "points": 3},
         "tightness": [0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0],
         "seeds": 64,
     },

@@ -108,7 +108,7 @@ class RatesSideBySide:
     full={
         "widths": [64, 128, 256, 512, 1024, 2048, 4096],
         "rates": [-13, -12, -11, -10, -9, -8, -7, -6, -5, -4],
-        "depth": 3, "steps": 60, "examples": 1024, "seeds": 5,
+        "depth": 3, "steps": 60, "examples": 512, "seeds": 3,
     },
     able=("compile",),
 )  # fmt: skip
@@ -252,7 +252,7 @@ def draw(part: nn.Module) -> None:
     },
     full={
         "layers": 24, "width": 256, "context": 128, "rates": [0.0003, 0.001],
-        "warmups": [1, 200], "steps": 400, "batch": 32, "seeds": 1,
+        "warmups": [1, 120], "steps": 240, "batch": 16, "seeds": 1,
     },
     able=("compile",),
 )  # fmt: skip

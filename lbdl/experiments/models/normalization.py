@@ -126,8 +126,8 @@ def dense_side_by_side(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         "rates": [0.0003, 0.001, 0.003], "steps": 200, "width": 32, "batch": 64,
     },
     full={
-        "depths": [2, 5, 10, 20, 50, 100], "runs": 8,
-        "rates": [0.0001, 0.0003, 0.001, 0.003], "steps": 500, "width": 128,
+        "depths": [2, 10, 30, 100], "runs": 5,
+        "rates": [0.0001, 0.0003, 0.001, 0.003], "steps": 160, "width": 128,
         "batch": 256,
     },
     able=("compile",),
@@ -304,8 +304,8 @@ PICTURES: dict[str, tuple[tuple[int, int, int], tuple[int, int]]] = {
         "steps": 150, "width": 6, "batch": 32,
     },
     full={
-        "depths": [10, 20, 30, 50], "runs": 8, "rates": [0.001, 0.003, 0.01],
-        "steps": 300, "width": 16, "batch": 128,
+        "depths": [10, 20, 50], "runs": 4, "rates": [0.001, 0.003, 0.01],
+        "steps": 160, "width": 16, "batch": 128,
     },
     able=("compile",),
 )  # fmt: skip
@@ -437,7 +437,7 @@ def accuracy(towers: nn.Module, examples: Dataset) -> Tensor:
     shows="the loss on a plane through a trained network, plain and residual",
     small={"depth": 6, "width": 16, "steps": 60, "points": 5, "reach": 1.0},
     cpu={"depth": 20, "width": 32, "steps": 800, "points": 51, "reach": 1.0},
-    full={"depth": 50, "width": 64, "steps": 3000, "points": 151, "reach": 1.0},
+    full={"depth": 50, "width": 64, "steps": 1200, "points": 61, "reach": 1.0},
 )
 def surface_pair(
     run: Run, depth: int, width: int, steps: int, points: int, reach: float

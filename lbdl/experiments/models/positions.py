@@ -174,7 +174,7 @@ def bits(model: LetterModel, pieces: Tensor, n: int, judged: int) -> float:
     cpu={"trained": 32, "times": [1, 2, 4, 8], "width": 64, "layers": 1,
         "heads": 4, "steps": 160, "batch": 16, "pieces": 32, "lr": 0.005, "seeds": 3},
     full={"trained": 256, "times": [1, 2, 4], "width": 256, "layers": 4,
-        "heads": 8, "steps": 800, "batch": 64, "pieces": 40, "lr": 0.001, "seeds": 1},
+        "heads": 8, "steps": 400, "batch": 32, "pieces": 40, "lr": 0.001, "seeds": 1},
     able=("processes",),
 )  # fmt: skip
 def length_extrapolation(

@@ -66,7 +66,7 @@ def examples(
     shows="a plain recurrent network learns to add over short lags, layers with gates over longer ones",
     small={"lengths": [6], "hidden": 8, "steps": 20, "batch": 16, "lr": 0.01, "seeds": 1},
     cpu={"lengths": [10, 20, 40, 80], "hidden": 32, "steps": 600, "batch": 32, "lr": 0.01, "seeds": 3},
-    full={"lengths": [50, 100, 200], "hidden": 128, "steps": 400, "batch": 256, "lr": 0.005, "seeds": 1},
+    full={"lengths": [50, 150], "hidden": 128, "steps": 300, "batch": 256, "lr": 0.005, "seeds": 1},
     able=("processes",),
 )  # fmt: skip
 def memory_against_lag(

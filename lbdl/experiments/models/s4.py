@@ -156,7 +156,7 @@ class Answer(nn.Module):
     },
     full={
         "sets": ["digits", "mnist1d"], "weights": 100000, "rates": [0.003],
-        "seeds": 2, "steps": 800, "batch": 128,
+        "seeds": 2, "steps": 600, "batch": 128,
     },
 )  # fmt: skip
 def pixel_sequences(
@@ -267,7 +267,7 @@ def at_calls(scores: Tensor, wanted: Tensor) -> Tensor:
     },
     full={
         "span": 240, "tokens": 16, "alphabet": 16, "weights": 100000, "seeds": 2,
-        "steps": 1500, "batch": 64, "lr": 0.003,
+        "steps": 800, "batch": 64, "lr": 0.003,
     },
 )  # fmt: skip
 def selective_copying(

@@ -511,7 +511,7 @@ def cross_weights(model: EncoderDecoder, source: Tensor, answer: Tensor) -> Tens
         "options": {"width": 64, "heads": 4, "layers": 1},
     },
     full={
-        "lengths": 20, "alphabet": 20, "batch": 256, "steps": 4000, "rate": 1e-3, "tested": 1024,
+        "lengths": 20, "alphabet": 20, "batch": 256, "steps": 2400, "rate": 1e-3, "tested": 1024,
         "options": {"width": 128, "heads": 4, "layers": 3},
     },
     able=("compile",),

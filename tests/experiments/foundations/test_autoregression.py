@@ -88,13 +88,65 @@ def test_bits_are_those_of_an_untrained_guess() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_computes_in_bfloat16_and_agrees() -> None:
     one, other = (
         tiny.run("tiny", CPU, seed=0)["bits"],
         tiny.run("tiny", torch.device("cuda"), seed=0)["bits"],
     )
     torch.testing.assert_close(one, other, atol=0.2, rtol=0)
+
+
+def test_sources_are_programs_and_the_last_of_them_are_held_out() -> None:
+    text = E.sources(300_000)
+    assert len(text) == 300_000 and text.count("\ndef ") > 20
+    train, held_out = E.two_texts(300_000)
+    assert train + held_out == text and len(held_out) == pytest.approx(
+        46_500, abs=1
+    )
+    assert E.two_texts("english") == E.split_text(data.english())
+
+
+def test_counts_stand_beside_and_foresee_what_repeats() -> None:
+    """Bits of counting are those of the n-grams of the same tokens: on a text that goes on as it began, few."""
+    tokens = torch.arange(1000) % 5
+    few = -E.counted((tokens, tokens[:50]), 3, 6).mean()
+    many = -E.counted((tokens, tokens[:50].flip(0)), 3, 6).mean()
+    assert few < 0.1 and many > 2
+    counting = replace(tiny, scales={"tiny": TINY | {"order": 2}}).run("tiny", CPU)
+    assert counting["counted"].shape == (2,) and (counting["counted"] < 8).all()
+    assert "counted" not in tiny.run("tiny", CPU).arrays
+
+
+@pytest.mark.parametrize(
+    ("bits", "patience", "stops"),
+    [
+        ([3.0, 2.0, 2.1, 2.2], 2, True),
+        ([3.0, 2.0, 2.1, 1.9], 2, False),
+        ([3.0, 2.0, 2.1, 2.2], 3, False),
+        ([3.0, 2.0, 2.1, 2.2], 0, False),
+        ([3.0, 3.0], 1, True),
+        ([3.0], 1, False),
+        ([], 1, False),
+    ],
+)
+def test_a_training_is_given_up_when_it_gets_no_better(
+    bits, patience, stops
+) -> None:
+    assert E.no_better(torch.tensor(bits), patience) is stops
+
+
+def test_what_was_given_up_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    worse = iter([5.0, 3.0, 5.0, 4.0, 5.0, 4.5] * 2)
+    monkeypatch.setattr(E.Trial, "bits", lambda self, part: next(worse))
+    trained, train = [], E.Trial.train
+    monkeypatch.setattr(
+        E.Trial, "train", lambda *a: trained.append(a[1].start) or train(*a)
+    )
+    scales = {"tiny": TINY | {"measured": 5, "patience": 2}}
+    bits = replace(tiny, scales=scales).run("tiny", CPU)["bits"]
+    assert trained == [0, 8, 16] * 2
+    assert bits[:, 1, :3].tolist() == [[3.0, 4.0, 4.5]] * 2
+    assert bits[:, :, 3:].isnan().all()
 
 
 def test_the_rate_rises_and_falls(monkeypatch: pytest.MonkeyPatch) -> None:

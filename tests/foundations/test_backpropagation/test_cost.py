@@ -148,7 +148,6 @@ def test_live_memory_is_what_torch_allocates() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_live_memory_is_what_cuda_allocates() -> None:
     layers, x = chain(12, device="cuda"), torch.randn(STATES, device="cuda")
     job = lambda: run(layers, x).sum().backward()

@@ -1,6 +1,5 @@
 """The plain maps of `lbdl.models.softmax` against torch, the `entmax` package, and a general-purpose optimizer."""
 
-import entmax as peer
 import mpmath
 import pytest
 import torch
@@ -28,6 +27,9 @@ from lbdl.models.softmax import (
     tsallis_entropy,
     tsallis_exp,
 )
+from tests.peers import Peer
+
+peer = Peer("entmax")
 
 MAPS = {
     "softmax": softmax,
@@ -420,8 +422,8 @@ def autograd_jacobian(mapping, x: torch.Tensor) -> torch.Tensor:
     ("mapping", "jacobian"),
     [
         (lambda x: torch.softmax(x, -1), softmax_jacobian),
-        (peer.sparsemax, sparsemax_jacobian),
-        (peer.entmax15, entmax_jacobian),
+        (lambda x: peer.sparsemax(x), sparsemax_jacobian),
+        (lambda x: peer.entmax15(x), entmax_jacobian),
         (
             lambda x: peer.entmax_bisect(x, 1.25, n_iter=60),
             lambda p: entmax_jacobian(p, 1.25),

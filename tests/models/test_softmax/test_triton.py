@@ -50,6 +50,14 @@ def test_forward_is_the_plain_map(
         assert bool((p[2, 1:2] == 0).all()), "a masked element gets exactly 0"
 
 
+@pytest.mark.parametrize("alpha", [1.5, 2.5])
+def test_the_longest_row_that_one_program_takes(alpha: float, kernel_device: str):
+    x = scores(4, launch.LONGEST_ROW, torch.float32, kernel_device)
+    p = kernels.entmax_forward(x, alpha)
+    torch.testing.assert_close(p, entmax(x, alpha), rtol=0, atol=2e-6)
+    torch.testing.assert_close(p.sum(-1), torch.ones_like(p[:, 0]))
+
+
 @pytest.mark.parametrize("alpha", [4.0, 8.0, 50.0, 200.0])
 def test_large_alpha_is_right_to_the_root_of_rounding(
     alpha: float, kernel_device: str
