@@ -17,7 +17,10 @@ from sphinx.application import Sphinx
 from sphinx.util.display import progress_message
 
 INDEX = "find-index.js"
-UNREAD = "style, lbdl-explore, lbdl-drag, .cell_input, .highlight, .headerlink, .section-number, .toctree-wrapper, .lbdl-letters"
+UNREAD = (
+    "style, lbdl-explore, lbdl-drag, .cell_input, .highlight, .headerlink, "
+    ".section-number, .toctree-wrapper, .lbdl-letters"
+)
 HEAVY = re.compile(
     r"<(pre|script|svg)\b.*?</\1>", re.DOTALL
 )  # most of a page, and nothing of it is searched
