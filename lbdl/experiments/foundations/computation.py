@@ -147,7 +147,9 @@ class Clock:
         return torch.randn(shape, generator=self.draws).to(self.run.device)
 
     def __call__(self, job: Callable[[], Any]) -> float:
-        """Seconds that a job takes."""
+        """Seconds that a job takes; 0 where no times are taken."""
+        if not self.seconds:
+            return 0.0
         return seconds_of(job, self.seconds, self.run.device)
 
 
@@ -163,7 +165,7 @@ SIZES = [4**i for i in range(15)]
         "width": 32,
         "weights": 64,
         "batches": [1, 4, 16],
-        "seconds": 0.01,
+        "seconds": 0.0,
     },
     cpu={
         "elements": 2**25,
@@ -206,10 +208,12 @@ def time_of_ten_operations(
         width: of the matrices.
         weights: w, of the matrix that batches are multiplied by.
         batches: N numbers.
-        seconds: spent on each time; the least of the turns counts.
+        seconds: spent on each time; the least of the turns counts; 0 takes none, and
+            gives the same result every time.
 
     Returns:
-        The arrays named above, and `threads`, how many the processor used.
+        The arrays named above (without those of times where none were taken), and
+        `threads`, how many the processor used.
 
     Source: Williams, Waterman & Patterson 2009.
     """
@@ -228,10 +232,10 @@ def time_of_ten_operations(
             taken[i] = clock(of_batch(batches[i - len(OPERATIONS)], weights, clock))
         elif parts[i] == "steps":
             taken[i], taken[-1] = times_of_softmax(elements, clock)
-        elif parts[i] == "machine":
+        elif parts[i] == "machine" and seconds:
             found, taken[i] = rates(clock, elements, width)
             machine[:] = torch.tensor(found)
-        else:
+        elif parts[i] != "machine":
             taken[i] = clock(
                 of_size(sizes[i - len(OPERATIONS) - len(batches)], clock)
             )
@@ -280,28 +284,37 @@ def results(
     batches: list[int],
     sizes: list[int],
 ) -> dict[str, Tensor]:
-    """The arrays by their names, with what is predicted."""
-    rates_of = Machine(*machine.tolist())
-    predicted = [
-        predicted_seconds(Cost(int(flops), int(moved)), rates_of, int(launches))
-        for flops, moved, launches in counts.tolist()
-    ]
+    """The arrays by their names; with the rates of a machine, times too."""
     products = [matmul_cost(B, weights, weights) for B in batches]
-    ten, many = len(OPERATIONS), len(OPERATIONS) + len(batches)
-    return {
+    found = {
         "costs": counts[:, :2],
         "launches": counts[:, 2],
-        "seconds": taken[:ten],
-        "predicted": torch.tensor(predicted, dtype=torch.float64),
         "batches": torch.tensor(batches),
         "batch_costs": torch.tensor(
             [[cost.flops, cost.bytes] for cost in products], dtype=torch.float64
         ),
-        "batch_seconds": taken[ten:many],
         "sizes": torch.tensor(sizes),
+        "threads": torch.tensor(torch.get_num_threads()),
+    }
+    if not bool(machine.any()):
+        return found
+    ten, many = len(OPERATIONS), len(OPERATIONS) + len(batches)
+    return {
+        **found,
+        "seconds": taken[:ten],
+        "predicted": predictions(counts, Machine(*machine.tolist())),
+        "batch_seconds": taken[ten:many],
         "size_seconds": taken[many : many + len(sizes)],
         "steps": taken[[-3, -1]],
         "machine": machine,
         "lower": taken[-2:-1],
-        "threads": torch.tensor(torch.get_num_threads()),
     }
+
+
+def predictions(counts: Tensor, machine: Machine) -> Tensor:
+    """Seconds predicted from operations, bytes and launches."""
+    seconds = [
+        predicted_seconds(Cost(int(flops), int(moved)), machine, int(launches))
+        for flops, moved, launches in counts.tolist()
+    ]
+    return torch.tensor(seconds, dtype=torch.float64)

@@ -15,9 +15,21 @@ def draw(*shape):
 
 @pytest.fixture(scope="module")
 def result():
-    return E.time_of_ten_operations.run(
-        "small", torch.device("cpu"), progress=False
+    scale = E.time_of_ten_operations.scales["small"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(scale, "seconds", 0.01)
+        cpu = torch.device("cpu")
+        return E.time_of_ten_operations.run("small", cpu, progress=False)
+
+
+def test_without_times_the_result_is_the_same_every_time():
+    one, two = (
+        E.time_of_ten_operations.run("small", torch.device("cpu"), progress=False)
+        for _ in range(2)
     )
+    assert "seconds" not in one.arrays and len(one.arrays) == 6
+    for name, x in one.arrays.items():
+        assert torch.equal(x, two[name])
 
 
 def test_every_time_is_taken_and_every_time_predicted(result):
