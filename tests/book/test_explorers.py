@@ -86,21 +86,9 @@ ARGUMENTS = {
 }
 # Of the steps that change the picture so many may say the same: numbers are rounded.
 SAME = 1 / 6
-# Their explorers are made anew, to be handled in the picture itself: until then they may
-# break these two rules.
-ANEW = ("gradient_descent", "softmax", "gaussians", "diffusion")
-TOLD = [
-    pytest.param(
-        name,
-        marks=pytest.mark.xfail(reason="its explorers are made anew", strict=False),
-    )
-    if Path(name).stem in ANEW
-    else name
-    for name in WITH_SLIDERS
-]
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", WITH_SLIDERS)
 def test_every_control_changes_the_sentence(html: Path, name: str) -> None:
     """In all states: wherever the other controls stand, a control that changes the
     picture changes what is said of it, nearly at every step."""
@@ -117,7 +105,7 @@ def test_every_control_changes_the_sentence(html: Path, name: str) -> None:
             )
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", WITH_SLIDERS)
 def test_controls_are_named_in_words(html: Path, name: str) -> None:
     """No argument of a function, no lone letter; and numbers without powers of ten where
     they are large."""
