@@ -7,6 +7,7 @@ A test holds the counts against those of torch's own counters. The times are tho
 quiet machine, which also waits for Python, data and tokenizers.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ class Work(NamedTuple):
 
     `launches` one after the other, those of captured steps apart; `operations` of
     products in single precision and, apart, in bfloat16 on a GPU; `elements` that
-    everything else computes, one result a number.
+    everything else computes, one result a number; `seconds` that are spent on any device.
     """
 
     launches: float = 0.0
@@ -26,6 +27,7 @@ class Work(NamedTuple):
     captured: float = 0.0
     half: float = 0.0
     elements: float = 0.0
+    seconds: float = 0.0
 
 
 class Device(NamedTuple):
@@ -36,6 +38,7 @@ class Device(NamedTuple):
     captured: float
     half: float
     element: float
+    second: float = 1.0
 
 
 DEVICES = {  # two cores without a GPU; one H100
@@ -62,6 +65,18 @@ def gpt(p: Parameters, vocabulary: int) -> float:
     d, layers = p["width"], p["layers"]
     weights = 12 * layers * d**2 + vocabulary * d
     return 6 * weights + 12 * layers * p["context"] * d
+
+
+def of_ten_times(p: Parameters) -> Work:
+    """Each operation has a first turn and three at least, and these seconds."""
+    batches, turns = p["batches"], 4
+    flops = sum(2 * B * p["weights"] ** 2 for B in batches) + 2 * p["width"] ** 3
+    parts = 10 + len(batches) + math.log(p["elements"], 4)
+    measured = parts + 2 + 18  # of softmax two, of the machine six times three
+    elements = 12 * turns * p["elements"]
+    return Work(
+        0, turns * flops, elements=elements, seconds=measured * p["seconds"]
+    )
 
 
 def of_merges(p: Parameters) -> Work:
@@ -277,6 +292,7 @@ def of_sums(p: Parameters) -> Work:
 
 
 WORK: dict[str, Callable[[Parameters], Work]] = {
+    "time_of_ten_operations": of_ten_times,
     "merges": of_merges,
     "memory_against_depth": of_depths,
     "trainability": of_maps,

@@ -64,12 +64,13 @@ def test_all_full_scales_together_fit():
 
 def test_an_estimate_adds_what_it_counts():
     t = DEVICES["cuda"]
-    work = Work(launches=2, operations=3e12, captured=4, half=5e12, elements=6e12)
+    work = Work(2, 3e12, captured=4, half=5e12, elements=6e12, seconds=7)
     assert seconds_of(work, "cuda") == pytest.approx(
         2 * t.launch
         + 3e12 * t.operation
         + 4 * t.captured
         + 5e12 * t.half
         + 6e12 * t.element
+        + 7
     )
     assert estimate("nobody's", {}) is None

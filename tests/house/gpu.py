@@ -497,7 +497,8 @@ def prepared(options: argparse.Namespace) -> tuple[list[Step], Notes]:
 
 def bounded(steps: Sequence[Step], notes: Notes, until: float) -> int:
     """The steps, until the clock or somebody says stop."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for how in (signal.SIGINT, signal.SIGTERM):  # a shell's background ignores one
+        signal.signal(how, signal.default_int_handler)
     try:
         carry_out(steps, notes, until)
     except KeyboardInterrupt:
