@@ -319,7 +319,7 @@ def test_citations_and_figures_are_read_and_lead_to_their_places(
     assert notebook.get_by_text("{numref").count() == 0
     assert jumps(page, cited)
     assert notebook.get_by_text("memory-efficient exact attention").count() >= 1
-    figure = notebook.locator("a", has_text="Fig. 15.1").first
+    figure = notebook.locator("a", has_text=re.compile(r"Fig\. \d+\.1$")).first
     assert jumps(page, figure)
 
 
