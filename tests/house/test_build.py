@@ -76,6 +76,7 @@ def test_a_first_cell_says_nothing_in_a_home_that_is_read_only(
     assert "font" not in done.stderr and "WARNING" not in done.stderr
 
 
+@pytest.mark.slow(reason="nbval runs a chapter in a process of its own")
 def test_chapters_are_compared_in_a_home_that_is_read_only(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ):

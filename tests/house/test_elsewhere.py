@@ -83,6 +83,7 @@ def all_imports() -> frozenset[str]:
     return frozenset(name for c in chapters() for name in imports_of(c))
 
 
+@pytest.mark.slow(reason="reads the code of every chapter and of all it imports")
 def test_what_chapters_import_is_in_the_extra():
     brings = packages_distributions()
     installed = closure()

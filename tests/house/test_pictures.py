@@ -140,6 +140,7 @@ def committed(path: Path, color: str, claimed: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+@pytest.mark.slow(reason="nbval runs a notebook in a process of its own")
 @pytest.mark.parametrize(("color", "passes"), [(BLUE, True), (RED, False)])
 def test_a_red_line_committed_for_a_blue_one_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, color: str, passes: bool
