@@ -50,6 +50,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 
+from lbdl.foundations.computation.roofline import turn_by_events
 from lbdl.lab.results import commit
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -262,13 +263,12 @@ def work_clock(job: Callable[[], Any], number: int) -> float:
 def event_clock(job: Callable[[], Any], number: int) -> float:
     """Seconds between two events on the GPU's own clock, for one run of a job: waiting for launches counts."""
     job()
-    begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    begun.record()
-    for _ in range(number):
-        job()
-    ended.record()
-    ended.synchronize()
-    return begun.elapsed_time(ended) / 1e3 / number
+
+    def turns() -> None:
+        for _ in range(number):
+            job()
+
+    return turn_by_events(turns) / number
 
 
 def measure_times(

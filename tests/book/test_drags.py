@@ -10,7 +10,7 @@ from lbdl_book import editions
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.book.conftest import HTML
-from tests.book.watched import DESKTOP, PAGES, PHONE, Watched
+from tests.book.watched import DESKTOP, PAGES, PHONE, Watched, ready
 
 pytestmark = pytest.mark.browser
 
@@ -25,16 +25,6 @@ each_width = pytest.mark.parametrize(
 
 def test_every_part_has_something_to_hold() -> None:
     assert {name.split("/")[1] for name in WITH_HANDLES} >= PARTS
-
-
-def ready(page: Page) -> list[Locator]:
-    """The pictures of a page, once their scripts have begun."""
-    count = page.locator("lbdl-drag").count()
-    page.wait_for_function(
-        "n => document.querySelectorAll('lbdl-drag[data-state]').length == n",
-        arg=count,
-    )
-    return page.locator("lbdl-drag").all()
 
 
 def looks(drag: Locator) -> list[str]:
@@ -64,7 +54,7 @@ def test_the_hand_and_the_keys_move_every_handle(
 ) -> None:
     with Watched(browser, name, size) as watched:
         page = watched.page
-        for drag in ready(page):
+        for drag in ready(page, "lbdl-drag"):
             drag.locator(".stage").scroll_into_view_if_needed()
             for handle in drag.locator(".handle").all():
                 by_pointer(page, drag, handle)
@@ -106,7 +96,7 @@ def test_the_script_begins_where_the_library_left_off(
     text = (HTML / name).read_text(encoding="utf-8")
     first = re.findall(MARK + r".*?<p>(.*?)</p>", text, re.DOTALL)
     with Watched(browser, name) as watched:
-        drags = ready(watched.page)
+        drags = ready(watched.page, "lbdl-drag")
         watched.page.wait_for_timeout(600)
         found = [drag.locator(".sentence").inner_text() for drag in drags]
     assert found == first
@@ -144,7 +134,7 @@ def test_on_paper_it_is_a_picture_and_its_sentence(
     name = "book/geometry/gaussians.html"
     with Watched(browser, name) as watched:
         page = watched.page
-        due = ready(page)[0].locator(".sentence").inner_text()
+        due = ready(page, "lbdl-drag")[0].locator(".sentence").inner_text()
         page.wait_for_function(editions.READY)
         still = f"() => {{ ({editions.script('editions.js')})().then(() => {{ window.still = true; }}); }}"
         page.evaluate(still)

@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.book.conftest import HTML
-from tests.book.watched import DESKTOP, PHONE, WITH_SLIDERS, Watched
+from tests.book.watched import DESKTOP, PHONE, WITH_SLIDERS, Watched, ready
 
 pytestmark = pytest.mark.browser
 
@@ -196,16 +196,6 @@ def put_back(control: Locator, value: str) -> None:
         "(c, value) => { c.value = value; c.dispatchEvent(new Event('input', { bubbles: true })); }",
         value,
     )
-
-
-def ready(page: Page) -> list[Locator]:
-    """The explorers of a page, once their pictures are unpacked."""
-    count = page.locator("lbdl-explore").count()
-    page.wait_for_function(
-        "n => document.querySelectorAll('lbdl-explore[data-state]').length == n",
-        arg=count,
-    )
-    return page.locator("lbdl-explore").all()
 
 
 # Two frames, or a second where the browser draws none.

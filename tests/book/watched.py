@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
 from tests.book.conftest import HTML
 
@@ -104,3 +104,13 @@ class Watched:
             "() => performance.now() - performance.timing.loadEventEnd"
             " + performance.timing.navigationStart > 600"
         )
+
+
+def ready(page: Page, kind: str = "lbdl-explore") -> list[Locator]:
+    """The elements of this kind on a page, once their scripts have begun."""
+    count = page.locator(kind).count()
+    page.wait_for_function(
+        "([kind, n]) => document.querySelectorAll(`${kind}[data-state]`).length == n",
+        arg=[kind, count],
+    )
+    return page.locator(kind).all()
