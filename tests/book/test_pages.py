@@ -10,7 +10,9 @@ from urllib.parse import unquote, urldefrag
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from lbdl_book import colours
 from playwright.sync_api import Browser, CDPSession, Page, expect
+from pygments.token import STANDARD_TYPES
 
 from tests.book.conftest import HTML
 from tests.book.watched import DESKTOP, PAGES, PHONE, WITH_SLIDERS, Watched
@@ -212,6 +214,35 @@ def test_paper_is_white_and_the_page_stays_dark(
         for event, due in (("beforeprint", "light"), ("afterprint", "dark")):
             watched.page.evaluate("name => dispatchEvent(new Event(name))", event)
             assert watched.page.evaluate(theme) == due
+
+
+def test_plain_words_of_code_have_no_element_and_no_colour_of_their_own(
+    browser: Browser, html: Path
+) -> None:
+    classes = [STANDARD_TYPES[kind] for kind in colours.PLAIN]
+    name = "book/models/softmax.html"
+    with Watched(browser, name) as watched:
+        for scheme in ("light", "dark"):
+            watched.turn(scheme)
+            text, *plain, number = watched.page.evaluate(
+                LOOKS, ["", *classes, "mi"]
+            )
+            assert set(plain) == {text} != {number}
+    code = BeautifulSoup((HTML / name).read_text("utf-8"), "html.parser").select(
+        ".highlight pre"
+    )
+    assert len(code) > 20
+    for block in code:
+        assert not block.find_all("span", class_=classes)
+
+
+LOOKS = """classes => classes.map(name => {
+    const span = document.createElement("span");
+    span.className = name;
+    document.querySelector(".highlight pre").append(span);
+    const style = getComputedStyle(span);
+    return [style.color, style.backgroundColor, style.fontWeight, style.fontStyle].join();
+})"""
 
 
 def test_equations_wait_until_they_are_near(browser: Browser, html: Path) -> None:

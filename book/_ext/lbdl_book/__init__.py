@@ -1,12 +1,13 @@
 """The book's own Sphinx extension: parallel execution, a cache that knows the
 library, notebooks with their roles, evidence, races, terms, letters,
-addresses, search."""
+addresses, search, code in colours."""
 
 from typing import Any
 
 from sphinx.application import Sphinx
 
 from . import (
+    colours,
     errata,
     evidence,
     execution,
@@ -23,6 +24,7 @@ from . import (
 def setup(app: Sphinx) -> dict[str, Any]:
     """Install the parts; each says in its own docstring what it does."""
     for part in (
+        colours,
         execution,
         written,
         terms,
