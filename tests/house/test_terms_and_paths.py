@@ -116,7 +116,7 @@ def test_a_chapter_leads_to_those_that_need_it_or_to_the_next():
     for chapter in order[:-1]:
         onward = paths.leads_to(chapter)
         assert onward and chapter not in onward
-    assert "book/models/s4" in paths.leads_to("book/models/state_space")
+    assert "book/models/hippo" in paths.leads_to("book/models/state_space")
 
 
 NOTATION = (ROOT / "book" / "notation.md").read_text(encoding="utf-8")

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from lbdl import require
+from lbdl.models.hippo import hippo_legs
 from lbdl.models.s4.kernels import kernel_by_roots, unit_roots
-from lbdl.models.state_space import hippo_legs
 
 __all__ = [
     "DPLR",

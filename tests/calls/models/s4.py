@@ -2,6 +2,7 @@
 
 import torch
 
+from lbdl.models.hippo import hippo_legs
 from lbdl.models.s4 import (
     DPLR,
     S4D,
@@ -33,7 +34,7 @@ from lbdl.models.s4 import (
     unit_roots,
     woodbury_inverse,
 )
-from lbdl.models.state_space import discretize, hippo_legs
+from lbdl.models.state_space import discretize
 from tests.calls import Call, normal, uniform
 
 A, B = hippo_legs(4, dtype=torch.float32)

@@ -3,43 +3,23 @@
 import torch
 
 from lbdl.models.state_space import (
-    HiPPOCell,
-    LMUCell,
-    basis,
     discretize,
-    fast_legs_solve,
     fast_states,
     frequency_response,
-    gauss_legendre,
     generalized_bilinear,
-    hippo_fourier,
-    hippo_fourier_legs,
-    hippo_legs,
-    hippo_legt,
-    hippo_lmu,
     impulse_response,
-    legendre,
-    legs_product,
-    legs_solve,
-    legs_states,
-    legs_transitions,
     mass_on_a_spring,
-    project,
-    project_held,
-    reconstruct,
     rescale,
     states,
-    unroll,
     zero_order_hold,
 )
 from tests.calls import Call, normal, uniform
 
-A, B = hippo_legt(3, 2.0, dtype=torch.float32)
+A = torch.tensor([[-1.0, 0.8, -1.1], [-0.8, -1.5, 2.0], [-1.1, -2.0, -2.5]])
+B = torch.tensor([0.5, 0.9, 1.1])
 C = normal(3)
 A_BAR, B_BAR = (x.contiguous() for x in discretize(A, B, 0.1))
 REAL = {"dtype": torch.float64}
-COMPLEX = {"dtype": torch.complex128}
-COMPLEX_X = {"x": "complex"}
 
 CALLS = [
     Call(mass_on_a_spring, {"mass": 1.0, "damping": 0.1, "stiffness": 4.0, **REAL}),
@@ -63,55 +43,4 @@ CALLS = [
     Call(discretize, {"A": A, "B": B, "step": 0.1, "method": "bilinear"}),
     Call(generalized_bilinear, {"A": A, "B": B, "step": 0.1, "weight": 0.3}),
     Call(zero_order_hold, {"A": A, "B": B, "step": 0.1}),
-    Call(legendre, {"s": uniform(4), "N": 5}),
-    Call(basis, {"s": uniform(4), "N": 5, "scale": "lebesgue"}),
-    Call(hippo_legt, {"N": 3, "window": 2.0, "scale": "legendre", **REAL}),
-    Call(hippo_legs, {"N": 3, "scale": "lebesgue", **REAL}),
-    Call(hippo_lmu, {"N": 3, "window": 2.0, **REAL}),
-    Call(hippo_fourier, {"N": 2, "window": 2.0, "closure": "mean", **COMPLEX}),
-    Call(hippo_fourier_legs, {"N": 2, **COMPLEX}),
-    Call(gauss_legendre, {"n": 5, **REAL}),
-    Call(
-        project,
-        {
-            "u": torch.sin,
-            "t": 3.0,
-            "N": 4,
-            "window": 2.0,
-            "scale": "probability",
-            "points": 20,
-            **REAL,
-        },
-    ),
-    Call(project_held, {"u": normal(2, 7), "N": 4}, degrees={"u": 1}),
-    Call(
-        reconstruct,
-        {"c": normal(2, 4), "s": uniform(5), "scale": "probability"},
-        degrees={"c": 1},
-    ),
-    Call(legs_product, {"x": normal(2, 5)}, takes=COMPLEX_X, degrees={"x": 1}),
-    Call(
-        legs_solve,
-        {"x": normal(2, 5), "step": 0.3},
-        takes=COMPLEX_X,
-        degrees={"x": 1},
-    ),
-    Call(
-        fast_legs_solve,
-        {"x": normal(2, 40), "step": 0.3},
-        takes=COMPLEX_X,
-        degrees={"x": 1},
-    ),
-    Call(
-        legs_transitions,
-        {"N": 3, "k": torch.tensor([1, 5]), "method": "exact", **REAL},
-    ),
-    Call(
-        legs_states,
-        {"u": normal(2, 7), "N": 4, "method": "bilinear"},
-        degrees={"u": 1},
-    ),
-    Call(LMUCell, {"inputs": 2, "hidden": 3, "memory": 4, "window": 5.0}),
-    Call(HiPPOCell, {"inputs": 2, "hidden": 3, "memory": 4, "longest": 5}),
-    Call(unroll, {"cell": LMUCell(2, 3, 4, 5.0), "x": normal(2, 6, 2)}),
 ]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lbdl.models.hippo import hippo_legs
 from lbdl.models.s4 import (
     cauchy_sums,
     causal_convolution,
@@ -30,7 +31,7 @@ from lbdl.models.s4 import (
     unit_roots,
     woodbury_inverse,
 )
-from lbdl.models.state_space import discretize, hippo_legs, states
+from lbdl.models.state_space import discretize, states
 
 LENGTHS = pytest.mark.parametrize("L", [1, 2, 63, 64])
 

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from lbdl.models.hippo import (
+    hippo_fourier,
+    hippo_legt,
+)
 from lbdl.models.state_space import (
     discretize,
     fast_states,
     frequency_response,
     generalized_bilinear,
-    hippo_fourier,
-    hippo_legt,
     impulse_response,
     mass_on_a_spring,
     rescale,

@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lbdl.models.state_space import (
+from lbdl.models.hippo import (
     HiPPOCell,
     LMUCell,
-    discretize,
-    fast_states,
     hippo_lmu,
     legendre,
     legs_states,
     unroll,
+)
+from lbdl.models.state_space import (
+    discretize,
+    fast_states,
 )
 
 

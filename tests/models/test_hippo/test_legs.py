@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lbdl.models.state_space import (
+from lbdl.models.hippo import (
     fast_legs_solve,
     hippo_legs,
     legs_product,
@@ -17,6 +17,8 @@ from lbdl.models.state_space import (
     legs_transitions,
     project,
     project_held,
+)
+from lbdl.models.state_space import (
     zero_order_hold,
 )
 

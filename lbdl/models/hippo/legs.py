@@ -17,17 +17,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lbdl import require
-from lbdl.models.state_space.discretization import (
-    METHODS,
-    WEIGHTS,
-    Method,
-)
-from lbdl.models.state_space.hippo import (
+from lbdl.models.hippo.memories import (
     basis,
     gauss_legendre,
     heights,
     hippo_legs,
     legendre,
+)
+from lbdl.models.state_space.discretization import (
+    METHODS,
+    WEIGHTS,
+    Method,
 )
 from lbdl.models.state_space.systems import apply, require_dtype
 

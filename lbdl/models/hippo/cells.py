@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lbdl import require
+from lbdl.models.hippo.legs import legs_transitions
+from lbdl.models.hippo.memories import hippo_lmu
 from lbdl.models.state_space.discretization import zero_order_hold
-from lbdl.models.state_space.hippo import hippo_lmu
-from lbdl.models.state_space.legs import legs_transitions
 from lbdl.models.state_space.systems import apply
 
 __all__ = ["LMUCell", "HiPPOCell", "unroll"]

@@ -9,22 +9,24 @@ import torch
 from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
-from lbdl.models.state_space import (
+from lbdl.models.hippo import (
     basis,
-    discretize,
     gauss_legendre,
     hippo_fourier,
     hippo_fourier_legs,
     hippo_legs,
     hippo_legt,
     hippo_lmu,
-    impulse_response,
     legendre,
     project,
     project_held,
     reconstruct,
 )
-from lbdl.models.state_space.hippo import SCALES
+from lbdl.models.hippo.memories import SCALES
+from lbdl.models.state_space import (
+    discretize,
+    impulse_response,
+)
 
 EACH_SCALE = pytest.mark.parametrize("scale", SCALES)
 
