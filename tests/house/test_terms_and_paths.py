@@ -117,6 +117,7 @@ def test_a_chapter_leads_to_those_that_need_it_or_to_the_next():
         onward = paths.leads_to(chapter)
         assert onward and chapter not in onward
     assert "book/models/hippo" in paths.leads_to("book/models/state_space")
+    assert "book/models/selective" in paths.leads_to("book/models/s4")
 
 
 NOTATION = (ROOT / "book" / "notation.md").read_text(encoding="utf-8")

@@ -7,35 +7,28 @@ from lbdl.models.s4 import (
     DPLR,
     S4D,
     GatedBlock,
-    SelectiveSSM,
     SequenceModel,
     cauchy_sums,
     causal_convolution,
-    decay_mask,
     discretize_diagonal,
     dplr_kernel,
     fast_cauchy_sums,
     fast_causal_convolution,
     fast_dplr_kernel,
-    fast_linear_scan,
     fast_s4d_kernel,
-    fast_selective_scan,
     generating_function,
     kernel_by_roots,
     legs_dplr,
-    linear_scan,
     s4d_kernel,
     s4d_poles,
     s4d_states,
-    selective_attention,
-    selective_scan,
     ssm_kernel,
     truncated,
     unit_roots,
     woodbury_inverse,
 )
 from lbdl.models.state_space import discretize
-from tests.calls import Call, normal, uniform
+from tests.calls import Call, normal
 
 A, B = hippo_legs(4, dtype=torch.float32)
 A_BAR, B_BAR = (x.contiguous() for x in discretize(A, B, 0.1))
@@ -46,15 +39,6 @@ Z = unit_roots(6, torch.complex64)
 STEP = torch.tensor([0.1, 0.3])
 DIAGONAL = {"poles": s4d_poles(4, dtype=torch.complex64), "step": STEP}
 READ = torch.complex(normal(2, 2), normal(2, 2, seed=1))
-SELECTION = {
-    "u": normal(2, 7, 3),
-    "delta": uniform(2, 7, 3),
-    "A": -uniform(3, 4),
-    "B": normal(2, 7, 4),
-    "C": normal(2, 7, 4, seed=1),
-    "D": normal(3),
-}
-SCAN = {"a": uniform(2, 7, 3), "b": normal(2, 7, 3), "start": normal(2, 3)}
 DPLR_SYSTEM = {
     "poles": POLES,
     "P": P,
@@ -101,23 +85,7 @@ CALLS = [
     Call(s4d_kernel, {**DIAGONAL, "C": READ, "L": 7, "method": "bilinear"}),
     Call(fast_s4d_kernel, {**DIAGONAL, "C": READ, "L": 7, "method": "bilinear"}),
     Call(s4d_states, {**DIAGONAL, "u": normal(2, 7), "method": "exact"}),
-    Call(linear_scan, SCAN),
-    Call(fast_linear_scan, SCAN),
-    Call(selective_scan, SELECTION),
-    Call(fast_selective_scan, SELECTION),
-    Call(decay_mask, {"log_decay": -uniform(2, 7)}),
-    Call(
-        selective_attention,
-        {
-            "values": normal(2, 7, 3),
-            "log_decay": -uniform(2, 7),
-            "keys": normal(2, 7, 4),
-            "queries": normal(2, 7, 4, seed=1),
-        },
-        degrees={"values": 1},
-    ),
     Call(S4D, {"width": 3, "states": 4, "kind": "inv", **STEPS}),
-    Call(SelectiveSSM, {"width": 3, "states": 4, "rank": 1, **STEPS}),
     Call(GatedBlock, {"width": 3, "layer": S4D(3, 4)}),
     Call(
         SequenceModel,

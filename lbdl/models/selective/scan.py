@@ -214,7 +214,7 @@ class SelectiveScan(torch.autograd.Function):
         ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
     ) -> Tensor:
         if kernel_serves(u, delta, A, B, C):
-            from lbdl.models.s4.triton import scan_forward
+            from lbdl.models.selective.triton import scan_forward
 
             y, starts = scan_forward(u, delta, A, B, C)
         else:
@@ -227,7 +227,7 @@ class SelectiveScan(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         given = *ctx.saved_tensors, grad
         if kernel_serves(*given[:5]):
-            from lbdl.models.s4.triton import scan_backward
+            from lbdl.models.selective.triton import scan_backward
 
             return scan_backward(*given)
         return slopes_in_segments(*given)

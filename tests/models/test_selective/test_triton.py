@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from lbdl.models.s4 import selective, selective_scan
+from lbdl.models.selective import scan, selective_scan
 
 pytest.importorskip("triton")
-from lbdl.models.s4 import triton as kernels
+from lbdl.models.selective import triton as kernels
 
-from .test_selective import normal, selection
+from .test_scan import normal, selection
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::RuntimeWarning"
@@ -60,7 +60,7 @@ def test_only_the_states_between_chunks_are_written(kernel_device, monkeypatch):
 def test_the_fast_function_goes_through_the_kernels(kernel_device, monkeypatch):
     """Where they serve: the whole way, D and leading dimensions included."""
     small_tiles(monkeypatch, kernel_device)
-    monkeypatch.setattr(selective.kernels, "serve", lambda *x: True)
+    monkeypatch.setattr(scan.kernels, "serve", lambda *x: True)
     called = []
     for name in ("scan_forward", "scan_backward"):
         work = getattr(kernels, name)
@@ -71,7 +71,7 @@ def test_the_fast_function_goes_through_the_kernels(kernel_device, monkeypatch):
         x.to(kernel_device).float().requires_grad_()
         for x in selection(5, batch=(2, 1))
     ]
-    y = selective.fast_selective_scan(*given)
+    y = scan.fast_selective_scan(*given)
     expected = selective_scan(*given)
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=5e-6)
     found, gradients = (
@@ -81,5 +81,5 @@ def test_the_fast_function_goes_through_the_kernels(kernel_device, monkeypatch):
         torch.testing.assert_close(got, gradient, rtol=1e-4, atol=5e-5)
     assert called == ["scan_forward", "scan_backward"]
     double = [x.detach().double() for x in given]
-    selective.fast_selective_scan(*double)
+    scan.fast_selective_scan(*double)
     assert called == ["scan_forward", "scan_backward"], "float64 stays with torch"

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lbdl.models.s4 import (
+from lbdl.models.selective import (
     decay_mask,
     fast_linear_scan,
     fast_selective_scan,
     linear_scan,
-    selective,
+    scan,
     selective_attention,
     selective_scan,
 )
@@ -78,8 +78,8 @@ def test_fast_selection_and_its_gradients(
     L, segment, together, monkeypatch, device
 ):
     """Step by step, in blocks with some steps to spare, and in blocks of one step."""
-    monkeypatch.setattr(selective, "SEGMENT", segment)
-    monkeypatch.setattr(selective, "TOGETHER", together)
+    monkeypatch.setattr(scan, "SEGMENT", segment)
+    monkeypatch.setattr(scan, "TOGETHER", together)
     given = [x.to(device).requires_grad_() for x in selection(L)]
     weights = normal(2, L, 3, seed=9).to(device)
     plain, fast = selective_scan(*given), fast_selective_scan(*given)
