@@ -1,5 +1,5 @@
-"""Softmax alternatives: maps from scores to probabilities with exact zeros or without
-an exponential, and the losses that train them.
+"""Softmax alternatives: maps from scores to probabilities with exact zeros or
+without an exponential, and the losses that train them.
 
 Read `maps.py` first: Taylor softmax, sparse softmax, sparsemax, entmax, their
 Jacobians and the Tsallis entropy, written plainly. `losses.py` has the margin, the

@@ -1,5 +1,5 @@
-"""From scores to probabilities with exact zeros, or without an exponential: the maps
-that take the place of softmax.
+"""From scores to probabilities with exact zeros, or without an exponential: the
+maps that take the place of softmax.
 
 A map here takes scores x in R^n to the probability simplex. Sparsemax (Martins &
 Astudillo 2016, arXiv:1602.02068) and entmax (Peters, Niculae & Martins 2019,

@@ -1,5 +1,5 @@
-"""From scores to probabilities: softmax, the smooth maximum whose gradient it is, and
-its Jacobian, written to be read.
+"""From scores to probabilities: softmax, the smooth maximum whose gradient it is,
+and its Jacobian, written to be read.
 
 Common to both: -inf marks a masked element, which gets exactly 0; float16 and
 bfloat16 are computed in float32; a row with NaN, +inf or no finite score, wholly
@@ -93,8 +93,8 @@ def softmax_jacobian(p: Tensor) -> Tensor:
 
 
 def zero_sum_jacobian(s: Tensor) -> Tensor:
-    """diag(s) - s s^T / sum(s): each entry grows with its own score at the rate s_i,
-    and what comes in goes off all in proportion to s, so that rows sum to 0.
+    """diag(s) - s s^T / sum(s), s (..., n): each entry grows with its own score at
+    the rate s_i, and all give that back in proportion to s, so that rows sum to 0.
     """
     between = s.unsqueeze(-1) * (s / s.sum(-1, keepdim=True)).unsqueeze(-2)
     between = between - between.diagonal(dim1=-2, dim2=-1).diag_embed()
