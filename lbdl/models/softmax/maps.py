@@ -98,6 +98,4 @@ def zero_sum_jacobian(s: Tensor) -> Tensor:
     """
     between = s.unsqueeze(-1) * (s / s.sum(-1, keepdim=True)).unsqueeze(-2)
     between = between - between.diagonal(dim1=-2, dim2=-1).diag_embed()
-    return (
-        between.sum(-1).diag_embed() - between
-    )  # what lies off the diagonal decides
+    return between.sum(-1).diag_embed() - between  # rows sum to 0
