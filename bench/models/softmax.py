@@ -77,4 +77,4 @@ def races() -> Iterator[Race]:
 
 
 if __name__ == "__main__":
-    main(__spec__, races())
+    main(__spec__, races(), packages=["scipy"])
