@@ -1,141 +1,80 @@
-"""Sparsemax and entmax against the `entmax` package: forward, forward and backward, peaked and nearly uniform rows."""
+"""Softmax means in one pass against the whole table of probabilities; Gumbel draws against torch's; one temperature
+against a general solver."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from math import exp
 
-import entmax as peer
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
+from torch.nn import functional as F
 
 from bench.race import Race, main
-from lbdl.models.softmax import fast_entmax, fast_entmax15, fast_sparsemax
+from lbdl.models.softmax import fit_temperature, gumbel_softmax, online_softmax
 
-Map = Callable[[Tensor], Tensor]
-SHAPES = ((4096, 1024), (64, 32000))
-# standard deviation of the scores: rows with small and with large support
-SPREADS = {
-    1.0: "peaked",
-    0.05: "flat",
-}
+BLOCK = 2048  # scores of a row that are read at a time
 
 
-def ours125(x: Tensor) -> Tensor:
-    return fast_entmax(x, 1.25)
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def peers125(x: Tensor) -> Tensor:
-    return peer.entmax_bisect(
-        x, 1.25, n_iter=50 if x.dtype == torch.float32 else 60
+def table(scores: Tensor, values: Tensor) -> Tensor:
+    """The mean by all probabilities at once."""
+    return torch.softmax(scores, -1) @ values
+
+
+def both_passes(way: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
+    """A job: the draws, and then the gradient of their product with a fixed table."""
+    x, grad = x.clone().requires_grad_(), draw(*x.shape, seed=1)
+    return lambda: torch.autograd.grad(way(x), x, grad)[0]
+
+
+def by_general_solver(x: Tensor, target: Tensor) -> float:
+    """The temperature of the smallest cross-entropy, by Brent's method on its logarithm."""
+    found = minimize_scalar(
+        lambda log: F.cross_entropy(x / exp(log), target).item(),
+        bounds=(-7, 7),
+        method="bounded",
+        options={"xatol": 1e-6},
     )
-
-
-def scores(shape: tuple[int, int], spread: float) -> Tensor:
-    return spread * torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def forward_and_backward(f: Map, x: Tensor) -> Callable[[], Tensor]:
-    """A job: the probabilities, and then the gradient of their product with a fixed table."""
-    x = x.clone().requires_grad_()
-    grad = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-    return lambda: torch.autograd.grad(f(x), x, grad)[0]
-
-
-@dataclass(frozen=True)
-class Contest:
-    """One map: who runs, and the goals on the shapes (4096, 1024) and (64, 32000)."""
-
-    name: str
-    peer: str
-    ours: Map
-    theirs: Map
-    forward: tuple[float, float]
-    both: tuple[float, float]
-
-
-CONTESTS = (
-    Contest(
-        "sparsemax",
-        "entmax.sparsemax",
-        fast_sparsemax,
-        peer.sparsemax,
-        (0.12, 0.06),
-        (0.14, 0.14),
-    ),
-    Contest(
-        "entmax-1.5",
-        "entmax.entmax15",
-        fast_entmax15,
-        peer.entmax15,
-        (0.20, 0.08),
-        (0.20, 0.08),
-    ),
-    Contest(
-        "entmax-1.25",
-        "entmax.entmax_bisect",
-        ours125,
-        peers125,
-        (0.06, 0.06),
-        (0.20, 0.20),
-    ),
-)
-# The package's own shortcut: sort the k largest, again with 2k where that was too few. The k that serves it best:
-SHORTCUTS = {
-    ("sparsemax", SHAPES[0]): 8,
-    ("sparsemax", SHAPES[1]): 32,
-    ("entmax-1.5", SHAPES[0]): 64,
-    ("entmax-1.5", SHAPES[1]): 64,
-}
-MEMORY = 0.45
+    return exp(found.x)
 
 
 def races() -> Iterator[Race]:
-    for shape, spread in product(SHAPES, SPREADS):
-        for contest in CONTESTS:
-            yield from against_package(
-                contest, scores(shape, spread), f"{shape}, {SPREADS[spread]}"
-            )
-    for contest, shape in product(CONTESTS[:2], SHAPES):
-        yield against_shortcut(
-            contest,
-            scores(shape, 1.0),
-            f"{shape}, peaked",
-            SHORTCUTS[contest.name, shape],
+    scores, values = 3 * draw(256, 65536), draw(65536, 64, seed=1)
+    yield Race(  # written to be read: what it saves is the table
+        job=f"mean with softmax weights, {tuple(scores.shape)} scores, 64 values",
+        peer="torch.softmax and one product",
+        ours=partial(online_softmax, scores, values, BLOCK),
+        theirs=partial(table, scores, values),
+        reference=partial(table, scores.double(), values.double()),
+        memory_goal=0.1,
+    )
+    x = draw(4096, 1024)
+    for hard in (False, True):
+        kind = "one-hot" if hard else "soft"
+        yield Race(
+            job=f"Gumbel-softmax, {kind}, forward and backward, {tuple(x.shape)}",
+            peer="F.gumbel_softmax",
+            ours=both_passes(partial(gumbel_softmax, hard=hard), x),
+            theirs=both_passes(partial(F.gumbel_softmax, hard=hard), x),
+            goal=2.0,
         )
-
-
-def against_package(contest: Contest, x: Tensor, where: str) -> Iterator[Race]:
-    """Forward, with its error against the package in float64; then forward and backward, with its memory."""
-    which = SHAPES.index(tuple(x.shape))
+    x = 3 * draw(10_000, 100)
+    target = torch.multinomial(
+        torch.softmax(x / 4, -1), 1, generator=torch.Generator().manual_seed(2)
+    ).squeeze(-1)
+    found = [way(x, target) for way in (fit_temperature, by_general_solver)]
     yield Race(
-        job=f"{contest.name}, forward, {where}",
-        peer=contest.peer,
-        ours=lambda: contest.ours(x),
-        theirs=lambda: contest.theirs(x),
-        goal=contest.forward[which],
-        reference=lambda: contest.theirs(x.double()),
-    )
-    yield Race(
-        job=f"{contest.name}, forward+backward, {where}",
-        peer=contest.peer,
-        ours=forward_and_backward(contest.ours, x),
-        theirs=forward_and_backward(contest.theirs, x),
-        goal=contest.both[which],
-        memory_goal=MEMORY,
-    )
-
-
-def against_shortcut(contest: Contest, x: Tensor, where: str, k: int) -> Race:
-    """Forward and backward against the package's partial sort."""
-    return Race(
-        job=f"{contest.name}, forward+backward, {where}",
-        peer=f"{contest.peer}(k={k})",
-        ours=forward_and_backward(contest.ours, x),
-        theirs=forward_and_backward(partial(contest.theirs, k=k), x),
-        goal=1.0,
+        job=f"the temperature that fits {tuple(x.shape)} scores best",
+        peer="scipy.optimize.minimize_scalar",
+        ours=partial(fit_temperature, x, target),
+        theirs=partial(by_general_solver, x, target),
+        note=f"T = {found[0]:.4f} against {found[1]:.4f}",
     )
 
 
 if __name__ == "__main__":
-    main(__spec__, races(), packages=["entmax"])
+    main(__spec__, races(), packages=["scipy"])

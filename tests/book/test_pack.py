@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 OPENED = [
     "book/intro.html",
-    "book/models/softmax.html",
+    "book/models/entmax.html",
     "book/geometry/rotations.html",
     "search.html?q=softmax",
 ]
@@ -54,7 +54,7 @@ def test_an_unpacked_page_misses_nothing(
     )
     assert failed == []
     assert page.locator("mjx-merror").count() == 0
-    if "softmax.html" in name:
+    if "entmax.html" in name:
         assert page.locator("mjx-container").count() > 100
         assert page.locator("lbdl-explore[data-state]").count() > 2
     if "search" in name:

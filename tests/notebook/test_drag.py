@@ -36,7 +36,8 @@ from lbdl.geometry.gaussians import (
     kl_divergence,
     wasserstein_squared,
 )
-from lbdl.models.softmax import softmax, sparsemax
+from lbdl.models.entmax import sparsemax
+from lbdl.models.softmax import softmax
 from lbdl.notebook import Slider, figure
 from lbdl.notebook.drag import HINT, TOPICS, drag, resource
 from lbdl.notebook.page import resource as resource_of_explore

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from lbdl import require
-from lbdl.models.softmax.losses import as_onehot, inner
 from lbdl.models.softmax.maps import softmax
 from lbdl.models.softmax.scores import require_scores, shifted
+from lbdl.models.softmax.targets import as_onehot, inner
 
 __all__ = ["expected_calibration_error", "fit_temperature"]
 

@@ -15,7 +15,7 @@ from lbdl.models.attention import (
     causal_mask,
     padding_mask,
 )
-from lbdl.models.softmax import entmax15
+from lbdl.models.entmax import entmax15
 
 EXACT = {
     torch.float64: 1e-14,

@@ -1,4 +1,4 @@
-"""The losses of `lbdl.models.softmax`: torch and the `entmax` package agree, and every gradient is p - target."""
+"""The losses of `lbdl.models.entmax`: torch and the `entmax` package agree, and every gradient is p - target."""
 
 import pytest
 import torch
@@ -7,13 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbdl.foundations.losses import cross_entropy, soft_cross_entropy
-from lbdl.models.softmax import (
+from lbdl.models.entmax import (
     entmax,
     entmax15,
     entmax_loss,
     fenchel_young_loss,
     margin_softmax_loss,
-    softmax,
     sparse_softmax,
     sparse_softmax_loss,
     sparsemax,
@@ -22,6 +21,7 @@ from lbdl.models.softmax import (
     tsallis_entropy,
     universal_surrogate_loss,
 )
+from lbdl.models.softmax import softmax
 from tests.peers import Peer
 
 peer = Peer("entmax")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.race import Place, Race, main, of
-from lbdl.models.softmax import entmax, fast_entmax
+from lbdl.models.entmax import entmax, fast_entmax
 
 SHAPES = ((4096, 1024), (64, 32000), (8192, 32000))
 FLOORS = (

@@ -1,11 +1,11 @@
-"""The fast ways of `lbdl.models.softmax` against the plain ones, and against the `entmax` package."""
+"""The fast ways of `lbdl.models.entmax` against the plain ones, and against the `entmax` package."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbdl.models.softmax import (
+from lbdl.models.entmax import (
     entmax,
     entmax15,
     fast_entmax,
@@ -14,7 +14,7 @@ from lbdl.models.softmax import (
     maps,
     sparsemax,
 )
-from lbdl.models.softmax import fast as module
+from lbdl.models.entmax import fast as module
 from tests.peers import Peer
 
 peer = Peer("entmax")

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lbdl import kernels as launch
-from lbdl.models.softmax import entmax, fast_entmax
+from lbdl.models.entmax import entmax, fast_entmax
 
 pytest.importorskip("triton")
-from lbdl.models.softmax import triton as kernels
+from lbdl.models.entmax import triton as kernels
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::RuntimeWarning"

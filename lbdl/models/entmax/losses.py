@@ -17,18 +17,14 @@ infinite if it is the target."""
 from collections.abc import Callable
 
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from lbdl import require
 from lbdl.foundations.losses import cross_entropy
-from lbdl.models.softmax.fast import fast_entmax
-from lbdl.models.softmax.maps import (
-    logsumexp,
-    softmax,
-    sparsemax,
-    tsallis_entropy,
-)
+from lbdl.models.entmax.fast import fast_entmax
+from lbdl.models.entmax.maps import sparsemax, tsallis_entropy
+from lbdl.models.softmax import logsumexp, softmax
 from lbdl.models.softmax.scores import require_scores, shifted
+from lbdl.models.softmax.targets import as_distribution, as_onehot, inner
 from lbdl.require import widen
 
 Map = Callable[[Tensor], Tensor]
@@ -241,36 +237,3 @@ def universal_surrogate_loss(
     q = as_distribution(target, x)
     p = widen(mapping(x.detach()))
     return inner(p - q, shifted(x)).to(x.dtype)
-
-
-def inner(weights: Tensor, x: Tensor) -> Tensor:
-    """<weights, x> over the last dimension, where a weight of 0 silences even an
-    infinite score.
-    """
-    return (weights * x).where(weights != 0, 0).sum(-1)
-
-
-def as_distribution(target: Tensor, x: Tensor) -> Tensor:
-    """The target as probabilities: class numbers become one-hot rows, probabilities
-    stay.
-    """
-    require_scores(x)
-    require.tensor(target=target)
-    if not target.is_floating_point():
-        return as_onehot(target, x)
-    require.same_shape(x=x, target=target)
-    return target.to(widen(x).dtype)
-
-
-def as_onehot(target: Tensor, x: Tensor, name: str = "x") -> Tensor:
-    """Class numbers (...) as one-hot rows (..., K) that fit the scores, in the
-    dtype in which these are computed.
-    """
-    require_scores(x, name=name)
-    require.classes(x.shape[-1], name="target", targets=target)
-    if target.shape != x.shape[:-1]:
-        raise ValueError(
-            f"target must have shape {tuple(x.shape[:-1])},"
-            f" got {tuple(target.shape)}"
-        )
-    return one_hot(target, x.shape[-1]).to(widen(x).dtype)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from lbdl import kernels, require
-from lbdl.models.softmax.maps import SolvedEntmax, entmax, jacobian_product
+from lbdl.models.entmax.maps import SolvedEntmax, entmax, jacobian_product
 from lbdl.models.softmax.scores import require_scores
 from lbdl.require import widen
 
@@ -159,7 +159,7 @@ def solve(x: Tensor, alpha: float) -> Tensor:
     """Probabilities (..., n) of scores (..., n)."""
     rows = x.reshape(-1, x.shape[-1])
     if kernel_serves(x, x.shape[-1]):
-        from lbdl.models.softmax.triton import entmax_forward
+        from lbdl.models.entmax.triton import entmax_forward
 
         return entmax_forward(rows, alpha).view(x.shape)
     return entmax_rows(rows, alpha).view(x.shape)
@@ -256,7 +256,7 @@ def whole_powers(t: Tensor, m: int) -> tuple[Tensor, Tensor]:
 def jacobian_product_rows(p: Tensor, grad: Tensor, alpha: float) -> Tensor:
     """`jacobian_product` of each row, chunk by chunk, or by a kernel."""
     if kernel_serves(p, p.shape[-1]):
-        from lbdl.models.softmax.triton import entmax_backward
+        from lbdl.models.entmax.triton import entmax_backward
 
         return entmax_backward(p, grad, alpha)
     result = torch.empty_like(p, memory_format=torch.contiguous_format)
