@@ -106,6 +106,7 @@ def test_what_a_chapter_needs_stands_before_it():
         assert chapter not in asked
     assert paths.needs()["book/models/transformer"] == [
         "book/foundations/autoregression",
+        "book/foundations/tokenization",
         "book/models/normalization",
         "book/models/attention",
     ]

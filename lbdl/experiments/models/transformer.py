@@ -17,9 +17,8 @@ from torch.nn import functional as F
 
 from lbdl.core import data
 from lbdl.core.training import in_evaluation, in_training, set_rates
-from lbdl.experiments.foundations.autoregression import factor, token_loss
+from lbdl.experiments.foundations.tokenization import factor, token_loss
 from lbdl.foundations.autoregression import (
-    BPE,
     NGram,
     bits_per_byte,
     continuation_counts,
@@ -28,8 +27,8 @@ from lbdl.foundations.autoregression import (
     random_windows,
     restrict,
     stream_log_probs,
-    train_bpe,
 )
+from lbdl.foundations.tokenization import BPE, train_bpe
 from lbdl.lab import Run, Steps, experiment
 from lbdl.models.attention import (
     attention_scores,

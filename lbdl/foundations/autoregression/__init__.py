@@ -3,21 +3,10 @@
 Read `likelihood.py` first: the chain rule and the numbers by which models are
 judged. `ngram.py` makes models by counting, `neural.py` by learning; `causality.py`
 tests that no model sees what it is to predict; `sampling.py` turns logits into
-texts, `speculative.py` faster; `bpe.py` decides what a token is.
+texts, `speculative.py` faster. What a token is, `lbdl.foundations.tokenization`
+decides.
 """
 
-from lbdl.foundations.autoregression.bpe import (
-    BPE,
-    GPT2_PATTERN,
-    byte_letters,
-    end_of_word,
-    fast_merge_word,
-    fast_merges,
-    plain_merge_word,
-    plain_merges,
-    train_bpe,
-    word_counts,
-)
 from lbdl.foundations.autoregression.causality import (
     dependence,
     gradient_dependence,
@@ -73,26 +62,20 @@ from lbdl.foundations.autoregression.speculative import (
 )
 
 __all__ = [
-    "BPE",
     "CausalConvolution",
     "Counts",
     "FixedContext",
-    "GPT2_PATTERN",
     "NGram",
     "acceptance_rate",
     "add_k",
     "bits_per_byte",
-    "byte_letters",
     "change_base",
     "conditionals",
     "continuation_counts",
     "count_ngrams",
     "count_up_to",
     "dependence",
-    "end_of_word",
     "estimated_discount",
-    "fast_merge_word",
-    "fast_merges",
     "generate",
     "gradient_dependence",
     "jelinek_mercer",
@@ -109,8 +92,6 @@ __all__ = [
     "modified_kneser_ney",
     "next_token_pairs",
     "perplexity",
-    "plain_merge_word",
-    "plain_merges",
     "random_windows",
     "relative_frequency",
     "restrict",
@@ -121,7 +102,5 @@ __all__ = [
     "speculative_sample",
     "stream_log_probs",
     "token_log_probs",
-    "train_bpe",
     "with_temperature",
-    "word_counts",
 ]

@@ -3,7 +3,6 @@
 import torch
 
 from lbdl.foundations.autoregression import (
-    BPE,
     CausalConvolution,
     Counts,
     FixedContext,
@@ -17,10 +16,7 @@ from lbdl.foundations.autoregression import (
     count_ngrams,
     count_up_to,
     dependence,
-    end_of_word,
     estimated_discount,
-    fast_merge_word,
-    fast_merges,
     generate,
     gradient_dependence,
     jelinek_mercer,
@@ -37,8 +33,6 @@ from lbdl.foundations.autoregression import (
     modified_kneser_ney,
     next_token_pairs,
     perplexity,
-    plain_merge_word,
-    plain_merges,
     random_windows,
     relative_frequency,
     restrict,
@@ -49,9 +43,7 @@ from lbdl.foundations.autoregression import (
     speculative_sample,
     stream_log_probs,
     token_log_probs,
-    train_bpe,
     with_temperature,
-    word_counts,
 )
 from tests.calls import Call, generator, labels, normal, uniform
 
@@ -62,9 +54,6 @@ TABLE = torch.softmax(normal(6), -1).reshape(2, 3)
 FACTORS = conditionals(TABLE)
 LEVELS = count_up_to(TEXT, 2, 5)
 GRAMS = labels(4, 2, below=5)
-WORDS = {("a", "b", "a", "b"): 3, ("b", "a"): 2}
-RANKS = {("a", "b"): 0}
-JOINS, PARTS = {"ab": "c"}, {"c": "ab"}
 
 
 def model(tokens: torch.Tensor) -> torch.Tensor:
@@ -241,36 +230,5 @@ CALLS = [
             "min_p": 0.1,
             "generator": generator(),
         },
-    ),
-    Call(plain_merges, {"words": WORDS, "merges": 2}),
-    Call(fast_merges, {"words": WORDS, "merges": 2}),
-    Call(
-        end_of_word, {"words": {"low": 2}, "end": "</w>"}, takes={"end": "anything"}
-    ),
-    Call(plain_merge_word, {"word": ["a", "b"], "ranks": RANKS}),
-    Call(
-        fast_merge_word,
-        {"word": "abab", "joins": JOINS, "parts": PARTS},
-        takes={"word": "anything"},
-    ),
-    Call(
-        word_counts,
-        {"text": "low lower", "pattern": r"\S+|\s+", "special": ["<end>"]},
-        takes={"text": "anything"},
-    ),
-    Call(
-        train_bpe,
-        {
-            "text": "low lower",
-            "merges": 3,
-            "pattern": r"\S+|\s+",
-            "special": ["<end>"],
-        },
-        takes={"text": "anything"},
-    ),
-    Call(
-        BPE,
-        {"merges": [(b"a", b"b")], "pattern": r"\S+|\s+", "special": ["<end>"]},
-        takes={"pattern": "anything"},
     ),
 ]

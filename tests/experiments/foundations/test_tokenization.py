@@ -8,9 +8,9 @@ import torch
 
 from lbdl.core import data
 from lbdl.core.training import step
-from lbdl.experiments.foundations import autoregression as E
-from lbdl.foundations.autoregression import train_bpe
+from lbdl.experiments.foundations import tokenization as E
 from lbdl.foundations.losses import cross_entropy
+from lbdl.foundations.tokenization import train_bpe
 from lbdl.lab import Options
 
 CPU = torch.device("cpu")

@@ -13,8 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lbdl.core import data
-from lbdl.foundations import autoregression as A
-from lbdl.foundations.autoregression import bpe as module
+from lbdl.foundations import tokenization as T
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 tiktoken = pytest.importorskip("tiktoken")
@@ -32,11 +31,11 @@ def text() -> str:
 
 
 @pytest.fixture(scope="module")
-def english(text: str) -> A.BPE:
-    return A.train_bpe(text, 400)
+def english(text: str) -> T.BPE:
+    return T.train_bpe(text, 400)
 
 
-def as_tiktoken(own: A.BPE) -> "tiktoken.Encoding":
+def as_tiktoken(own: T.BPE) -> "tiktoken.Encoding":
     ranks = {
         token: i for i, token in own.tokens.items() if i < 256 + len(own.merges)
     }
@@ -48,8 +47,8 @@ def as_tiktoken(own: A.BPE) -> "tiktoken.Encoding":
     )
 
 
-def as_tokenizers(own: A.BPE) -> "tokenizers.Tokenizer":
-    letters = A.byte_letters()
+def as_tokenizers(own: T.BPE) -> "tokenizers.Tokenizer":
+    letters = T.byte_letters()
     spell = lambda token: "".join(letters[byte] for byte in token)
     model = tokenizers.models.BPE(
         {spell(token): i for token, i in own.ids.items()},
@@ -78,8 +77,8 @@ def test_the_ten_merges_of_the_paper() -> None:
         ("e", "s"), ("es", "t"), ("est", "</w>"), ("l", "o"), ("lo", "w"),
         ("n", "e"), ("ne", "w"), ("new", "est</w>"), ("low", "</w>"), ("w", "i"),
     ]  # fmt: skip
-    for learn in (A.plain_merges, A.fast_merges):
-        learned = learn(A.end_of_word(SENNRICH), 10)
+    for learn in (T.plain_merges, T.fast_merges):
+        learned = learn(T.end_of_word(SENNRICH), 10)
         assert [pair for pair, _ in learned] == expected
         assert [n for _, n in learned] == [9, 9, 9, 7, 7, 6, 6, 6, 5, 3]
 
@@ -87,26 +86,26 @@ def test_the_ten_merges_of_the_paper() -> None:
 @given(words, st.integers(0, 40))
 @example({tuple("aaaaa"): 2, tuple("aaa"): 1}, 10)
 def test_fast_merges_are_the_plain_ones(counts: dict, merges: int) -> None:
-    assert A.fast_merges(counts, merges) == A.plain_merges(counts, merges)
+    assert T.fast_merges(counts, merges) == T.plain_merges(counts, merges)
 
 
 def test_fast_merges_are_the_plain_ones_on_english(text: str) -> None:
-    cut = A.word_counts(text[:30_000])
+    cut = T.word_counts(text[:30_000])
     spelled = {tuple(bytes([b]) for b in word): n for word, n in cut.items()}
-    assert A.fast_merges(spelled, 80) == A.plain_merges(spelled, 80)
+    assert T.fast_merges(spelled, 80) == T.plain_merges(spelled, 80)
 
 
 def test_ties_go_to_the_first_in_the_text() -> None:
-    assert A.fast_merges({tuple("xy"): 2, tuple("ab"): 2}, 2) == [
+    assert T.fast_merges({tuple("xy"): 2, tuple("ab"): 2}, 2) == [
         (("x", "y"), 2),
         (("a", "b"), 2),
     ]
-    assert A.fast_merges({tuple("xyab"): 1}, 1) == [(("x", "y"), 1)]
-    assert A.fast_merges({tuple("xy"): 2, tuple("ab"): 3}, 1) == [(("a", "b"), 3)]
+    assert T.fast_merges({tuple("xyab"): 1}, 1) == [(("x", "y"), 1)]
+    assert T.fast_merges({tuple("xy"): 2, tuple("ab"): 3}, 1) == [(("a", "b"), 3)]
 
 
 def test_merging_ends_when_no_pair_is_left() -> None:
-    for learn in (A.plain_merges, A.fast_merges):
+    for learn in (T.plain_merges, T.fast_merges):
         assert [pair for pair, _ in learn({tuple("abc"): 1}, 99)] == [
             ("a", "b"),
             ("ab", "c"),
@@ -133,7 +132,7 @@ def test_the_merges_of_tokenizers_are_ours_up_to_ties(text: str) -> None:
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
     )
     built.train_from_iterator([piece], trainer)
-    byte_of = {letter: bytes([b]) for b, letter in enumerate(A.byte_letters())}
+    byte_of = {letter: bytes([b]) for b, letter in enumerate(T.byte_letters())}
     bytes_of = lambda token: b"".join(byte_of[letter] for letter in token)
     theirs = [
         tuple(map(bytes_of, pair))
@@ -141,9 +140,9 @@ def test_the_merges_of_tokenizers_are_ours_up_to_ties(text: str) -> None:
     ]
     assert len(theirs) == 150
     spelled = {
-        "".join(map(chr, word)): n for word, n in A.word_counts(piece).items()
+        "".join(map(chr, word)): n for word, n in T.word_counts(piece).items()
     }  # a character for each byte
-    counts = module.PairCounts(spelled)
+    counts = T.PairCounts(spelled)
     letters = {bytes([b]): chr(b) for b in range(256)}
     for left, right in theirs:
         pair = letters[left] + letters[right]
@@ -155,9 +154,9 @@ def test_the_merges_of_tokenizers_are_ours_up_to_ties(text: str) -> None:
 
 def test_pair_counts_stay_right_while_merging(text: str) -> None:
     spelled = {
-        "".join(map(chr, w)): n for w, n in A.word_counts(text[:5000]).items()
+        "".join(map(chr, w)): n for w, n in T.word_counts(text[:5000]).items()
     }
-    counts = module.PairCounts(spelled)
+    counts = T.PairCounts(spelled)
     for new in range(256, 300):
         counts.settle()
         pair, _ = counts.pop()
@@ -174,29 +173,29 @@ def test_pair_counts_stay_right_while_merging(text: str) -> None:
 
 @given(words, st.text("abc", max_size=60))
 def test_fast_merging_of_a_word_is_the_plain_one(counts: dict, word: str) -> None:
-    pairs = [pair for pair, _ in A.plain_merges(counts, 30)]
+    pairs = [pair for pair, _ in T.plain_merges(counts, 30)]
     ranks = {pair: i for i, pair in enumerate(pairs)}
     tokens = dict.fromkeys(["a", "b", "c", *(a + b for a, b in pairs)])
     letters = {token: chr(i) for i, token in enumerate(tokens)}
     joins = {letters[a] + letters[b]: letters[a + b] for a, b in pairs}
     parts = {new: pair for pair, new in joins.items()}
-    expected = "".join(letters[token] for token in A.plain_merge_word(word, ranks))
+    expected = "".join(letters[token] for token in T.plain_merge_word(word, ranks))
     spelled = "".join(letters[c] for c in word)
-    assert A.fast_merge_word(spelled, joins, parts) == expected
-    assert module.merge_long_word(spelled, joins, parts) == expected
+    assert T.fast_merge_word(spelled, joins, parts) == expected
+    assert T.merge_long_word(spelled, joins, parts) == expected
 
 
-def test_a_long_word_takes_no_square_time(english: A.BPE) -> None:
+def test_a_long_word_takes_no_square_time(english: T.BPE) -> None:
     word = "etaoinshr" * 20_000
     assert english.decode(english.encode(word)) == word
 
 
 def test_plain_merging_of_a_word_by_hand() -> None:
     ranks = {("b", "c"): 0, ("a", "b"): 1}
-    assert A.plain_merge_word("abcab", ranks) == ["a", "bc", "ab"]
-    assert A.plain_merge_word("", ranks) == []
-    assert A.plain_merge_word("a", ranks) == ["a"]
-    assert A.plain_merge_word("aaaaa", {("a", "a"): 0}) == ["aa", "aa", "a"]
+    assert T.plain_merge_word("abcab", ranks) == ["a", "bc", "ab"]
+    assert T.plain_merge_word("", ranks) == []
+    assert T.plain_merge_word("a", ranks) == ["a"]
+    assert T.plain_merge_word("aaaaa", {("a", "a"): 0}) == ["aa", "aa", "a"]
 
 
 # --- Cutting text into words
@@ -204,7 +203,7 @@ def test_plain_merging_of_a_word_by_hand() -> None:
 
 @given(st.text())
 def test_no_text_is_lost_in_cutting(text: str) -> None:
-    assert "".join(re.findall(A.GPT2_PATTERN, text)) == text
+    assert "".join(re.findall(T.GPT2_PATTERN, text)) == text
 
 
 LIKE_GPT2 = st.text(
@@ -224,7 +223,7 @@ def test_words_are_those_of_gpt2(text: str) -> None:
     """Against the same pattern in the package `regex`; characters that its Unicode is newer for are left out."""
     regex = pytest.importorskip("regex")
     if all(bool(regex.match(r"\p{Cn}", c)) is False for c in text):
-        assert re.findall(A.GPT2_PATTERN, text) == regex.findall(
+        assert re.findall(T.GPT2_PATTERN, text) == regex.findall(
             PEERS_PATTERN, text
         )
 
@@ -232,17 +231,17 @@ def test_words_are_those_of_gpt2(text: str) -> None:
 def test_where_the_pattern_differs_from_gpt2() -> None:
     regex = pytest.importorskip("regex")
     for odd in ("a\U00010107", "a \x1cb"):  # an Aegean number; a file separator
-        assert re.findall(A.GPT2_PATTERN, odd) != regex.findall(PEERS_PATTERN, odd)
+        assert re.findall(T.GPT2_PATTERN, odd) != regex.findall(PEERS_PATTERN, odd)
 
 
 def test_word_counts_of_pieces_and_bytes() -> None:
-    assert A.word_counts("to be or not to be") == {
+    assert T.word_counts("to be or not to be") == {
         b"to": 1, b" be": 2, b" or": 1, b" not": 1, b" to": 1,
     }  # fmt: skip
-    assert A.word_counts(["ab", "cd"]) == {b"ab": 1, b"cd": 1}
-    assert A.word_counts("") == {}
-    assert A.word_counts(b"\xff\xfe") == {b"\xff\xfe": 1}
-    assert A.word_counts("a<end>b<end>", special=["<end>"]) == {b"a": 1, b"b": 1}
+    assert T.word_counts(["ab", "cd"]) == {b"ab": 1, b"cd": 1}
+    assert T.word_counts("") == {}
+    assert T.word_counts(b"\xff\xfe") == {b"\xff\xfe": 1}
+    assert T.word_counts("a<end>b<end>", special=["<end>"]) == {b"a": 1, b"b": 1}
 
 
 # --- The tokenizer
@@ -261,12 +260,12 @@ def test_any_bytes_come_back(raw: bytes) -> None:
 @given(st.text())
 @example("<|end|> and <|end|><|pad|>")
 def test_any_text_comes_back_with_and_without_special_tokens(text: str) -> None:
-    own = A.BPE(TRAINED.merges, special=["<|end|>", "<|pad|>"])
+    own = T.BPE(TRAINED.merges, special=["<|end|>", "<|pad|>"])
     assert own.decode(own.encode(text)) == text
     assert own.decode(own.encode(text, special=True)) == text
 
 
-TRAINED = A.train_bpe(
+TRAINED = T.train_bpe(
     "the theme of the thesis is that these things thrive, they say; ünïcödé ünïcödé 123 123",
     60,
 )
@@ -286,7 +285,7 @@ def test_tokens_are_those_of_tiktoken_and_tokenizers(text: str) -> None:
 TIKTOKEN, TOKENIZERS = as_tiktoken(TRAINED), as_tokenizers(TRAINED)
 
 
-def test_english_is_token_for_token_that_of_both(text: str, english: A.BPE) -> None:
+def test_english_is_token_for_token_that_of_both(text: str, english: T.BPE) -> None:
     ids = english.encode(text)
     assert ids == as_tiktoken(english).encode_ordinary(text)
     assert ids == as_tokenizers(english).encode(text).ids
@@ -294,12 +293,12 @@ def test_english_is_token_for_token_that_of_both(text: str, english: A.BPE) -> N
     assert len(ids) < 0.6 * len(text)
 
 
-def test_special_tokens_as_in_tiktoken(english: A.BPE) -> None:
-    own = A.BPE(english.merges, special=["<|end|>", "<|end|>of"])
+def test_special_tokens_as_in_tiktoken(english: T.BPE) -> None:
+    own = T.BPE(english.merges, special=["<|end|>", "<|end|>of"])
     line = "one<|end|>two <|end|>of three<|end|>"
     assert own.encode(line, special=True).count(own.special["<|end|>"]) == 2
     assert own.encode(line, special=True) == as_tokenizers(own).encode(line).ids
-    single = A.BPE(english.merges, special=["<|end|>"])
+    single = T.BPE(english.merges, special=["<|end|>"])
     assert single.encode(line, special=True) == as_tiktoken(single).encode(
         line, allowed_special="all"
     )
@@ -307,14 +306,14 @@ def test_special_tokens_as_in_tiktoken(english: A.BPE) -> None:
     assert len(single) == 256 + len(english.merges) + 1
 
 
-def test_every_token_is_encoded_as_itself(english: A.BPE) -> None:
+def test_every_token_is_encoded_as_itself(english: T.BPE) -> None:
     for i in range(256 + len(english.merges)):
         assert english.encode(english.tokens[i]) == [i] or not english.tokens[
             i
         ].decode("utf-8", "ignore")
 
 
-def test_more_merges_never_make_a_text_longer(text: str, english: A.BPE) -> None:
+def test_more_merges_never_make_a_text_longer(text: str, english: T.BPE) -> None:
     piece = text[:20_000]
     lengths = [len(english.first(n).encode(piece)) for n in (0, 1, 10, 100, 400)]
     assert lengths == sorted(lengths, reverse=True)
@@ -328,8 +327,8 @@ def test_tokens_as_a_tensor() -> None:
 
 
 def test_a_cache_that_is_full_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REMEMBERED", 2)
-    own = A.BPE(TRAINED.merges)
+    monkeypatch.setattr(T, "REMEMBERED", 2)
+    own = T.BPE(TRAINED.merges)
     assert (
         own.decode(own.encode("a b c d e f the thesis")) == "a b c d e f the thesis"
     )
@@ -337,7 +336,7 @@ def test_a_cache_that_is_full_is_emptied(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_training_does_not_learn_special_tokens() -> None:
-    own = A.train_bpe("<|end|>" * 50 + "ab ab ab", 3, special=["<|end|>"])
+    own = T.train_bpe("<|end|>" * 50 + "ab ab ab", 3, special=["<|end|>"])
     assert own.merges[0] == (b"a", b"b")
     assert not any(
         b"end" in token
@@ -350,47 +349,47 @@ def test_training_does_not_learn_special_tokens() -> None:
     ("call", "message"),
     [
         (
-            lambda: A.train_bpe("a", -1),
+            lambda: T.train_bpe("a", -1),
             "merges must be a whole number >= 0, got -1",
         ),
         (
-            lambda: A.plain_merges({("a", "b"): -1}, 1),
+            lambda: T.plain_merges({("a", "b"): -1}, 1),
             "words must be a whole number >= 0, got -1",
         ),
-        (lambda: A.train_bpe("a", 1, pattern="(a)"), "pattern must have no groups"),
+        (lambda: T.train_bpe("a", 1, pattern="(a)"), "pattern must have no groups"),
         (
-            lambda: A.train_bpe("a", 1, pattern="("),
+            lambda: T.train_bpe("a", 1, pattern="("),
             "pattern must be a regular expression",
         ),
         (
-            lambda: A.train_bpe("ab", 1, pattern="a"),
+            lambda: T.train_bpe("ab", 1, pattern="a"),
             "pattern must match every part",
         ),
         (
-            lambda: A.BPE([], pattern="a").encode("ab"),
+            lambda: T.BPE([], pattern="a").encode("ab"),
             "pattern must match every part",
         ),
         (
-            lambda: A.BPE([(b"ab", b"c")]),
+            lambda: T.BPE([(b"ab", b"c")]),
             "merges must join tokens that are there already",
         ),
         (
-            lambda: A.BPE([(b"a", b"b"), (b"a", b"b")]),
+            lambda: T.BPE([(b"a", b"b"), (b"a", b"b")]),
             "merges must make new tokens",
         ),
-        (lambda: A.BPE([], special=["x", "x"]), "special must be different texts"),
-        (lambda: A.BPE([], special=[""]), "special must be different texts"),
-        (lambda: A.BPE([]).encode("a\ud800"), r"lone surrogate '\\ud800'"),
+        (lambda: T.BPE([], special=["x", "x"]), "special must be different texts"),
+        (lambda: T.BPE([], special=[""]), "special must be different texts"),
+        (lambda: T.BPE([]).encode("a\ud800"), r"lone surrogate '\\ud800'"),
         (
-            lambda: A.BPE([]).decode([256]),
+            lambda: T.BPE([]).decode([256]),
             "ids must be whole numbers from 0 to 255, got 256",
         ),
         (
-            lambda: A.BPE([]).decode([-1]),
+            lambda: T.BPE([]).decode([-1]),
             "ids must be whole numbers from 0 to 255, got -1",
         ),
         (
-            lambda: A.BPE([]).first(1),
+            lambda: T.BPE([]).first(1),
             "merges must be a whole number >= 0 and <= 0, got 1",
         ),
     ],
@@ -403,7 +402,7 @@ def test_bad_input_is_named(call, message: str) -> None:
 # --- Files
 
 
-def same(a: A.BPE, b: A.BPE) -> bool:
+def same(a: T.BPE, b: T.BPE) -> bool:
     return (a.merges, a.pattern, a.special, a.tokens) == (
         b.merges,
         b.pattern,
@@ -412,11 +411,11 @@ def same(a: A.BPE, b: A.BPE) -> bool:
     )
 
 
-def test_saved_and_loaded(tmp_path, english: A.BPE, text: str) -> None:
-    own = A.BPE(english.merges, special=["<|end|>"])
+def test_saved_and_loaded(tmp_path, english: T.BPE, text: str) -> None:
+    own = T.BPE(english.merges, special=["<|end|>"])
     own.save(tmp_path / "bpe.json")
     own.save(tmp_path / "bpe.json")  # over itself
-    loaded = A.BPE.load(tmp_path / "bpe.json")
+    loaded = T.BPE.load(tmp_path / "bpe.json")
     assert same(own, loaded)
     assert loaded.encode(text[:5000]) == own.encode(text[:5000])
     assert [path.name for path in tmp_path.iterdir()] == ["bpe.json"]
@@ -431,16 +430,16 @@ def test_a_failed_save_leaves_the_old_file(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(module.os, "fsync", fail)
+    monkeypatch.setattr(T.os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        A.BPE([]).save(tmp_path / "bpe.json")
-    assert same(A.BPE.load(tmp_path / "bpe.json"), TRAINED)
+        T.BPE([]).save(tmp_path / "bpe.json")
+    assert same(T.BPE.load(tmp_path / "bpe.json"), TRAINED)
     assert [path.name for path in tmp_path.iterdir()] == ["bpe.json"]
 
 
 def refusal(path) -> str | None:
     try:
-        A.BPE.load(path)
+        T.BPE.load(path)
     except ValueError as problem:
         return str(problem)
     return None
@@ -461,7 +460,7 @@ def test_a_damaged_file_is_named_and_refused(data, tmp_path_factory) -> None:
     refused = refusal(path)
     if refused is None:
         assert same(
-            A.BPE.load(path), TRAINED
+            T.BPE.load(path), TRAINED
         )  # only white space or the spelling of JSON was touched
     else:
         assert "bpe.json holds no tokenizer: " in refused
@@ -484,7 +483,7 @@ def test_a_damaged_file_is_named_and_refused(data, tmp_path_factory) -> None:
 def test_a_foreign_file_is_refused(content: str, message: str, tmp_path) -> None:
     (tmp_path / "x").write_text(content)
     with pytest.raises(ValueError, match=message):
-        A.BPE.load(tmp_path / "x")
+        T.BPE.load(tmp_path / "x")
 
 
 @pytest.mark.parametrize(
@@ -512,19 +511,19 @@ def test_a_file_that_means_nothing_is_refused(change: dict, tmp_path) -> None:
         "merges": [],
     } | change
     (tmp_path / "x").write_text(
-        json.dumps(content | {"sha256": module.fingerprint(content)})
+        json.dumps(content | {"sha256": T.fingerprint(content)})
     )
     with pytest.raises(ValueError, match="holds no tokenizer"):
-        A.BPE.load(tmp_path / "x")
+        T.BPE.load(tmp_path / "x")
 
 
 def test_a_file_that_is_not_there(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
-        A.BPE.load(tmp_path / "none.json")
+        T.BPE.load(tmp_path / "none.json")
 
 
 def test_the_letters_of_gpt2() -> None:
-    letters = A.byte_letters()
+    letters = T.byte_letters()
     assert len(set(letters)) == 256
     assert (letters[32], letters[0], letters[65], letters[255]) == (
         "Ġ",
@@ -548,9 +547,9 @@ class Counted(dict):
         return super().get(key, default)
 
 
-def spelled(word: str, merges: int) -> tuple[A.BPE, str]:
+def spelled(word: str, merges: int) -> tuple[T.BPE, str]:
     """A tokenizer of the letters of a word, and the word spelled in its characters."""
-    tokenizer = A.train_bpe(word, merges)
+    tokenizer = T.train_bpe(word, merges)
     return tokenizer, word.encode().decode("latin-1")
 
 
@@ -559,17 +558,17 @@ def spelled(word: str, merges: int) -> tuple[A.BPE, str]:
 def test_a_long_run_is_merged_as_by_the_plain_way(run: str, length: int) -> None:
     tokenizer, word = spelled((run * length)[:length], 12)
     ranks = {pair: i for i, pair in enumerate(tokenizer.merges)}
-    plain = A.plain_merge_word([bytes([b]) for b in word.encode()], ranks)
-    fast = A.fast_merge_word(word, tokenizer.joins, tokenizer.parts)
+    plain = T.plain_merge_word([bytes([b]) for b in word.encode()], ranks)
+    fast = T.fast_merge_word(word, tokenizer.joins, tokenizer.parts)
     assert [tokenizer.tokens[ord(c)] for c in fast] == plain
 
 
 @given(text=st.text("abc", min_size=17, max_size=200), merges=st.integers(1, 60))
 def test_a_long_word_is_merged_as_by_the_plain_way(text: str, merges: int) -> None:
-    tokenizer = A.train_bpe(text + text[::-1] + "ab" * 20, merges)
+    tokenizer = T.train_bpe(text + text[::-1] + "ab" * 20, merges)
     ranks = {pair: i for i, pair in enumerate(tokenizer.merges)}
-    plain = A.plain_merge_word([bytes([b]) for b in text.encode()], ranks)
-    for merge in (A.fast_merge_word, module.merge_long_word):
+    plain = T.plain_merge_word([bytes([b]) for b in text.encode()], ranks)
+    for merge in (T.fast_merge_word, T.merge_long_word):
         found = merge(text, tokenizer.joins, tokenizer.parts)
         assert [tokenizer.tokens[ord(c)] for c in found] == plain
 
@@ -581,7 +580,7 @@ def test_long_runs_cost_a_few_questions_a_letter(merge: str, run: str) -> None:
     for length in (4_000, 64_000):
         tokenizer, word = spelled((run * length)[:length], 20)
         joins = Counted(tokenizer.joins)
-        getattr(module, merge)(word, joins, tokenizer.parts)
+        getattr(T, merge)(word, joins, tokenizer.parts)
         assert joins.asked < 5 * length
 
 
@@ -591,7 +590,7 @@ def test_many_merges_of_a_long_word_cost_a_few_questions_a_letter() -> None:
     word = "".join(chance.choices("abcdef", k=4_000))
     tokenizer, _ = spelled(word, 200)
     joins = Counted(tokenizer.joins)
-    module.fast_merge_word(word, joins, tokenizer.parts)
+    T.fast_merge_word(word, joins, tokenizer.parts)
     assert len(tokenizer.merges) == 200 and joins.asked < 8 * len(word)
 
 
@@ -602,27 +601,27 @@ def test_a_file_says_by_which_tables_it_cuts(
     tmp_path, monkeypatch, recwarn
 ) -> None:
     TRAINED.save(tmp_path / "bpe.json")
-    assert same(A.BPE.load(tmp_path / "bpe.json"), TRAINED)
+    assert same(T.BPE.load(tmp_path / "bpe.json"), TRAINED)
     assert not recwarn.list
-    monkeypatch.setattr(module.unicodedata, "unidata_version", "9.0.0")
+    monkeypatch.setattr(T.unicodedata, "unidata_version", "9.0.0")
     with pytest.warns(UserWarning, match=r"this Python has 9\.0\.0"):
-        assert same(A.BPE.load(tmp_path / "bpe.json"), TRAINED)
+        assert same(T.BPE.load(tmp_path / "bpe.json"), TRAINED)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: A.train_bpe(3, 1), "text must be"),
-        (lambda: A.train_bpe([3], 1), "text must be str or bytes, got int"),
-        (lambda: A.train_bpe("a", 1.0), "merges must be a whole number, got 1.0"),
-        (lambda: A.train_bpe("a", 1, pattern=None), "pattern must be a str"),
-        (lambda: A.train_bpe("a", 1, special="end"), "special must be a list"),
-        (lambda: A.plain_merges([("a", "b")], 1), "words must be a Mapping"),
-        (lambda: A.fast_merges({"ab": 1}, 1), "words must be a tuple"),
-        (lambda: A.BPE([("a", "b")]), "merges must be a bytes"),
-        (lambda: A.BPE([]).encode(None), "text must be str or bytes"),
-        (lambda: A.BPE([]).decode(3), "ids must be a Iterable, got int"),
-        (lambda: A.BPE([]).first(True), "merges must be a whole number"),
+        (lambda: T.train_bpe(3, 1), "text must be"),
+        (lambda: T.train_bpe([3], 1), "text must be str or bytes, got int"),
+        (lambda: T.train_bpe("a", 1.0), "merges must be a whole number, got 1.0"),
+        (lambda: T.train_bpe("a", 1, pattern=None), "pattern must be a str"),
+        (lambda: T.train_bpe("a", 1, special="end"), "special must be a list"),
+        (lambda: T.plain_merges([("a", "b")], 1), "words must be a Mapping"),
+        (lambda: T.fast_merges({"ab": 1}, 1), "words must be a tuple"),
+        (lambda: T.BPE([("a", "b")]), "merges must be a bytes"),
+        (lambda: T.BPE([]).encode(None), "text must be str or bytes"),
+        (lambda: T.BPE([]).decode(3), "ids must be a Iterable, got int"),
+        (lambda: T.BPE([]).first(True), "merges must be a whole number"),
     ],
 )
 def test_the_wrong_kind_is_named(call, message: str) -> None:

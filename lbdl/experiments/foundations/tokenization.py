@@ -17,15 +17,14 @@ from torch.nn import functional as F
 from lbdl.core import data
 from lbdl.core.training import in_evaluation, in_training, set_rates
 from lbdl.foundations.autoregression import (
-    BPE,
     NGram,
     bits_per_byte,
     kneser_ney_counts,
     modified_kneser_ney,
     random_windows,
     stream_log_probs,
-    train_bpe,
 )
+from lbdl.foundations.tokenization import BPE, train_bpe
 from lbdl.lab import Run, Steps, experiment
 from lbdl.models.transformer import GPT
 
@@ -185,7 +184,7 @@ class Trial:
 
 @experiment(
     "merges",
-    chapter="foundations/autoregression",
+    chapter="foundations/tokenization",
     shows="bits per byte of a small language model, against the number of BPE merges of its tokenizer",
     small={
         "merges": [0, 64, 512],
