@@ -151,7 +151,7 @@ def t5_bucket(
 
     Args:
         distance: r = place of the key - place of the query, int64, any shape.
-        buckets: in all, >= 2; >= 4 and even if bidirectional.
+        buckets: in all, >= 4 and even if bidirectional, else >= 2.
         farthest: from here on all distances share the last bucket; above h.
         bidirectional: whether keys may lie ahead.
 

@@ -1,8 +1,9 @@
 """Every public function of every topic, called in all the ways that users call things by mistake.
 
 The valid calls stand in `tests/calls`. What is asked: a refusal in words, by the library itself and promised by the
-docstring; no good number out of a NaN; no result that changes with an argument; that functions compose with torch's
-transforms and its compiler, or say why not; half precision widened or refused; one answer at every scale.
+docstring; ranges that end where the docstring says; no good number out of a NaN; no result that changes with an
+argument; that functions compose with torch's transforms and its compiler, or say why not; half precision widened or
+refused; one answer at every scale.
 """
 
 import inspect
@@ -227,6 +228,110 @@ def promises(function: Callable[..., Any], problem: Exception) -> bool:
 def shown(x: Any) -> str:
     """A thing in an error message of these tests."""
     return f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)[:60]
+
+
+# --- Ranges ---------------------------------------------------------------------------------------------------------
+
+NUMBER = r"(-?\d+(?:\.\d+)?)(?![\d^])"
+# "in [0, 1)", but not "best in [0, 1)"; "from 2 to 11"; ">= 1", "above 0", "2 or more", "1 <= k <= n"; of a tensor
+# (..., T) not "T >= 1".
+INTERVAL = re.compile(rf"(?<!best )\bin ([\[(]){NUMBER}, {NUMBER}([\])])")
+FROM_TO = re.compile(rf"\bfrom {NUMBER} to {NUMBER}")
+LOWER = re.compile(
+    rf"(?P<sign>>=?) {NUMBER}|\b(?P<above>above) {NUMBER}|{NUMBER} (?:or more|<= \w)"
+)
+OF_VALUES = re.compile(
+    rf"(?:^|, |\b\w\w+ )(?:(?P<sign>>=?) {NUMBER}|(?P<above>above) {NUMBER})"
+)
+
+UNREAD = {
+    ("stretch_cost", "a"): "0 has its limit, infinity",
+    ("selective_scan", "delta"): "its Raises promises shapes alone",
+    ("fast_selective_scan", "delta"): "its Raises promises shapes alone",
+    ("legs_transitions", "k"): "0 is fine with `exact`",
+}
+
+
+def said_of(call: Call, name: str) -> str:
+    """What the docstring says of an argument, up to the first semicolon; "" where it promises no ValueError."""
+    doc = inspect.getdoc(call.function) or ""
+    arguments = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", doc, re.DOTALL | re.MULTILINE)
+    if arguments is None or not promises(call.function, ValueError()):
+        return ""
+    found = re.search(
+        rf"^    (?:\w+, )*{name}(?:, \w+)*: (.*?)(?=^    \w|\Z)",
+        arguments[1],
+        re.DOTALL | re.MULTILINE,
+    )
+    return " ".join(found[1].split()).split(";")[0] if found else ""
+
+
+def ends(text: str, pattern: re.Pattern[str]) -> list[tuple[float, bool, int]]:
+    """The ends of a range in words: the number, whether it belongs to the range, and which way is out."""
+    if found := INTERVAL.search(text):
+        opened, low, high, closed = found.groups()
+        return [(float(low), opened == "[", -1), (float(high), closed == "]", 1)]
+    if found := FROM_TO.search(text):
+        return [(float(found[1]), True, -1), (float(found[2]), True, 1)]
+    if found := pattern.search(text):
+        named = found.groupdict()
+        inside = named["sign"] != ">" and not named["above"]
+        low = next(x for x in found.groups() if x and re.fullmatch(NUMBER, x))
+        return [(float(low), inside, -1)]
+    return []
+
+
+def ranges() -> list[Any]:
+    """Every argument with a number or tensor whose docstring says where its values end."""
+    found = []
+    for call in CALLS:
+        for name, given in call.arguments.items():
+            number = isinstance(given, int | float) and not isinstance(given, bool)
+            values = isinstance(given, Tensor) and given.dtype != torch.bool
+            if name != "dim" and (number or values):
+                text = said_of(call, name)
+                if values and "sum 1" in text:
+                    continue  # one value moved is refused for the sum
+                limits = ends(text, LOWER if number else OF_VALUES)
+                found += [
+                    pytest.param(call, name, *end, id=f"{call}-{name}-{end[0]:g}")
+                    for end in limits
+                ]
+    return found
+
+
+@pytest.mark.parametrize(("call", "name", "end", "belongs", "out"), ranges())
+def test_a_range_ends_where_the_docstring_says(
+    call: Call, name: str, end: float, belongs: bool, out: int
+):
+    """The last value of a range is not refused for its size, and the first one outside is, by a ValueError."""
+    given = call.arguments[name]
+    whole = isinstance(given, int) or (
+        isinstance(given, Tensor) and not given.is_floating_point()
+    )
+    step = 1 if whole else 1e-5 * max(1.0, abs(end))
+    last, first = (end, end + out * step) if belongs else (end - out * step, end)
+    answer = answer_of(call, name, int(last) if whole else last)
+    about_size = rf"\b{name} must [^,]*(>|<|\b(lie|hold|from|in|between)\b)"
+    refused = isinstance(answer, ValueError) and re.search(about_size, str(answer))
+    assert not refused, f"{name}={last} is in the range: {answer!r}"
+    if (call.function.__name__, name) not in UNREAD:
+        answer = answer_of(call, name, int(first) if whole else first)
+        assert isinstance(answer, ValueError), f"{name}={first} is outside"
+        assert re.search(rf"\b{name}\b", str(answer)), f"{answer!r} names another"
+
+
+def answer_of(call: Call, name: str, value: float) -> Any:
+    """The answer, or the exception, where a number, or the first element of a tensor, is another."""
+    arguments = call.fresh()
+    if isinstance(arguments[name], Tensor):
+        arguments[name].view(-1)[:1] = value
+    else:
+        arguments[name] = value
+    try:
+        return call.run(arguments)
+    except Exception as caught:
+        return caught
 
 
 # --- NaN, aliases, half precision, scale ----------------------------------------------------------------------------
