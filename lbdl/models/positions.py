@@ -103,7 +103,7 @@ def angles_of(positions: Tensor, width: int, base: float) -> Tensor:
 class LearnedPositions(nn.Module):
     """A vector for each place, found by training; there is none for places beyond.
 
-        x_p + v_p
+        x_p + v_p,    at first v_p ~ N(0, 0.02^2)
 
     Args:
         length: the longest text, >= 1.

@@ -60,6 +60,15 @@ def own_layer(norm_first: bool, activation: str = "relu") -> EncoderLayer:
     ).double()
 
 
+def test_words_and_the_summary_start_at_their_sizes():
+    """sqrt(d) e has entries of variance 1; the summary of a picture those of BERT's tables, 0.02."""
+    torch.manual_seed(0)
+    words = EncoderDecoder(500, 64, heads=2, layers=1).embedding.weight.detach()
+    assert float(64 * words.square().mean()) == pytest.approx(1, abs=0.04)
+    summary = VisionTransformer(4, 2, 3, 1024, layers=1).summary.detach()
+    assert float(summary.std()) / 0.02 == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_an_encoder_layer_is_that_of_torch_forward_and_gradients(
