@@ -207,6 +207,18 @@ def test_a_gpt_reads_in_pieces_as_in_one():
         model(x[:, :3], caches)
 
 
+def test_a_text_fills_the_context_and_goes_no_further():
+    """The last token need not be read, so nothing else stops a text one place too long."""
+    torch.manual_seed(0)
+    model, start = GPT(11, 6, 8, layers=1, heads=2).eval(), tokens(2, 4)
+    full = write_on(model, start, 2, generator=torch.Generator().manual_seed(0))
+    assert full.shape == (2, 6) and torch.equal(full[:, :4], start)
+    assert torch.equal(write_on(model, full, 0), full)
+    for text, length in ((start, 3), (full, 1)):
+        with pytest.raises(ValueError, match="keep the text within 6 tokens"):
+            write_on(model, text, length)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_weights_are_counted(tied):
     model = GPT(11, 12, 8, layers=3, heads=2, tied=tied)
