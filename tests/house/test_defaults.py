@@ -1,4 +1,5 @@
-"""Defaults: a fast function has those of the plain one, and what another library has too has that library's."""
+"""Defaults: a fast function has those of the plain one, what another library has too has that library's, and what can
+change nothing does so: a factor is 1, an addend 0, a switch off."""
 
 import inspect
 from typing import Any
@@ -13,6 +14,13 @@ from lbdl.foundations import backpropagation, gradient_descent, learning, losses
 from lbdl.models import attention, convolution, normalization, transformer
 
 from .plan import public, topic_modules
+
+
+def defaults(function: Any) -> dict[str, Any]:
+    """The defaults of a function, or of a class's constructor."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
 
 FAST = [
     pytest.param(thing, getattr(module, plain), id=thing.__name__)
@@ -83,11 +91,48 @@ PEERS: list[tuple[Any, Any, str]] = [
     (transformer.DecoderLayer, nn.TransformerDecoderLayer, "norm_first"),
 ]
 
+# The default with which an argument changes nothing, by its name.
+NEUTRAL = {
+    **dict.fromkeys(("factor", "gain", "read", "scale", "shrink", "strength"), 1.0),
+    **dict.fromkeys(("idempotence", "temperature", "tightness", "top_p"), 1.0),
+    **dict.fromkeys(("variance", "weight", "write"), 1.0),
+    **dict.fromkeys(("dilation", "group", "groups", "launches", "stride"), 1),
+    **dict.fromkeys(("center", "dropout", "error", "eta", "forget", "launch"), 0.0),
+    **dict.fromkeys(("lr_min", "mean", "min_p", "penalty", "shrinkage"), 0.0),
+    **dict.fromkeys(("smoothing", "start", "value", "weight_decay"), 0.0),
+    **dict.fromkeys(("extra", "offset", "padding"), 0),
+    **dict.fromkeys(("alternating", "causal", "hard", "input_gradient"), False),
+    **dict.fromkeys(("lookahead", "norm_first", "proper"), False),
+}
+OTHERS = {
+    ("GPT", "causal"): "a language model must not look ahead",
+    ("Block", "causal"): "a language model must not look ahead",
+    ("CausalConvolution", "causal"): "its name says so",
+    ("ScaledResidual", "scale"): "ReZero: the whole block begins as the identity",
+    ("cosine_betas", "offset"): "the paper's",
+    ("distillation", "temperature"): "its purpose is to soften",
+    ("generalized_bilinear", "weight"): "1/2 is the bilinear rule",
+    ("info_nce", "temperature"): "cosines lie within [-1, 1]",
+    ("jelinek_mercer", "weight"): "between two models there is no neutral one",
+    ("lognormal_sigmas", "mean"): "the paper's",
+    ("margin_softmax_loss", "temperature"): "cosines lie within [-1, 1]",
+    ("nt_xent", "temperature"): "cosines lie within [-1, 1]",
+}
+NUMBERS = [
+    pytest.param(name, default, id=f"{thing.__name__}-{name}")
+    for module in topic_modules()
+    for _, thing in public(module)
+    if inspect.isfunction(thing) or "__init__" in vars(thing)
+    for name, default in defaults(thing).items()
+    if name in NEUTRAL
+    and isinstance(default, bool | int | float)
+    and (thing.__name__, name) not in OTHERS
+]
 
-def defaults(function: Any) -> dict[str, Any]:
-    """The defaults of a function, or of a class's constructor."""
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+@pytest.mark.parametrize(("name", "default"), NUMBERS)
+def test_what_can_change_nothing_does_so_by_default(name: str, default: Any):
+    assert default == NEUTRAL[name]
 
 
 @pytest.mark.parametrize(("fast", "plain"), FAST)
