@@ -103,7 +103,7 @@ def angles_of(positions: Tensor, width: int, base: float) -> Tensor:
 class LearnedPositions(nn.Module):
     """A vector for each place, found by training; there is none for places beyond.
 
-        x_p + v_p
+        x_p + v_p,    at first v_p ~ N(0, 0.02^2)
 
     Args:
         length: the longest text, >= 1.
@@ -151,7 +151,7 @@ def t5_bucket(
 
     Args:
         distance: r = place of the key - place of the query, int64, any shape.
-        buckets: in all, >= 2; >= 4 and even if bidirectional.
+        buckets: in all, >= 4 and even if bidirectional, else >= 2.
         farthest: from here on all distances share the last bucket; above h.
         bidirectional: whether keys may lie ahead.
 

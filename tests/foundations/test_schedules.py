@@ -124,6 +124,27 @@ def test_every_schedule_is_a_factor_for_lambda_lr(factor) -> None:
     assert isinstance(factor(3), float)
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        S.constant,
+        partial(S.linear_warmup, warmup=9),
+        partial(S.cosine_restarts, cycle=13),
+        partial(S.triangular, half_cycle=6),
+        partial(S.inverse_sqrt, warmup=11),
+        partial(S.trapezoid, steps=150, decay=40),
+    ],
+)
+def test_a_factor_is_1_at_its_peak_and_a_rate_multiplies_it(schedule) -> None:
+    steps = torch.arange(STEPS)
+    assert float(schedule(steps).max()) == 1
+    torch.testing.assert_close(schedule(steps, 0.3), 0.3 * schedule(steps))
+
+
+def test_a_trapezoid_has_no_ramp_unless_one_is_asked_for() -> None:
+    assert S.trapezoid(0, steps=9, decay=2) == 1
+
+
 def test_inverse_sqrt_is_the_formula_of_the_transformer() -> None:
     d, warmup = 512, 4000
     for step in (1, 100, 4000, 100_000):  # the paper counts from 1

@@ -154,6 +154,16 @@ def test_pulls_are_those_of_autograd(device, M, kind, masking):
         torch.testing.assert_close(got, due, **CLOSE)
 
 
+def test_a_pair_that_does_not_count_has_no_slope_by_its_target():
+    """Elsewhere it is -log p / N: the loss is linear in the targets."""
+    a, b = randn(3, 4, stream="a"), randn(3, 4, stream="b")
+    t, mask = torch.eye(3, dtype=DOUBLE).requires_grad_(), torch.eye(3).flip(0) == 1
+    mask[1, 1] = False
+    (slope,) = torch.autograd.grad(C.pair_loss(a, b, t, mask=mask), t)
+    log_p = (a @ b.mT).masked_fill(mask, -torch.inf).log_softmax(-1)
+    torch.testing.assert_close(slope, (-log_p / 3).masked_fill(mask, 0), **CLOSE)
+
+
 @pytest.mark.parametrize("kind", ["own", "cyclic", "spread"])
 def test_one_tower_is_pulled_from_both_sides(kind):
     h, t = randn(6, 4, stream="h").requires_grad_(), targets_of(kind, 6)

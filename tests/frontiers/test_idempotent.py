@@ -157,6 +157,11 @@ def test_reversal_keeps_values_and_turns_gradients():
     close(torch.autograd.grad(y, x, slope)[0], -factor * slope)
 
 
+def test_by_default_a_gradient_is_turned_and_keeps_its_length():
+    x, slope = randn(4, 3).requires_grad_(), randn(4, 3, stream="slope")
+    close(torch.autograd.grad(I.reverse_gradient(x), x, slope)[0], -slope)
+
+
 def test_the_penalty_is_half_the_mean_squared_slope(device):
     critic = net(2, 8, 1, device=device)
     x = randn(6, 2, device=device)
@@ -233,6 +238,9 @@ def radius(lr, penalty, alternating):
 def test_without_a_penalty_it_spirals_out_or_circles(lr):
     assert radius(lr, 0.0, False) == pytest.approx(math.sqrt(1 + lr**2), rel=1e-6)
     assert radius(lr, 0.0, True) == pytest.approx(1, rel=1e-5)
+    for alternating in (False, True):  # no penalty unless one is asked for
+        without = I.dirac_step(lr, alternating=alternating)
+        close(without, I.dirac_step(lr, 0.0, alternating))
 
 
 @pytest.mark.parametrize("alternating", [False, True])

@@ -183,6 +183,15 @@ def test_the_frozen_gradient_is_the_total_one_at_one_half_alone():
         )
 
 
+def test_by_default_the_loss_is_half_the_game_and_its_gradient_half_the_total_one():
+    t, s, e = (randn(5, 2, stream=name) for name in "tse")
+    torch.testing.assert_close(2 * S.sid_loss(t, s, e), S.game_value(t, s, e))
+    found = slope(lambda g: S.exact_loss(line(), g, A, B))
+    total = slope(lambda g: S.exact_loss(line(), g, A, B, 0.0, frozen=False))
+    torch.testing.assert_close(2 * found, total, rtol=0, atol=1e-3)
+    assert float(total.abs().max()) > 0.05
+
+
 @pytest.mark.parametrize("error", [0.2, 0.1, 0.05])
 def test_an_error_moves_the_value_by_its_square_and_the_slope_in_proportion(error):
     def game(g, error):

@@ -11,6 +11,7 @@ import argparse
 import ast
 import contextlib
 import functools
+import linecache
 import os
 import random
 import re
@@ -245,7 +246,15 @@ def quietly(arguments: list[str]) -> int:
 
 
 def run(mutant: Mutant, tests: list[str]) -> int:
-    """The exit status of pytest, where the library is the mutant."""
+    """The exit status of pytest, where the library is the mutant: what Python compiles, and what others read again,
+    Triton's interpreter among them."""
+    lines = mutant.source.decode().splitlines(keepends=True)
+    linecache.cache[str(mutant.path)] = (
+        len(mutant.source),
+        None,
+        lines,
+        str(mutant.path),
+    )
     original = SourceFileLoader.get_code
 
     def get_code(self: SourceFileLoader, name: str) -> Any:

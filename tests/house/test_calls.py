@@ -1,10 +1,12 @@
 """Every public function of every topic, called in all the ways that users call things by mistake.
 
 The valid calls stand in `tests/calls`. What is asked: a refusal in words, by the library itself and promised by the
-docstring; no good number out of a NaN; no result that changes with an argument; that functions compose with torch's
-transforms and its compiler, or say why not; half precision widened or refused; one answer at every scale.
+docstring; ranges that end where the docstring says; leading dimensions; no good number out of a NaN; no result that
+changes with an argument; that functions compose with torch's transforms and its compiler, or say why not; half
+precision widened or refused; one answer at every scale.
 """
 
+import contextlib
 import inspect
 import linecache
 import math
@@ -227,6 +229,226 @@ def promises(function: Callable[..., Any], problem: Exception) -> bool:
 def shown(x: Any) -> str:
     """A thing in an error message of these tests."""
     return f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)[:60]
+
+
+# --- Ranges ---------------------------------------------------------------------------------------------------------
+
+NUMBER = r"(-?\d+(?:\.\d+)?)(?![\d^])"
+# "in [0, 1)", but not "best in [0, 1)"; "from 2 to 11"; ">= 1", "above 0", "2 or more", "1 <= k <= n"; of a tensor
+# (..., T) not "T >= 1".
+INTERVAL = re.compile(rf"(?<!best )\bin ([\[(]){NUMBER}, {NUMBER}([\])])")
+FROM_TO = re.compile(rf"\bfrom {NUMBER} to {NUMBER}")
+LOWER = re.compile(
+    rf"(?P<sign>>=?) {NUMBER}|\b(?P<above>above) {NUMBER}|{NUMBER} (?:or more|<= \w)"
+)
+OF_VALUES = re.compile(
+    rf"(?:^|, |\b\w\w+ )(?:(?P<sign>>=?) {NUMBER}|(?P<above>above) {NUMBER})"
+)
+
+UNREAD = {
+    ("stretch_cost", "a"): "0 has its limit, infinity",
+    ("selective_scan", "delta"): "its Raises promises shapes alone",
+    ("fast_selective_scan", "delta"): "its Raises promises shapes alone",
+    ("legs_transitions", "k"): "0 is fine with `exact`",
+}
+
+
+def said_of(call: Call, name: str) -> str:
+    """What the docstring says of an argument, up to the first semicolon; "" where it promises no ValueError."""
+    doc = inspect.getdoc(call.function) or ""
+    arguments = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", doc, re.DOTALL | re.MULTILINE)
+    if arguments is None or not promises(call.function, ValueError()):
+        return ""
+    found = re.search(
+        rf"^    (?:\w+, )*{name}(?:, \w+)*: (.*?)(?=^    \w|\Z)",
+        arguments[1],
+        re.DOTALL | re.MULTILINE,
+    )
+    return " ".join(found[1].split()).split(";")[0] if found else ""
+
+
+def ends(text: str, pattern: re.Pattern[str]) -> list[tuple[float, bool, int]]:
+    """The ends of a range in words: the number, whether it belongs to the range, and which way is out."""
+    if found := INTERVAL.search(text):
+        opened, low, high, closed = found.groups()
+        return [(float(low), opened == "[", -1), (float(high), closed == "]", 1)]
+    if found := FROM_TO.search(text):
+        return [(float(found[1]), True, -1), (float(found[2]), True, 1)]
+    if found := pattern.search(text):
+        named = found.groupdict()
+        inside = named["sign"] != ">" and not named["above"]
+        low = next(x for x in found.groups() if x and re.fullmatch(NUMBER, x))
+        return [(float(low), inside, -1)]
+    return []
+
+
+def ranges() -> list[Any]:
+    """Every argument with a number or tensor whose docstring says where its values end."""
+    found = []
+    for call in CALLS:
+        for name, given in call.arguments.items():
+            number = isinstance(given, int | float) and not isinstance(given, bool)
+            values = isinstance(given, Tensor) and given.dtype != torch.bool
+            if name != "dim" and (number or values):
+                text = said_of(call, name)
+                if values and "sum 1" in text:
+                    continue  # one value moved is refused for the sum
+                limits = ends(text, LOWER if number else OF_VALUES)
+                found += [
+                    pytest.param(call, name, *end, id=f"{call}-{name}-{end[0]:g}")
+                    for end in limits
+                ]
+    return found
+
+
+@pytest.mark.parametrize(("call", "name", "end", "belongs", "out"), ranges())
+def test_a_range_ends_where_the_docstring_says(
+    call: Call, name: str, end: float, belongs: bool, out: int
+):
+    """The last value of a range is not refused for its size, and the first one outside is, by a ValueError."""
+    given = call.arguments[name]
+    whole = isinstance(given, int) or (
+        isinstance(given, Tensor) and not given.is_floating_point()
+    )
+    step = 1 if whole else 1e-5 * max(1.0, abs(end))
+    last, first = (end, end + out * step) if belongs else (end - out * step, end)
+    answer = answer_of(call, name, int(last) if whole else last)
+    about_size = rf"\b{name} must [^,]*(>|<|\b(lie|hold|from|in|between)\b)"
+    refused = isinstance(answer, ValueError) and re.search(about_size, str(answer))
+    assert not refused, f"{name}={last} is in the range: {answer!r}"
+    if (call.function.__name__, name) not in UNREAD:
+        answer = answer_of(call, name, int(first) if whole else first)
+        assert isinstance(answer, ValueError), f"{name}={first} is outside"
+        assert re.search(rf"\b{name}\b", str(answer)), f"{answer!r} names another"
+
+
+def answer_of(call: Call, name: str, value: float) -> Any:
+    """The answer, or the exception, where a number, or the first element of a tensor, is another."""
+    arguments = call.fresh()
+    if isinstance(arguments[name], Tensor):
+        arguments[name].view(-1)[:1] = value
+    else:
+        arguments[name] = value
+    try:
+        return call.run(arguments)
+    except Exception as caught:
+        return caught
+
+
+# --- Leading dimensions ---------------------------------------------------------------------------------------------
+
+SHAPED = re.compile(r"\(\.\.\.((?:, (?:[^()]|\([^()]*\))*)?)\)")
+LIKE = re.compile(r"\b(?:shape (?:and dtype )?of|like) `(\w+)`(?! without)")
+TWINS = [lambda x: 1.25 * x, lambda x: x.flip(-1), lambda x: x.flip(-2, -1)]
+
+NOT_TWINS = {
+    "bias_variance": "in its call the predictions (R, ..., n) have no dots",
+    "conditional_gaussian": "its covariance has no dimension of `x`",
+    "dense_backward": "weights that all examples share have one gradient",
+    "projected_sgd": "one run, whose loss is a number",
+    "vanishing_bound": "the call gives a tensor for the list of weights",
+    "signal_norms": "the call gives a tensor for the list of weights",
+    "pair_loss": "no twin of targets that are 0 where the mask is",
+    "pair_gradients": "no twin of targets that are 0 where the mask is",
+}
+
+
+def written_dimensions(call: Call) -> dict[str, int]:
+    """How many dimensions stand behind the dots, for every tensor that the docstring describes as (..., n, d), as of
+    the shape of such a one, or that has this shape, or it without the last."""
+    given = {k: x for k, x in call.arguments.items() if isinstance(x, Tensor)}
+    texts = {name: said_of(call, name) for name in given}
+    shaped = {name: SHAPED.search(text) for name, text in texts.items()}
+    found = {
+        name: shape[1].removesuffix(", ...").count(",")
+        for name, shape in shaped.items()
+        if shape
+    }
+    first = dict(found)
+    for name in given.keys() - first.keys():
+        like = LIKE.search(texts[name])
+        for other, behind in first.items():
+            shape = given[other].shape
+            if "(" in texts[name]:
+                continue  # it has a shape of its own
+            if (like and like[1] == other) or given[name].shape == shape:
+                found[name] = behind
+            elif (
+                given[name].shape == shape[:-1]
+                and not given[name].is_floating_point()
+            ):
+                found[name] = behind - 1
+    return found
+
+
+def is_batched(call: Call) -> bool:
+    """Whether a function takes tensors (..., n), and gives results (...) that nobody draws."""
+    returns = re.search(
+        r"^Returns:\s+(.*)", inspect.getdoc(call.function) or "", re.M
+    )
+    return (
+        any(
+            behind and is_floating(call.arguments[name])
+            for name, behind in written_dimensions(call).items()
+        )
+        and not inspect.isclass(call.function)
+        and call.function.__name__ not in NOT_TWINS
+        and (
+            not returns
+            or "calar" not in returns[1]
+            or "reduction" in call.arguments
+        )
+        and not any(isinstance(x, torch.Generator) for x in leaves(call.fresh()))
+        and any(isinstance(x, Tensor) for x in leaves(call()))
+    )
+
+
+@pytest.mark.parametrize("call", filter(is_batched, CALLS), ids=str)
+def test_leading_dimensions_are_calls_of_their_own(call: Call):
+    """Two problems, one before the other, in a new first dimension of all tensors (..., n): both answers."""
+    behind = written_dimensions(call)
+    how = {"reduction": "none"} if "reduction" in call.arguments else {}
+    given = {name: call.fresh()[name] for name in behind}
+    twin, second = twin_of(call, given, behind, how)
+    ahead = max(x.dim() - behind[name] for name, x in given.items())
+    both = {
+        name: torch.stack([x, twin[name]]).unflatten(
+            0, (2, *[1] * (ahead - x.dim() + behind[name]))
+        )
+        for name, x in given.items()
+    }
+    dim = call.arguments.get("dim")
+    moved = {"dim": dim + 1} if isinstance(dim, int) and dim >= 0 else {}
+    found = [
+        x for x in leaves(call(**both, **how, **moved)) if isinstance(x, Tensor)
+    ]
+    due = [
+        torch.stack([a, b])
+        for a, b in zip(leaves(call(**how)), leaves(second), strict=True)
+        if isinstance(a, Tensor)
+    ]
+    assert len(found) == len(due)
+    for got, one_by_one in zip(found, due, strict=True):
+        if got.shape != one_by_one.shape:  # (steps, ..., d)
+            one_by_one = one_by_one.movedim(0, 1)
+        torch.testing.assert_close(got, one_by_one, rtol=1e-3, atol=1e-5)
+
+
+def twin_of(
+    call: Call,
+    given: dict[str, Tensor],
+    behind: dict[str, int],
+    how: dict[str, Any],
+) -> tuple[dict[str, Tensor], Any]:
+    """Other tensors that the function accepts, and what it answers."""
+    for change in TWINS:
+        twin = {
+            name: change(x) if is_floating(x) and behind[name] else x
+            for name, x in given.items()
+        }
+        with contextlib.suppress(ValueError, IndexError):
+            return twin, call(**twin, **how)
+    raise AssertionError("no twin is accepted")
 
 
 # --- NaN, aliases, half precision, scale ----------------------------------------------------------------------------

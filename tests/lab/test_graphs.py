@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
 from lbdl.lab import graphs
@@ -239,6 +240,18 @@ def test_the_rehearsal_moves_nothing():
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+def test_an_optimizer_counts_its_steps_on_cuda_and_stays_as_it_is_on_a_cpu(kind):
+    """Tensors without numbers, which may lie on a device that is not here."""
+    with FakeTensorMode():
+        w = nn.Parameter(torch.empty(2, device=kind))
+        adam = torch.optim.Adam([w])
+        adam.state[w]["step"] = torch.tensor(3.0)
+        graphs.make_capturable(adam)
+    assert adam.param_groups[0]["capturable"] is (kind == "cuda")
+    assert adam.state[w]["step"].device.type == kind
 
 
 def test_why_steps_are_plain_is_said_in_words(monkeypatch):

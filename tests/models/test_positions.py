@@ -309,6 +309,15 @@ def test_learned_positions_end():
         positions(x, 3)
 
 
+def test_learned_positions_start_as_berts():
+    """The deviation of Devlin et al.'s normal draws: that of words, 0.02."""
+    torch.manual_seed(0)
+    table = LearnedPositions(100, 400).table.detach()
+    share = table.std() / 0.02  # of 40,000 draws: good to 0.4 %
+    assert float(share) == pytest.approx(1, abs=0.02)
+    assert abs(float(table.mean())) < 0.001
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="width must be even, got 3"):
         rope(randn(2, 3), arange(2))

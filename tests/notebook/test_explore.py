@@ -65,6 +65,14 @@ def test_too_many_states_are_counted():
         explore(draw, alt="a", lr=Slider(0, 1), kind=Slider(0, 1, steps=30))
 
 
+def test_a_budget_may_be_spent_to_the_last_state(capsys, monkeypatch):
+    monkeypatch.delenv("LBDL_EXPLORE", raising=False)
+    explore(draw, alt="a line", budget=8, **CONTROLS)
+    assert capsys.readouterr().out == LINE + "\n"
+    with pytest.raises(ValueError, match=r"4 x 2 = 8 states, more than .* of 7"):
+        explore(draw, alt="a line", budget=7, **CONTROLS)
+
+
 def test_bad_calls_are_named(monkeypatch):
     with pytest.raises(ValueError, match="at least one Slider"):
         explore(draw, alt="a")

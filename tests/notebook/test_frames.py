@@ -127,6 +127,11 @@ def small_ticks(low: float, high: float) -> list[float]:
 def test_long_logarithmic_axes_have_small_ticks_at_2_and_5_alone():
     assert small_ticks(1, 1000) == [2, 5, 20, 50, 200, 500]
     assert small_ticks(1, 90) == [*range(2, 10), *range(20, 91, 10)], "labelled"
+    for unit in (0.001, 100.0):  # how long an axis is, its unit does not decide
+        for low, high in ((1, 1000), (1, 90)):
+            there = small_ticks(low * unit, high * unit)
+            here = [tick * unit for tick in small_ticks(low, high)]
+            assert there == pytest.approx(here)
     fig, ax = figure()
     ax.set(xscale="log", xlim=(1, 1000))
     ax.xaxis.set_minor_locator(NullLocator())

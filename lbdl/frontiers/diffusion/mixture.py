@@ -173,7 +173,7 @@ def posterior_mean(p: Mixture, x: Tensor, a: float, b: float) -> Tensor:
         p: Mixture of the data, means (..., K, d).
         x: noisy points a x_0 + b eps, (..., d), dtype of `p`.
         a: > 0.
-        b: > 0; 0 where no component is an atom.
+        b: >= 0, and > 0 where a component is an atom.
 
     Returns:
         (..., d), dtype of `x`. Half precision is computed in float32.
@@ -205,7 +205,7 @@ def posterior(p: Mixture, x: Tensor, a: float, b: float) -> Mixture:
         p: Mixture of the data, weights (K,), means (K, d).
         x: noisy points a x_0 + b eps, (..., d), dtype of `p`.
         a: > 0.
-        b: > 0; 0 where no component is an atom.
+        b: >= 0, and > 0 where a component is an atom.
 
     Returns:
         Mixture with means (..., K, d), one for each point.

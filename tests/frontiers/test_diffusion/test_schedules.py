@@ -49,6 +49,14 @@ def test_the_tables_of_diffusers():
         )
 
 
+def test_by_default_levels_are_those_of_the_paper():
+    """Karras et al. 2022, table 1: from 80 to 0.002, in equal steps of the seventh root."""
+    levels = D.karras_sigmas(18)
+    roots = levels ** (1 / 7)
+    even = torch.linspace(80 ** (1 / 7), 0.002 ** (1 / 7), 18, dtype=levels.dtype)
+    torch.testing.assert_close(roots, even)
+
+
 @pytest.mark.parametrize(("T", "n"), [(1000, 20), (1000, 7), (10, 10), (5, 1)])
 def test_spaced_steps_are_even_and_end_at_the_data(T, n):
     steps = D.spaced_steps(T, n)

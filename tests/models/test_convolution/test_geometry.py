@@ -122,6 +122,11 @@ def test_no_layer_sees_one_input() -> None:
             "bias must be a bool",
         ),
         (lambda: receptive_field([(3,)]), ValueError, "layers must hold"),
+        (
+            lambda: receptive_field([(3, 1, 0, 1, 1)]),
+            ValueError,
+            "layers must hold",
+        ),
         (lambda: receptive_field([3]), TypeError, "layers must hold tuples"),
         (lambda: receptive_field([(3, 0)]), ValueError, "stride must be"),
         (lambda: receptive_field([(3, 1, -1)]), ValueError, "padding must be"),

@@ -53,6 +53,24 @@ def test_a_gpt_is_its_formula() -> None:
     torch.testing.assert_close(model(TOKENS[None]), model.readout(model.norm(h)))
 
 
+def test_a_gpt_starts_with_small_normal_weights_and_all_tokens_equally_likely() -> (
+    None
+):
+    """GPT-2's: every weight of deviation 0.02, every bias 0; so the first loss is the logarithm of K."""
+    torch.manual_seed(0)
+    model = GPT(200, 200, 64, heads=2)
+    drawn = [p for p in model.modules() if isinstance(p, nn.Linear | nn.Embedding)]
+    assert len(drawn) == 7
+    for part in drawn:
+        spread = float(part.weight.detach().std()) / 0.02  # of 4,096 draws at least
+        assert spread == pytest.approx(1, abs=0.06)
+        if isinstance(part, nn.Linear):
+            assert not part.bias.any()
+    tokens = torch.randint(200, (4, 50), generator=seeded())
+    chances = model(tokens).detach().softmax(-1)
+    assert float((chances * 200).log().abs().max()) < 1
+
+
 def test_all_places_at_once_are_one_place_after_another(device: str) -> None:
     model = build().to(device)
     x = torch.randint(K, (3, T), generator=seeded()).to(device)

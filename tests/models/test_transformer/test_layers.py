@@ -60,6 +60,15 @@ def own_layer(norm_first: bool, activation: str = "relu") -> EncoderLayer:
     ).double()
 
 
+def test_words_and_the_summary_start_at_their_sizes():
+    """sqrt(d) e has entries of variance 1; the summary of a picture those of BERT's tables, 0.02."""
+    torch.manual_seed(0)
+    words = EncoderDecoder(500, 64, heads=2, layers=1).embedding.weight.detach()
+    assert float(64 * words.square().mean()) == pytest.approx(1, abs=0.04)
+    summary = VisionTransformer(4, 2, 3, 1024, layers=1).summary.detach()
+    assert float(summary.std()) / 0.02 == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_an_encoder_layer_is_that_of_torch_forward_and_gradients(
@@ -196,6 +205,18 @@ def test_a_gpt_reads_in_pieces_as_in_one():
     torch.testing.assert_close(torch.cat(parts, 1), model(x), rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="tokens must be at most 12 a row, got 13"):
         model(x[:, :3], caches)
+
+
+def test_a_text_fills_the_context_and_goes_no_further():
+    """The last token need not be read, so nothing else stops a text one place too long."""
+    torch.manual_seed(0)
+    model, start = GPT(11, 6, 8, layers=1, heads=2).eval(), tokens(2, 4)
+    full = write_on(model, start, 2, generator=torch.Generator().manual_seed(0))
+    assert full.shape == (2, 6) and torch.equal(full[:, :4], start)
+    assert torch.equal(write_on(model, full, 0), full)
+    for text, length in ((start, 3), (full, 1)):
+        with pytest.raises(ValueError, match="keep the text within 6 tokens"):
+            write_on(model, text, length)
 
 
 @pytest.mark.parametrize("tied", [False, True])
