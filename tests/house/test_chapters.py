@@ -183,6 +183,13 @@ def test_it_can_be_read_without_sphinx(topic: Topic):
 
 
 @each_topic
+def test_every_paper_that_is_cited_is_listed_and_no_other(topic: Topic):
+    cited = set(re.findall(r"\]\(#(\w+\d{4}\w*)\)", topic.prose))
+    listed = set(re.findall(r"^\((\w+\d{4}\w*)\)=$", topic.prose, re.MULTILINE))
+    assert cited and cited == listed
+
+
+@each_topic
 def test_solutions_are_folded_in_jupyterlab(topic: Topic):
     inside = 0
     for cell in topic.notebook.cells:
