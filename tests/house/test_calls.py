@@ -247,8 +247,6 @@ OF_VALUES = re.compile(
 
 UNREAD = {
     ("stretch_cost", "a"): "0 has its limit, infinity",
-    ("selective_scan", "delta"): "its Raises promises shapes alone",
-    ("fast_selective_scan", "delta"): "its Raises promises shapes alone",
     ("legs_transitions", "k"): "0 is fine with `exact`",
 }
 

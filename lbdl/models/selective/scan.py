@@ -139,7 +139,7 @@ def selective_scan(
 
     Args:
         u: inputs (..., L, d), floating dtype, L >= 1, d >= 1.
-        delta: steps (..., L, d), > 0, same dtype.
+        delta: steps (..., L, d), same dtype; meant > 0, which is not looked at.
         A: rates (d, N), < 0, same dtype, N >= 1.
         B: what of an input is written, (..., L, N), same dtype.
         C: what of the state is read, (..., L, N), same dtype.
@@ -183,7 +183,7 @@ def fast_selective_scan(
 
     Args:
         u: inputs (..., L, d), floating dtype, L >= 1, d >= 1.
-        delta: steps (..., L, d), > 0, same dtype.
+        delta: steps (..., L, d), same dtype; meant > 0, which is not looked at.
         A: rates (d, N), < 0, same dtype, N >= 1.
         B: what of an input is written, (..., L, N), same dtype.
         C: what of the state is read, (..., L, N), same dtype.
