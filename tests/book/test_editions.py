@@ -291,13 +291,15 @@ def test_the_whole_book_is_bound_of_its_pages(
         pages = [book.get_destination_page_number(entry) for entry in tops]
         assert pages == [front, front + 1]
         assert book.metadata.title == "A book"
-        links = [
-            link.get_object()["/Dest"][0].get_object()
+        there, within, back = (
+            link.get_object()["/Dest"]
             for page in book.pages[front:]
             for link in page["/Annots"]
-            if isinstance(link.get_object()["/Dest"], list)
-        ]
-        assert book.pages[front + 1] in links and book.pages[front] in links
+        )
+        assert there[0].get_object() == book.pages[-1] and there[1] == "/XYZ"
+        top = book.named_destinations[str(within)].top
+        assert there[3] == pytest.approx(top) and top < book.pages[-1].mediabox.top
+        assert back[0].get_object() == book.pages[front] and back[1] == "/Fit"
         assert b"lbdl.invalid" not in objects(file)
 
 

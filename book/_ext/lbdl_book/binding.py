@@ -2,7 +2,7 @@
 
 Chromium refuses to print the whole book at once. Bound here by pypdf, the parts keep
 their outlines and the links within them; a link to another part, which was printed as
-one to an address that nobody has, leads to the first page of that part.
+one to an address that nobody has, leads to its place there.
 """
 
 from io import BytesIO
@@ -36,12 +36,12 @@ def length(part: bytes) -> int:
 def bind(parts: dict[str, bytes], title: str) -> bytes:
     """All parts as one PDF, by their names; the first is the front, whose pages have
     Roman numbers."""
-    writer, first, before = pypdf().PdfWriter(), {}, 0
+    writer, places, before = pypdf().PdfWriter(), {}, 0
     for name, part in parts.items():
-        first[name] = before
         writer.append(BytesIO(part), import_outline=True)
+        places |= {name: (before, None)} | named(part, before)
         before = len(writer.pages)
-    lead_on(writer, first)
+    lead_on(writer, places)
     front = length(next(iter(parts.values())))
     writer.set_page_label(0, front - 1, "/r", start=1)
     writer.set_page_label(front, before - 1, "/D", start=1)
@@ -53,8 +53,22 @@ def bind(parts: dict[str, bytes], title: str) -> bytes:
     return bound.getvalue()
 
 
-def lead_on(writer: Any, first: dict[str, int]) -> None:
-    """Links to other parts lead to their first pages."""
+def named(part: bytes, before: int) -> dict[str, tuple[int, float | None]]:
+    """The places of a part that have names: page, counted from the book's first, and
+    height on it."""
+    reader = pypdf().PdfReader(BytesIO(part))
+    return {
+        name.removeprefix("/"): (
+            before + reader.get_destination_page_number(place),
+            place.top,
+        )
+        for name, place in reader.named_destinations.items()
+    }
+
+
+def lead_on(writer: Any, places: dict[str, tuple[int, float | None]]) -> None:
+    """Links to other parts lead to their places, or to the first page of a part where
+    a place has none."""
     generic = pypdf().generic
     links = [
         link.get_object()
@@ -65,9 +79,21 @@ def lead_on(writer: Any, first: dict[str, int]) -> None:
         action = link["/A"].get_object() if "/A" in link else {}
         address = str(action.get("/URI", ""))
         if address.startswith(ELSEWHERE):
-            part = writer.pages[first[address.removeprefix(ELSEWHERE)]]
-            place = generic.ArrayObject(
-                [part.indirect_reference, generic.NameObject("/Fit")]
-            )
+            name = address.removeprefix(ELSEWHERE)
+            page, top = places.get(name) or places[name.partition("--")[0]]
             del link["/A"]
-            link[generic.NameObject("/Dest")] = place
+            link[generic.NameObject("/Dest")] = at(writer.pages[page], top)
+
+
+def at(page: Any, top: float | None) -> Any:
+    """A place of a page as PDF writes it: with no height, the whole page."""
+    generic = pypdf().generic
+    how = [generic.NameObject("/Fit")]
+    if top is not None:
+        numbers = [
+            generic.NullObject(),
+            generic.FloatObject(top),
+            generic.NullObject(),
+        ]
+        how = [generic.NameObject("/XYZ"), *numbers]
+    return generic.ArrayObject([page.indirect_reference, *how])

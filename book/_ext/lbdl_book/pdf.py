@@ -78,6 +78,7 @@ SMALL = (
     "--deterministic-id",
 )
 COVER = '<p class="lbdl-cover"><img src="cover.jpg" alt=""></p>'
+LINK = re.compile(r'href="#([^"]*)"')
 CREATED = re.compile(rb"/(CreationDate|ModDate) \(D:\d{14}")
 
 
@@ -161,13 +162,20 @@ def whole(
 def sheets(
     browser: Browser, built: Path, book: list[Page]
 ) -> Iterator[tuple[str, str]]:
-    """What is printed one by one: the front, then the pages of the book."""
+    """What is printed one by one: the front, then the pages of the book, each with the
+    places that others lead to."""
     title = book[0].title
     first = editions.take(browser, built, book[0], book, "pdf.js")
     yield "front", assemble(first | {"text": COVER + editions.front(title)}, title)
-    for page in counted(book):
-        taken = editions.take(browser, built, page, book, "pdf.js")
-        text = outward(taken["text"], page, book)
+    pages = {
+        page: editions.take(browser, built, page, book, "pdf.js")
+        for page in counted(book)
+    }
+    places = {
+        link for taken in pages.values() for link in LINK.findall(taken["text"])
+    }
+    for page, taken in pages.items():
+        text = outward(taken["text"], page, book) + doors(page, places)
         yield page.key, assemble(taken | {"text": text}, page.title)
 
 
@@ -177,9 +185,16 @@ def outward(text: str, page: Page, book: list[Page]) -> str:
 
     def told(link: re.Match[str]) -> str:
         name = link[1].partition("--")[0]
-        return f'href="{ELSEWHERE}{name}"' if name in names else link[0]
+        return f'href="{ELSEWHERE}{link[1]}"' if name in names else link[0]
 
-    return re.sub(r'href="#([^"]*)"', told, text)
+    return LINK.sub(told, text)
+
+
+def doors(page: Page, places: set[str]) -> str:
+    """Links that nobody sees: Chromium names the places of a page that the page itself
+    leads to, and no others."""
+    own = sorted(place for place in places if place.startswith(f"{page.key}--"))
+    return "".join(f'<a hidden href="#{place}"></a>' for place in own)
 
 
 def assemble(taken: dict[str, Any], title: str) -> str:
