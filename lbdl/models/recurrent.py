@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from lbdl import require
 
@@ -27,6 +28,7 @@ __all__ = [
     "adding_problem",
     "copy_problem",
     "detached",
+    "fast_lstm",
     "forget_bias",
     "gru_step",
     "half_life",
@@ -132,6 +134,132 @@ def gru_step(from_x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.lerp(n, h, (z + z2).sigmoid())
 
 
+# --- A whole sequence
+# ---------------------------------------------------------------------
+
+
+def fast_lstm(
+    from_x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`lstm_step` along a sequence, with the way back written by hand: of it only
+    what must wait for the step behind is done step by step.
+
+    With gates i, f, g, o after sigmoid and tanh, and d for the gradient of what is
+    called after it:
+
+        dh_t = d shown_t + U^T da_{t+1}
+        dc_t = f_{t+1} dc_{t+1} + dh_t o_t (1 - tanh^2 c_t)
+        da_t = (dc_t g_t i_t (1 - i_t), dc_t c_{t-1} f_t (1 - f_t),
+                dc_t i_t (1 - g_t^2), dh_t tanh(c_t) o_t (1 - o_t))
+        dU = sum_t da_t h_{t-1}^T,   db = sum_t da_t
+
+    No `torch.func`: the way back is written by hand, once. No `torch.compile`: it
+    loops over steps.
+
+    Args:
+        from_x: what the input says at every step, W x + a (B, T, 4 H), floating
+            dtype.
+        h: what was shown (B, H), dtype of `from_x`.
+        c: the cell (B, H), dtype of `from_x`.
+        weight: U (4 H, H), blocks in the order i, f, g, o.
+        bias: b (4 H,).
+
+    Returns:
+        What was shown after every step (B, T, H), and the last h and c (B, H).
+
+    Raises:
+        TypeError: not floating tensors of one dtype.
+        ValueError: shapes do not fit.
+
+    Source: Gers, Schmidhuber & Cummins 2000; the chain rule.
+    """
+    require_states(from_x, h, c, weight, bias)
+    return WalkedLSTM.apply(from_x, h, c, weight, bias)
+
+
+class WalkedLSTM(torch.autograd.Function):
+    """All that an LSTM shows, and its last state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, from_x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        gates, hs, cs = walk_lstm(from_x + bias, h, c, weight)
+        ctx.save_for_backward(gates, hs, cs, weight)
+        return hs[1:].movedim(0, 1), hs[-1].clone(), cs[-1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, to_shown: Tensor, to_h: Tensor, to_c: Tensor
+    ) -> tuple[Tensor, ...]:
+        gates, hs, cs, weight = ctx.saved_tensors
+        to_a, to_h, to_c = walk_back(
+            gates, cs, weight, to_shown, to_h.clone(), to_c.clone()
+        )
+        flat = to_a.flatten(0, 1)
+        to_weight = flat.T @ hs[:-1].flatten(0, 1)
+        return to_a.movedim(0, 1), to_h, to_c, to_weight, flat.sum(0)
+
+
+def walk_lstm(
+    a: Tensor, h: Tensor, c: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gates (T, B, 4 H), and h and c before and after every step (T + 1, B, H)."""
+    gates = a.movedim(1, 0).contiguous()
+    hs, cs = (x.new_empty(len(gates) + 1, *x.shape) for x in (h, c))
+    hs[0], cs[0] = h, c
+    shown, cell = torch.empty_like(h), cs.unbind()
+    parts = zip(gates.unbind(), *blocks(gates), strict=True)
+    for t, (now, i, f, g, o) in enumerate(parts):
+        torch.addmm(now, hs[t], weight.T, out=now)
+        for gate in (i, f, o):
+            gate.sigmoid_()
+        torch.mul(f, cell[t], out=cell[t + 1]).addcmul_(i, g.tanh_())
+        torch.mul(o, torch.tanh(cell[t + 1], out=shown), out=hs[t + 1])
+    return gates, hs, cs
+
+
+def walk_back(
+    gates: Tensor, cs: Tensor, weight: Tensor, to_shown: Tensor, to_h: Tensor,
+    to_c: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of all a (T, B, 4 H), and of the h and c before the first step; the
+    gradients of the last h and c are written over."""
+    to_a, through = slopes_of_lstm(gates, cs)
+    steps = zip(
+        to_a.unbind(), through.unbind(), *blocks(to_a), blocks(gates)[1],
+        to_shown.unbind(1), strict=True,
+    )  # fmt: skip
+    for now, tanh, i, f, g, o, kept, shown in reversed(list(steps)):
+        to_c.addcmul_(to_h.add_(shown), tanh)
+        for gate in (i, f, g):
+            gate.mul_(to_c)
+        o.mul_(to_h)
+        torch.mm(now, weight, out=to_h)
+        to_c.mul_(kept)
+    return to_a, to_h, to_c
+
+
+def slopes_of_lstm(gates: Tensor, cs: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much c (h, for the last block) changes with a, (T, B, 4 H), and h with
+    c, (T, B, H): for all steps at once."""
+    i, f, g, o = gates.chunk(4, -1)
+    shown = cs[1:].tanh()
+    slopes = [
+        g * (i - i * i),
+        cs[:-1] * (f - f * f),
+        i * (1 - g * g),
+        shown * (o - o * o),
+    ]
+    return torch.cat(slopes, -1), o * (1 - shown * shown)
+
+
+def blocks(gates: Tensor) -> list[tuple[Tensor, ...]]:
+    """For each of four gates, its part (B, H) at every step."""
+    return [gate.unbind() for gate in gates.chunk(4, -1)]
+
+
 # --- Layers
 # ---------------------------------------------------------------------------
 
@@ -181,13 +309,21 @@ class Recurrent(nn.Module):
         from_x = nn.functional.linear(
             x, self.weight_ih, self.bias_ih
         )  # all at once
+        if goes_on is None:
+            return self.walk(from_x, state)
+        result, state = self.walk(from_x, state, goes_on)
+        return result * goes_on.movedim(0, 1), state
+
+    def walk(
+        self, from_x: Tensor, state: Any, goes_on: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """What is shown after every step (B, T, H), and the last state."""
         shown = []
         for t, now in enumerate(from_x.unbind(1)):
             new = self.step(now, state)
             state = new if goes_on is None else kept(goes_on[t], new, state)
             shown.append(self.shown(state))
-        result = torch.stack(shown, 1)
-        return result if goes_on is None else result * goes_on.movedim(0, 1), state
+        return torch.stack(shown, 1), state
 
     def copy_from_torch(self, layer: nn.RNNBase) -> "Recurrent":
         """Takes over the weights of torch's layer, its first and forward one."""
@@ -255,7 +391,7 @@ class LSTM(Recurrent):
 
     Called with x (B, T, d), a state and lengths, it gives all h (B, T, H) and the
     last state, a pair h, c (B, H). Weights start uniform within 1 / sqrt(H), as
-    torch's do.
+    torch's do. Without lengths it is `fast_lstm`, which has first derivatives only.
 
     Args:
         inputs: d >= 1.
@@ -292,6 +428,15 @@ class LSTM(Recurrent):
         self, from_x: Tensor, state: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         return lstm_step(from_x, *state, self.weight_hh, self.bias_hh)
+
+    def walk(
+        self, from_x: Tensor, state: Any, goes_on: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        h, c = state
+        if goes_on is not None or not require.visible(from_x, h, c):
+            return super().walk(from_x, state, goes_on)
+        shown, h, c = fast_lstm(from_x, h, c, self.weight_hh, self.bias_hh)
+        return shown, (h, c)
 
 
 LAYERS: dict[str, Callable[[int, int], Recurrent]] = {
@@ -572,6 +717,24 @@ def require_step(
     require.shapes(
         h=(h, "B H"),
         from_x=(from_x, f"B {rows}"),
+        weight=(weight, f"{rows} H"),
+        bias=(bias, f"{rows}"),
+    )
+
+
+def require_states(
+    from_x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor
+) -> None:
+    """Inputs (B, T, 4 H), states (B, H), weights (4 H, H), biases (4 H,) of one
+    dtype.
+    """
+    require.floating(from_x=from_x, h=h, c=c, weight=weight, bias=bias)
+    require.alike(from_x=from_x, h=h, c=c, weight=weight, bias=bias)
+    rows = 4 * require.shapes(h=(h, "B H"))["H"]
+    require.shapes(
+        h=(h, "B H"),
+        c=(c, "B H"),
+        from_x=(from_x, f"B T {rows}"),
         weight=(weight, f"{rows} H"),
         bias=(bias, f"{rows}"),
     )

@@ -14,6 +14,7 @@ from lbdl.models.recurrent import (
     adding_problem,
     copy_problem,
     detached,
+    fast_lstm,
     forget_bias,
     gru_step,
     half_life,
@@ -128,6 +129,81 @@ def test_steps_have_the_gradients_of_finite_differences():
         )
         bias = sequences(gates * 3).requires_grad_()
         assert torch.autograd.gradcheck(step, (from_x, *states, weight, bias))
+
+
+def lstm_arguments(
+    steps: int, batch: int = 2, units: int = 3
+) -> list[torch.Tensor]:
+    """From x, h, c, weight and bias of a walk along a sequence."""
+    shapes = [(batch, steps, 4 * units), (batch, units), (batch, units)]
+    shapes += [(4 * units, units), (4 * units,)]
+    one = torch.Generator().manual_seed(2)
+    return [
+        torch.randn(s, generator=one, dtype=torch.float64, requires_grad=True)
+        for s in shapes
+    ]
+
+
+def plain_lstm(from_x, h, c, weight, bias):
+    """The loop that `fast_lstm` stands for."""
+    shown = []
+    for now in from_x.unbind(1):
+        h, c = lstm_step(now, h, c, weight, bias)
+        shown.append(h)
+    return torch.stack(shown, 1), h, c
+
+
+@pytest.mark.parametrize("used", [(0,), (1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("steps", [1, 6])
+def test_a_walk_by_hand_is_the_loop_of_steps(steps, used):
+    """Values, and the gradients of all arguments, whichever results are used."""
+    arguments = lstm_arguments(steps)
+    found, expected = fast_lstm(*arguments), plain_lstm(*arguments)
+    for got, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+    slopes = [
+        torch.autograd.grad(sum((results[k] ** 2).sum() for k in used), arguments)
+        for results in (found, expected)
+    ]
+    for got, want in zip(*slopes, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12)
+
+
+def test_a_walk_by_hand_has_the_gradients_of_finite_differences():
+    assert torch.autograd.gradcheck(fast_lstm, lstm_arguments(4))
+
+
+def test_a_walk_by_hand_takes_any_strides_and_leaves_its_arguments_alone():
+    from_x, *others = [x.detach() for x in lstm_arguments(5)]
+    turned = from_x.movedim(1, 0).contiguous().movedim(0, 1)
+    before = [x.clone() for x in (turned, *others)]
+    found, expected = fast_lstm(turned, *others), plain_lstm(from_x, *others)
+    for got, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, want)
+    for x, was in zip((turned, *others), before, strict=True):
+        assert torch.equal(x, was)
+
+
+def test_a_second_derivative_of_a_walk_by_hand_is_refused_and_the_steps_have_it():
+    arguments = lstm_arguments(3)
+    for walk, refuses in ((fast_lstm, True), (plain_lstm, False)):
+        total = (walk(*arguments)[0] ** 2).sum()
+        slope = torch.autograd.grad(total, arguments[0], create_graph=True)[0]
+        if refuses:
+            with pytest.raises(RuntimeError, match="once_differentiable"):
+                slope.sum().backward()
+        else:
+            assert torch.autograd.grad(slope.sum(), arguments[3])[0].abs().max() > 0
+
+
+def test_a_layer_within_transforms_walks_step_by_step():
+    """There the walk by hand cannot go; first derivatives are the same."""
+    layer, x = LSTM(3, 4).double(), sequences(2, 5, 3)
+    by_transform = torch.func.jacrev(lambda x: layer(x)[0].sum(1))(x)
+    by_autograd = torch.autograd.functional.jacobian(
+        lambda x: layer(x)[0].sum(1), x
+    )
+    torch.testing.assert_close(by_transform, by_autograd)
 
 
 def test_gates_at_their_limits():

@@ -8,6 +8,7 @@ from lbdl.models.recurrent import (
     adding_problem,
     copy_problem,
     detached,
+    fast_lstm,
     forget_bias,
     gru_step,
     half_life,
@@ -34,6 +35,14 @@ CALLS = [
     Call(rnn_step, step(1)),
     Call(gru_step, step(3)),
     Call(lstm_step, {**step(4), "c": normal(2, 3, seed=3)}),
+    Call(
+        fast_lstm,
+        {
+            **step(4),
+            "from_x": normal(2, 5, 12),
+            "c": normal(2, 3, seed=3),
+        },
+    ),
     Call(RNN, {"inputs": 3, "hidden": 4}),
     Call(GRU, {"inputs": 3, "hidden": 4}),
     Call(LSTM, {"inputs": 3, "hidden": 4, "forget": 1.0}),
