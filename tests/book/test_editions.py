@@ -303,6 +303,40 @@ def test_the_whole_book_is_bound_of_its_pages(
         assert b"lbdl.invalid" not in objects(file)
 
 
+def test_a_heading_may_not_be_parted_from_what_follows(
+    html: Path, small_book: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A cell that folds its code is a flexible box on a screen; Chromium parts such
+    a box from the heading before it."""
+    folder = small_book(
+        "<h2>Self-test</h2>"
+        "<div class='cell' style='display: flex'><div class='cell_output'>Why?</div></div>"
+    )
+    page = editions.contents(folder)[0]
+    sheet = tmp_path / "sheet.html"
+    with editions.chromium() as browser:
+        taken = editions.take(browser, folder, page, [page], "pdf.js")
+        sheet.write_text(pdf.assemble(taken, "A book"))
+        tab = editions.opened(browser, sheet.as_uri())
+        pdf.printed(tab, pdf.FORMATS[0], "sheet")
+        asked = "e => [getComputedStyle(e).display, getComputedStyle(e).breakAfter]"
+        assert tab.eval_on_selector(".cell", asked)[0] == "block"
+        assert tab.eval_on_selector("h2", asked)[1] == "avoid"
+
+
+def test_a_long_name_in_a_table_breaks_after_its_dots_and_a_number_nowhere(
+    html: Path, small_book: Callable[[str], Path]
+) -> None:
+    folder = small_book(
+        "<table><tr><td>torch.optim.Adam(fused=True)</td><td>0.25</td></tr></table>"
+    )
+    page = editions.contents(folder)[0]
+    with editions.chromium() as browser:
+        text = editions.take(browser, folder, page, [page], "pdf.js")["text"]
+    assert "<td>torch.<wbr>optim.<wbr>Adam(<wbr>fused=True)</td>" in text
+    assert "<td>0.25</td>" in text
+
+
 def test_what_would_be_cut_is_an_error(
     html: Path, small_book: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -18,6 +18,15 @@
     item.typesetRoot.setAttribute("role", "img");
     item.typesetRoot.setAttribute("aria-label", item.math.trim());
   }
+  // In a narrow table a long name breaks after its dots and strokes, and nowhere else.
+  all("td").filter(cell => /\S{12}/.test(cell.textContent)).forEach(cell => {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
+    while (texts.nextNode()) found.push(texts.currentNode);
+    for (const text of found) {
+      const parts = text.data.split(/(?<=\w[._/,([])(?=\w)/);
+      text.replaceWith(...parts.flatMap((part, i) => i ? [document.createElement("wbr"), part] : [part]));
+    }
+  });
   all("pre .n, pre .p, pre .w").forEach(plain => plain.replaceWith(...plain.childNodes));
   all("pre").forEach(code => code.normalize());
   article.id = key;
