@@ -20,12 +20,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lbdl import require
-from lbdl.foundations.backpropagation.checkpointing import random_states, replayed
 from lbdl.foundations.losses import (
     binary_cross_entropy,
     cross_entropy,
     log_softmax,
 )
+from lbdl.foundations.memory.checkpointing import random_states, replayed
 from lbdl.models.normalization import BatchNorm
 
 __all__ = [

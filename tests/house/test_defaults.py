@@ -10,7 +10,13 @@ from scipy.stats import binomtest
 from torch import nn, optim
 from torch.nn import functional as F
 
-from lbdl.foundations import backpropagation, gradient_descent, learning, losses
+from lbdl.foundations import (
+    backpropagation,
+    gradient_descent,
+    learning,
+    losses,
+    memory,
+)
 from lbdl.models import attention, convolution, normalization, transformer
 
 from .plan import public, topic_modules
@@ -34,7 +40,7 @@ FAST = [
 PEERS: list[tuple[Any, Any, str]] = [
     (backpropagation.gradcheck, torch.autograd.gradcheck, "eps rtol atol"),
     (
-        backpropagation.next_scale,
+        memory.next_scale,
         torch.amp.GradScaler,
         "growth:growth_factor backoff:backoff_factor interval:growth_interval",
     ),

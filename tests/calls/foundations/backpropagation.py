@@ -1,20 +1,10 @@
 """Valid calls of backpropagation."""
 
-import torch
-from torch import nn
-
 from lbdl.foundations.backpropagation import (
     DenseGradients,
     Dual,
-    Frame,
-    LiveMemory,
-    ReversibleBlock,
     Variable,
     backward_ratio,
-    best_tapered_lengths,
-    checkpoint,
-    checkpoint_chain,
-    checkpoint_revolve,
     clip_by_global_norm,
     clip_by_global_norm_,
     clip_by_norm,
@@ -22,30 +12,17 @@ from lbdl.foundations.backpropagation import (
     cross_entropy,
     dense,
     dense_backward,
-    equal_lengths,
     gradcheck,
     hessian_vector_product,
     jacobian_forward,
     jacobian_reverse,
     jvp,
-    live_memory,
     matmul_flops,
     network_flops,
-    next_scale,
     numerical_jacobian,
-    peak_bytes,
-    peak_states,
     power_norms,
-    reversible_chain,
-    reversible_chain_inverse,
-    reversible_chain_stored,
-    revolve_cost,
-    revolve_split,
-    saved_bytes,
     signal_norms,
-    tapered_lengths,
     unbroadcast,
-    unscale,
     vanishing_bound,
     vjp,
     with_spectral_radius,
@@ -55,10 +32,7 @@ from tests.calls import Call, labels, normal, uniform
 X, Y = normal(3, 4), normal(3, 4, seed=1)
 W, B = normal(4, 2, seed=2), normal(2, seed=3)
 SQUARE = normal(4, 4, seed=4)
-LAYERS = [torch.tanh, torch.sin, torch.exp]
-BLOCKS = [ReversibleBlock(nn.Tanh(), nn.Sigmoid())]
 RECORD = "a record holds what it is given"
-ANY_TENSOR = {"x": "integers bools complex"}  # class numbers, say
 NAMES = "names the arguments that it changes, by its underscore"
 
 
@@ -68,10 +42,6 @@ def curve(x):
 
 def energy(x):
     return (x * x).exp().sum()
-
-
-def job():
-    return torch.ones(3)
 
 
 def anything(*names: str) -> dict[str, str]:
@@ -86,18 +56,12 @@ CALLS = [
         skips=dict.fromkeys(("alias", "nan"), RECORD),
     ),
     Call(
-        LiveMemory,
-        {"peak": 3, "kept": 2, "timeline": [1, 3, 2]},
-        takes=anything("peak", "kept", "timeline"),
-    ),
-    Call(
         Variable,
         {"value": X, "edges": []},
         takes=anything("edges"),
         skips={"nan": RECORD},
     ),
     Call(Dual, {"value": X, "tangent": Y}, skips={"nan": RECORD}),
-    Call(Frame, {"f": curve, "inputs": [X]}),
     Call(dense, {"x": X, "weight": W, "bias": B}),
     Call(dense_backward, {"g": normal(3, 2), "x": X, "weight": W}),
     Call(matmul_flops, {"m": 2, "k": 3, "n": 4}),
@@ -110,19 +74,6 @@ CALLS = [
     Call(jacobian_forward, {"f": curve, "x": X}),
     Call(jacobian_reverse, {"f": curve, "x": X}),
     Call(hessian_vector_product, {"f": energy, "x": X, "v": Y}, degrees={"v": 1}),
-    Call(unscale, {"gradients": [X, B], "scale": 1024.0}),
-    Call(
-        next_scale,
-        {
-            "scale": 1024.0,
-            "good": 3,
-            "finite": True,
-            "growth": 2.0,
-            "backoff": 0.5,
-            "interval": 2000,
-        },
-        takes={"finite": "none"},
-    ),
     Call(numerical_jacobian, {"f": curve, "x": X.double(), "eps": 1e-6}),
     Call(
         gradcheck,
@@ -134,28 +85,6 @@ CALLS = [
             "atol": 1e-5,
         },
     ),
-    Call(live_memory, {"job": job}),
-    Call(saved_bytes, {"job": job}),
-    Call(peak_bytes, {"job": job, "device": "cpu"}),
-    Call(checkpoint, {"f": curve, "inputs": [X]}, takes=anything("inputs")),
-    Call(
-        checkpoint_chain,
-        {"layers": LAYERS, "x": X, "lengths": [2, 1]},
-        takes=ANY_TENSOR,
-    ),
-    Call(
-        checkpoint_revolve, {"layers": LAYERS, "x": X, "slots": 2}, takes=ANY_TENSOR
-    ),
-    Call(equal_lengths, {"layers": 7, "count": 3}),
-    Call(tapered_lengths, {"layers": 7, "count": 3}),
-    Call(best_tapered_lengths, {"layers": 7}),
-    Call(peak_states, {"lengths": [4, 2, 1]}),
-    Call(revolve_cost, {"layers": 7, "slots": 2}),
-    Call(revolve_split, {"layers": 7, "slots": 2}),
-    Call(ReversibleBlock, {"f": nn.Tanh(), "g": nn.Sigmoid()}),
-    Call(reversible_chain, {"blocks": BLOCKS, "x1": X, "x2": Y}),
-    Call(reversible_chain_stored, {"blocks": BLOCKS, "x1": X, "x2": Y}),
-    Call(reversible_chain_inverse, {"blocks": BLOCKS, "y1": X, "y2": Y}),
     Call(
         signal_norms,
         {

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lbdl.core import data
 from lbdl.foundations import backpropagation as B
 from lbdl.foundations.backpropagation import Dual, Variable, tape
+from lbdl.foundations.memory import live_memory
 
 DOUBLE = torch.float64
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}
@@ -456,10 +457,10 @@ def test_memory_is_freed_with_the_result() -> None:
         y.sum().backward()
         x.grad = None
 
-    first = B.live_memory(forward_and_backward)
+    first = live_memory(forward_and_backward)
     assert first.peak >= 20 * 8000
     assert (
-        B.live_memory(lambda: [forward_and_backward() for _ in range(3)]).peak
+        live_memory(lambda: [forward_and_backward() for _ in range(3)]).peak
         <= first.peak + 8000
     )
 

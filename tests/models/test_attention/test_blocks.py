@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lbdl.foundations.backpropagation import peak_bytes
+from lbdl.foundations.memory import peak_bytes
 from lbdl.models.attention import attention, block_attention, fast_attention
 
 from .test_scaled import EXACT, qkv

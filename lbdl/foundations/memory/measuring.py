@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lbdl import require
-from lbdl.foundations.backpropagation.checkpointing import is_weight
+from lbdl.foundations.memory.checkpointing import is_weight
 
 __all__ = ["LiveMemory", "live_memory", "peak_bytes", "saved_bytes"]
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lbdl.experiments.foundations import backpropagation as E
-from lbdl.foundations import backpropagation as B
+from lbdl.experiments.foundations import memory as E
+from lbdl.foundations import memory as M
 
 CPU = torch.device("cpu")
 
 
-def blocks(depth: int, width: int = 8) -> list[B.ReversibleBlock]:
+def blocks(depth: int, width: int = 8) -> list[M.ReversibleBlock]:
     return E.blocks_of(depth, width, torch.Generator().manual_seed(0), CPU)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from lbdl import require
-from lbdl.foundations.backpropagation.checkpointing import (
+from lbdl.foundations.memory.checkpointing import (
     require_no_autocast,
     untouched,
 )

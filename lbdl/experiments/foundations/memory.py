@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor, nn
 
-from lbdl.foundations.backpropagation import (
+from lbdl.foundations.memory import (
     ReversibleBlock,
     best_tapered_lengths,
     checkpoint_chain,
@@ -103,7 +103,7 @@ WAYS: dict[str, Way] = {
 
 @experiment(
     "memory_against_depth",
-    chapter="foundations/backpropagation",
+    chapter="foundations/memory",
     shows="peak memory and time of a training step against depth, with and without states kept",
     small={"depths": [4, 8, 16, 32], "width": 16, "batch": 1024, "repeats": 0},
     cpu={
