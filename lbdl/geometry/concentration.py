@@ -1,10 +1,11 @@
-"""Concentration: how often a random vector of many coordinates is not of length one,
-and two of them are not orthogonal.
+"""Concentration: how often a random vector of many coordinates is not of length
+one, and two of them are not orthogonal.
 
-With n independent coordinates of variance 1/n, a squared length and an inner product
-are sums of n independent numbers, and stray from their means with a probability that
-is exponentially small in n. Each tail stands here exactly, then as the bound of
-Chernoff (Markov's inequality for an exponential), then as a round bound.
+With n independent coordinates of variance 1/n, a squared length and an inner
+product are sums of n independent numbers, and stray from their means with a
+probability that is exponentially small in n. Each tail stands here exactly, then as
+the bound of Chernoff (Markov's inequality for an exponential), then as a round
+bound.
 
 Chernoff 1952; Johnson & Lindenstrauss 1984; Boucheron, Lugosi & Massart 2013,
 chapter 2.
