@@ -58,6 +58,8 @@ QUERIES = {
     "gumbel": ("softmax", "gradient can pass"),
     "sparsemax": ("entmax", "Sparsemax"),
     "fenchel young loss": ("entmax", "One recipe"),
+    "chernoff bound": ("concentration", "Chernoff"),
+    "random vectors almost orthogonal": ("concentration", "orthogonal"),
     "johnson lindenstrauss": ("johnson_lindenstrauss", ""),
     "random projection": ("sketching", ""),
     "count sketch": ("sketching", "entries"),
