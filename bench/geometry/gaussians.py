@@ -1,24 +1,15 @@
-"""Gaussians against POT (Python Optimal Transport) and `torch.distributions`.
-
-POT returns the root, so ours is the root too. The Gaussians are made outside the race where the peer takes bare arrays.
-"""
+"""Gaussians against `torch.distributions`, constructors included."""
 
 from collections.abc import Iterator
 
 import numpy as np
-import ot
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 from torch.distributions import kl_divergence as torch_kl
 
 from bench.race import Race, main
-from lbdl.geometry.gaussians import (
-    Gaussian,
-    kl_divergence,
-    wasserstein,
-    wasserstein_squared_by_roots,
-)
+from lbdl.geometry.gaussians import Gaussian, kl_divergence
 
 F64 = torch.float64
 
@@ -32,13 +23,6 @@ def pair(*batch: int, d: int) -> tuple[Gaussian, Gaussian]:
         Gaussian(m, r @ r.mT / (2 * d)) for m, r in zip(means, roots, strict=True)
     )
     return p, q
-
-
-def pot(p: Gaussian, q: Gaussian, numpy: bool) -> Tensor:
-    """POT's distance with its NumPy or its torch backend."""
-    fields = [p.mean, q.mean, p.covariance, q.covariance]
-    arrays = [x.numpy() for x in fields] if numpy else fields
-    return ot.gaussian.bures_wasserstein_distance(*arrays, paired=p.mean.dim() > 1)
 
 
 def of_torch(p: Gaussian, q: Gaussian, validate: bool) -> Tensor:
@@ -83,12 +67,6 @@ def rebuilt(p: Gaussian) -> Gaussian:
     return Gaussian(p.mean, p.covariance)
 
 
-def bare_w2(p: Gaussian, q: Gaussian) -> Tensor:
-    """What W2 cannot do without: one Cholesky factorisation and the eigenvalues of one symmetric matrix."""
-    torch.linalg.cholesky_ex(p.covariance)
-    return torch.linalg.eigvalsh(q.covariance)
-
-
 def bare_kl(p: Gaussian, q: Gaussian) -> Tensor:
     """What the divergence cannot do without: two Cholesky factorisations and a triangular solve."""
     factors = [torch.linalg.cholesky_ex(r.covariance).L for r in (p, q)]
@@ -97,28 +75,6 @@ def bare_kl(p: Gaussian, q: Gaussian) -> Tensor:
 
 def races() -> Iterator[Race]:
     """The rows on Gaussians."""
-    p, q = pair(1000, d=32)
-    for numpy, backend, goal in ((True, "NumPy", 0.035), (False, "torch", 0.25)):
-        yield Race(
-            job="W2 of 1000 pairs, d=32, float64",
-            peer=f"POT, {backend} backend",
-            ours=lambda: wasserstein(p, q),
-            theirs=lambda numpy=numpy: pot(p, q, numpy),
-            goal=goal,
-            reference=lambda: wasserstein_squared_by_roots(p, q).sqrt(),
-            floor=lambda: bare_w2(p, q),
-        )
-    p, q = pair(d=512)
-    for numpy, backend, goal in ((True, "NumPy", 0.12), (False, "torch", None)):
-        yield Race(
-            job="W2 of one pair, d=512, float64",
-            peer=f"POT, {backend} backend",
-            ours=lambda: wasserstein(p, q),
-            theirs=lambda numpy=numpy: pot(p, q, numpy),
-            goal=goal,
-            reference=lambda: wasserstein_squared_by_roots(p, q).sqrt(),
-            floor=lambda: bare_w2(p, q),
-        )
     p, q = pair(d=128)
     for validate, goal in ((True, 0.25), (False, 0.7)):
         yield Race(
@@ -134,4 +90,4 @@ def races() -> Iterator[Race]:
 
 
 if __name__ == "__main__":
-    main(__spec__, races(), packages=["POT"])
+    main(__spec__, races())

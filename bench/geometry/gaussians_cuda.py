@@ -1,4 +1,4 @@
-"""Many Gaussians at once against `torch.distributions` and the formula by eigenvalues, on a GPU."""
+"""Many Gaussians at once against `torch.distributions`, on a GPU."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,7 @@ from torch.distributions import MultivariateNormal
 from torch.distributions import kl_divergence as torch_kl
 
 from bench.race import Place, Race, main
-from lbdl.geometry.gaussians import (
-    Gaussian,
-    kl_divergence,
-    wasserstein,
-    wasserstein_squared_by_roots,
-)
+from lbdl.geometry.gaussians import Gaussian, kl_divergence
 
 
 def pair(place: Place, many: int, d: int) -> tuple[Gaussian, Gaussian]:
@@ -48,15 +43,6 @@ def races(place: Place) -> Iterator[Race]:
         goal=1.0,
         note="ours checks that its input is finite and symmetric",
     )
-    for many, d, goal in ((1000, 32, 0.5), (100, 128, 0.3)):
-        p, q = pair(place, many, d)
-        yield Race(
-            job=f"W2 of {many} pairs, d={d}, float64",
-            peer="roots by eigenvalues",
-            ours=lambda p=p, q=q: wasserstein(p, q),
-            theirs=lambda p=p, q=q: wasserstein_squared_by_roots(p, q).sqrt(),
-            goal=goal,
-        )
 
 
 if __name__ == "__main__":

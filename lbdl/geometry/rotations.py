@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lbdl import require
-from lbdl.geometry.gaussians import sylvester
+from lbdl.geometry.wasserstein import sylvester
 
 __all__ = [
     "plain_rotation",

@@ -136,7 +136,7 @@ def test_what_is_given_is_small(name: str) -> None:
 def test_on_paper_it_is_a_picture_and_its_sentence(
     browser: Browser, html: Any
 ) -> None:
-    name = "book/geometry/gaussians.html"
+    name = "book/geometry/wasserstein.html"
     with Watched(browser, name) as watched:
         page = watched.page
         due = ready(page, "lbdl-drag")[0].locator(".sentence").inner_text()

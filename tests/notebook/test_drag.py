@@ -34,8 +34,8 @@ from lbdl.geometry.gaussians import (
     Gaussian,
     bhattacharyya_distance,
     kl_divergence,
-    wasserstein_squared,
 )
+from lbdl.geometry.wasserstein import wasserstein_squared
 from lbdl.models.entmax import sparsemax
 from lbdl.models.softmax import softmax
 from lbdl.notebook import Slider, figure

@@ -34,7 +34,7 @@ from lbdl.frontiers.score_distillation import (
     fast_sliced_wasserstein,
     random_directions,
 )
-from lbdl.geometry.gaussians import frechet_distance
+from lbdl.geometry.wasserstein import frechet_distance
 from lbdl.lab import Run, experiment
 
 __all__ = [

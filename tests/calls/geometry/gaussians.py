@@ -4,7 +4,6 @@ import torch
 
 from lbdl.geometry.gaussians import (
     Gaussian,
-    barycenter,
     bayes_error_bounds,
     bhattacharyya_coefficient,
     bhattacharyya_distance,
@@ -12,12 +11,9 @@ from lbdl.geometry.gaussians import (
     covariance_of,
     entropy,
     fisher_squared,
-    frechet_distance,
     from_samples,
-    geodesic,
     hellinger,
     hellinger_squared,
-    kernel_distance,
     kl_divergence,
     kl_divergence_by_formula,
     kl_to_standard_normal,
@@ -26,20 +22,12 @@ from lbdl.geometry.gaussians import (
     log_density,
     log_det,
     mahalanobis_squared,
-    matrix_sqrt,
     natural_gradient,
-    optimal_map,
     safe_root,
     sample,
     score,
     stretch_cost,
-    sylvester,
     trace,
-    transport,
-    wasserstein,
-    wasserstein_squared,
-    wasserstein_squared_by_alignment,
-    wasserstein_squared_by_roots,
 )
 from tests.calls import Call, generator, normal, uniform
 
@@ -53,7 +41,6 @@ P = Gaussian(normal(3), spread())
 Q = Gaussian(normal(3, seed=1), spread(seed=1))
 PAIR = {"p": P, "q": Q}
 X, CHANGE = normal(5, 3), spread(seed=2)
-SAMPLES = {"x": normal(6, 3), "y": normal(5, 3, seed=1)}
 HOLDS = {"alias": "a Gaussian holds its tensors, as torch.distributions does"}
 
 
@@ -82,31 +69,12 @@ CALLS = [
             bhattacharyya_coefficient,
             hellinger,
             hellinger_squared,
-            wasserstein,
-            wasserstein_squared,
-            wasserstein_squared_by_roots,
-            wasserstein_squared_by_alignment,
-            optimal_map,
         )
     ),
     Call(bayes_error_bounds, {**PAIR, "prior": 0.3}),
     Call(
         kl_to_standard_normal,
         {"mean": normal(4, 3), "log_variance": normal(4, 3, seed=1)},
-    ),
-    Call(matrix_sqrt, {"a": spread()}, degrees={"a": 0.5}),
-    Call(sylvester, {"x": spread(), "g": normal(3, 3)}, degrees={"x": -1, "g": 1}),
-    Call(frechet_distance, SAMPLES),
-    Call(kernel_distance, {**SAMPLES, "degree": 3}),
-    Call(transport, {**PAIR, "x": X}),
-    Call(geodesic, {**PAIR, "t": 0.3}),
-    Call(
-        barycenter,
-        {
-            "gaussians": Gaussian(normal(2, 3), spread(2)),
-            "weights": torch.tensor([0.25, 0.75]),
-            "steps": 3,
-        },
     ),
     Call(fisher_squared, {"p": P, "mean": normal(3), "covariance": CHANGE}),
     Call(natural_gradient, {"p": P, "mean": normal(3), "covariance": CHANGE}),
