@@ -10,7 +10,12 @@ from scipy.stats import binomtest
 from torch import nn, optim
 from torch.nn import functional as F
 
-from lbdl.foundations import backpropagation, gradient_descent, learning, losses
+from lbdl.foundations import (
+    backpropagation,
+    generalization,
+    gradient_descent,
+    losses,
+)
 from lbdl.models import attention, convolution, normalization, transformer
 
 from .plan import public, topic_modules
@@ -48,7 +53,7 @@ PEERS: list[tuple[Any, Any, str]] = [
         "lr beta:momentum decay:weight_decay steps:ns_steps",
     ),
     (
-        learning.wilson_interval,
+        generalization.wilson_interval,
         type(binomtest(1, 2)).proportion_ci,
         "confidence:confidence_level",
     ),
