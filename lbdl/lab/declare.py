@@ -1,8 +1,8 @@
 """Heavy experiments: declared once, run on any device, interrupted without loss,
 recorded.
 
-    @experiment("double_descent", chapter="foundations/learning", shows="the test
-    error's second fall",
+    @experiment("double_descent", chapter="foundations/generalization",
+                shows="the test error's second fall",
                 small={"widths": 20}, full={"widths": 200})
     def double_descent(run: Run, widths: int) -> dict:
         errors = torch.zeros(widths)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from lbdl.foundations import (
     backpropagation,
+    generalization,
     gradient_descent,
-    learning,
     losses,
     memory,
 )
@@ -54,7 +54,7 @@ PEERS: list[tuple[Any, Any, str]] = [
         "lr beta:momentum decay:weight_decay steps:ns_steps",
     ),
     (
-        learning.wilson_interval,
+        generalization.wilson_interval,
         type(binomtest(1, 2)).proportion_ci,
         "confidence:confidence_level",
     ),

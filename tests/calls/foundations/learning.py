@@ -4,8 +4,6 @@ import torch
 from torch import nn
 
 from lbdl.foundations.learning import (
-    BiasVariance,
-    bias_variance,
     chebyshev_basis,
     distinct_rows,
     early_stopped_path,
@@ -17,12 +15,9 @@ from lbdl.foundations.learning import (
     fill_,
     gaussian_basis,
     hat_matrix,
-    isotropic_risk,
-    k_folds,
     kernel_log_density,
     least_squares,
     leave_one_out,
-    mcnemar_test,
     monomial_basis,
     random_relu_units,
     relu_basis,
@@ -31,10 +26,8 @@ from lbdl.foundations.learning import (
     ridge_normal,
     ridge_path,
     row_spread,
-    shift,
     should_stop,
     stopping_time,
-    wilson_interval,
 )
 from tests.calls import Call, generator, labels, normal, uniform
 
@@ -44,7 +37,6 @@ PROBLEM = {"features": F, "y": Y}
 STRENGTHS = torch.tensor([0.1, 2.0])
 ANY = "integers bools floats complex"  # what an example is, model and loss know
 COUNTS = "integers floats"
-HOLDS = "a tuple holds what it is given"
 
 CALLS = [
     Call(monomial_basis, {"x": normal(4), "count": 3}),
@@ -96,59 +88,12 @@ CALLS = [
     Call(effective_parameters, {"features": F, "strengths": STRENGTHS}),
     Call(leave_one_out, {**PROBLEM, "strengths": STRENGTHS}, degrees={"y": 1}),
     Call(fast_leave_one_out, {**PROBLEM, "strengths": STRENGTHS}, degrees={"y": 1}),
-    Call(
-        BiasVariance,
-        {"bias_squared": normal(3), "variance": uniform(3)},
-        takes={"bias_squared": "anything", "variance": "anything"},
-        skips={"alias": HOLDS},
-    ),
-    Call(bias_variance, {"predictions": normal(6, 4), "truth": normal(4, seed=1)}),
-    Call(
-        isotropic_risk,
-        {
-            "used": torch.tensor([0, 3, 9, 10, 30]),
-            "n": 10,
-            "explained": 1.0,
-            "unexplained": 0.3,
-        },
-        takes={"used": COUNTS},
-    ),
-    Call(
-        isotropic_risk,
-        {
-            "used": torch.tensor([0, 3, 9, 10, 30]),
-            "n": 10,
-            "explained": uniform(5).double(),
-            "unexplained": 0.3,
-        },
-        takes={"used": COUNTS},
-    ),
-    Call(k_folds, {"n": 7, "k": 3, "generator": generator()}),
-    Call(
-        wilson_interval,
-        {"hits": torch.tensor([0, 3, 10]), "n": 10, "confidence": 0.9},
-        takes={"hits": COUNTS, "n": "lists"},
-    ),
-    Call(
-        mcnemar_test,
-        {
-            "only_first": torch.tensor([0, 3, 12]),
-            "only_second": torch.tensor([0, 9, 2]),
-        },
-        takes={"only_first": COUNTS, "only_second": COUNTS},
-    ),
     Call(should_stop, {"losses": [3.0, 2.0, 2.5, 2.5], "patience": 2}),
     Call(
         stopping_time,
         {"losses": uniform(3, 7), "patience": 2},
         skips={"nan": "epochs are counted; a NaN ends a training, as it says"},
         degrees={"losses": 0},
-    ),
-    Call(
-        shift,
-        {"images": normal(2, 5, 4), "down": 1, "right": -2},
-        {"images": ANY},
-        {"nan": "what leaves the page is gone"},
     ),
     Call(fill_, {"model": nn.Linear(2, 3), "value": 0.5}),
     Call(row_spread, {"rows": normal(4, 3)}, degrees={"rows": 1}),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from bench.race import Place, Race, main
-from lbdl.experiments.foundations.learning import Networks, squared_error
+from lbdl.experiments.foundations.generalization import Networks, squared_error
 from lbdl.lab.steps import Steps
 
 TOGETHER, EXAMPLES, INPUTS, STEPS = 20, 3500, 40, 20

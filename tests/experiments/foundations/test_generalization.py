@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lbdl.core.data import Dataset
-from lbdl.experiments.foundations import learning as E
+from lbdl.experiments.foundations import generalization as E
 
 
 def seeded(*seeds: int) -> list[torch.Generator]:

@@ -1,4 +1,4 @@
-"""The heavy experiment on learning: double descent in trained networks.
+"""The heavy experiment on generalisation: double descent in trained networks.
 
 Networks with one hidden layer learn noisy labels, at widths from far too small to far larger than needed.
 Their test error falls, rises to a peak where they can just fit every training label, and falls again. Belkin
@@ -223,7 +223,7 @@ BEYOND = [740, 780, 830, 900, 1000, 1200, 1500, 2000]
 
 @experiment(
     "double_descent",
-    chapter="foundations/learning",
+    chapter="foundations/generalization",
     shows="the test error of trained networks falls, peaks where they can just fit the labels, and falls again",
     small={
         "task": "digits", "widths": SMALL, "runs": 3, "together": 3,
