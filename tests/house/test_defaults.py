@@ -10,7 +10,13 @@ from scipy.stats import binomtest
 from torch import nn, optim
 from torch.nn import functional as F
 
-from lbdl.foundations import backpropagation, gradient_descent, learning, losses
+from lbdl.foundations import (
+    backpropagation,
+    gradient_descent,
+    learning,
+    losses,
+    metric_learning,
+)
 from lbdl.models import attention, convolution, normalization, transformer
 
 from .plan import public, topic_modules
@@ -54,7 +60,7 @@ PEERS: list[tuple[Any, Any, str]] = [
     ),
     (losses.cross_entropy, F.cross_entropy, "smoothing:label_smoothing"),
     (losses.multiclass_hinge, F.multi_margin_loss, "margin"),
-    (losses.triplet, F.triplet_margin_loss, "margin"),
+    (metric_learning.triplet, F.triplet_margin_loss, "margin"),
     (convolution.windows, nn.Unfold, "stride padding dilation"),
     (convolution.conv2d, nn.Conv2d, "stride padding dilation groups"),
     (convolution.conv2d_matrix, nn.Conv2d, "stride padding dilation"),
