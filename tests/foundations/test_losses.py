@@ -1,4 +1,4 @@
-"""Losses against torch, torchvision's published formula, scipy and scikit-learn; mining, fast against plain."""
+"""Losses against torch, torchvision's published formula, scipy and scikit-learn."""
 
 import math
 from functools import partial
@@ -22,39 +22,19 @@ from lbdl.foundations.gradient_descent import (
     trajectory,
     with_l2,
 )
-from lbdl.foundations.losses import metric
 
-DOUBLE = torch.float64
-TOLERANCE = {
-    DOUBLE: {"rtol": 1e-12, "atol": 1e-12},
-    torch.float32: {"rtol": 1e-6, "atol": 1e-6},
-}
-REDUCTIONS = ["none", "mean", "sum"]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(
-    *shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE, device: str = "cpu"
-) -> Tensor:
-    return (
-        torch.randn(shape, generator=seeded(seed), dtype=DOUBLE)
-        .to(dtype)
-        .to(device)
-    )
-
-
-def classes(*shape: int, k: int, seed: int = 1, device: str = "cpu") -> Tensor:
-    return torch.randint(k, shape, generator=seeded(seed)).to(device)
-
-
-def bits(
-    *shape: int, seed: int = 1, dtype: torch.dtype = DOUBLE, device: str = "cpu"
-) -> Tensor:
-    return torch.randint(2, shape, generator=seeded(seed)).to(dtype).to(device)
-
+from .references import (
+    DOUBLE,
+    REDUCTIONS,
+    TOLERANCE,
+    Case,
+    bits,
+    by_formula,
+    classes,
+    randn,
+    reduced,
+    value_and_gradients,
+)
 
 # --- Every loss is torch's: values and gradients, three reductions, two dtypes
 
@@ -72,76 +52,9 @@ def torchvision_focal(
     return reduced(loss, reduction)
 
 
-def reduced(loss: Tensor, reduction: str) -> Tensor:
-    return {"none": lambda: loss, "mean": loss.mean, "sum": loss.sum}[reduction]()
-
-
-def by_formula(formula):
-    """A reference out of a formula for the single losses."""
-
-    def reference(*args, reduction: str, **options) -> Tensor:
-        return reduced(formula(*args, **options), reduction)
-
-    return reference
-
-
 def focal_by_softmax(x: Tensor, t: Tensor, gamma: float) -> Tensor:
     p = torch.softmax(x, -1).gather(-1, t[:, None]).squeeze(-1)
     return -((1 - p) ** gamma) * p.log()
-
-
-def nt_xent_by_loop(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    """Equation (1) of the SimCLR paper, one view after the other."""
-    views, n = torch.cat([a, b]), len(a)
-    losses = []
-    for i in range(2 * n):
-        s = (
-            torch.stack(
-                [
-                    F.cosine_similarity(views[i], views[j], dim=0)
-                    for j in range(2 * n)
-                ]
-            )
-            / temperature
-        )
-        others = torch.stack([s[j] for j in range(2 * n) if j != i])
-        losses.append(-s[(i + n) % (2 * n)] + others.exp().sum().log())
-    return torch.stack(losses)
-
-
-def info_nce_by_torch(
-    q: Tensor, k: Tensor, temperature: float, reduction: str
-) -> Tensor:
-    s = F.cosine_similarity(q[:, None], k[None], dim=-1) / temperature
-    return F.cross_entropy(
-        s, torch.arange(len(q), device=q.device), reduction=reduction
-    )
-
-
-class Case:
-    """A loss, its reference, what both are differentiated by, and what else they take."""
-
-    def __init__(
-        self, ours, theirs, inputs, extra=lambda dtype, device: (), shape=(7, 5)
-    ):
-        self.ours, self.theirs, self.inputs, self.extra, self.shape = (
-            ours,
-            theirs,
-            inputs,
-            extra,
-            shape,
-        )
-
-    def points(
-        self, dtype: torch.dtype, device: str, spread: float = 2.0
-    ) -> list[Tensor]:
-        return [
-            spread * randn(*self.shape, seed=s, dtype=dtype, device=device)
-            for s in range(self.inputs)
-        ]
-
-    def rest(self, dtype: torch.dtype, device: str) -> tuple:
-        return self.extra(dtype, device)
 
 
 def some_classes(dtype, device):
@@ -150,10 +63,6 @@ def some_classes(dtype, device):
 
 def some_bits(dtype, device):
     return (bits(7, 5, dtype=dtype, device=device),)
-
-
-def some_same(dtype, device):
-    return (bits(7, dtype=dtype, device=device),)
 
 
 WEIGHT = torch.tensor([0.5, 1.0, 2.0, 0.1, 3.0], dtype=DOUBLE)
@@ -290,48 +199,7 @@ CASES = {
         1,
         extra=some_classes,
     ),
-    "contrastive": Case(
-        partial(L.pair_contrastive, margin=6.0),
-        by_formula(
-            lambda a, b, y: (
-                y * F.pairwise_distance(a, b, eps=0) ** 2
-                + (1 - y)
-                * (6.0 - F.pairwise_distance(a, b, eps=0)).clamp(min=0) ** 2
-            )
-        ),
-        2,
-        extra=some_same,
-    ),
-    "triplet": Case(L.triplet, partial(F.triplet_margin_loss, eps=0), 3),
-    "triplet, margin 0.2": Case(
-        partial(L.triplet, margin=0.2),
-        partial(F.triplet_margin_loss, margin=0.2, eps=0),
-        3,
-    ),
-    "InfoNCE": Case(
-        partial(L.info_nce, temperature=0.2),
-        partial(info_nce_by_torch, temperature=0.2),
-        2,
-        shape=(6, 4),
-    ),
-    "NT-Xent": Case(
-        partial(L.nt_xent, temperature=0.5),
-        by_formula(partial(nt_xent_by_loop, temperature=0.5)),
-        2,
-    ),
 }
-
-
-def value_and_gradients(
-    loss, points: list[Tensor], rest: tuple, **options
-) -> tuple[Tensor, ...]:
-    points = [x.detach().clone().requires_grad_() for x in points]
-    value = loss(*points, *rest, **options)
-    # unequal weights, so that "none" shows a wrong order
-    total = (
-        value * torch.linspace(1, 2, value.numel()).to(value).view(value.shape)
-    ).sum()
-    return value, *torch.autograd.grad(total, points)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -340,65 +208,23 @@ def value_and_gradients(
 def test_a_loss_is_its_reference(
     name: str, dtype: torch.dtype, reduction: str, device: str
 ) -> None:
-    case = CASES[name]
-    points, rest = case.points(dtype, device), case.rest(dtype, device)
-    ours = value_and_gradients(case.ours, points, rest, reduction=reduction)
-    if dtype == DOUBLE:
-        theirs = value_and_gradients(case.theirs, points, rest, reduction=reduction)
-    else:  # the true values, so that the reference's own rounding is not counted
-        exact = (
-            [x.double() for x in points],
-            tuple(
-                r.double() if r.is_floating_point() else r
-                for r in case.rest(dtype, device)
-            ),
-        )
-        theirs = value_and_gradients(case.theirs, *exact, reduction=reduction)
-    for found, expected in zip(ours, theirs, strict=True):
-        assert found.dtype == dtype
-        torch.testing.assert_close(
-            found.double(), expected.double(), **TOLERANCE[dtype]
-        )
+    CASES[name].is_its_reference(dtype, reduction, device)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradcheck(name: str) -> None:
-    case = CASES[name]
-    points = [x.requires_grad_() for x in case.points(DOUBLE, "cpu")]
-    rest = case.rest(DOUBLE, "cpu")
-    assert torch.autograd.gradcheck(
-        lambda *p: case.ours(*p, *rest, reduction="none"), points
-    )
+    CASES[name].has_its_gradient()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", CASES)
 def test_half_precision_stays_near(name: str, dtype: torch.dtype) -> None:
-    case = CASES[name]
-    points, rest = case.points(dtype, "cpu", spread=1.0), case.rest(dtype, "cpu")
-    ours = value_and_gradients(case.ours, points, rest, reduction="mean")
-    rest = tuple(r.double() if r.is_floating_point() else r for r in rest)
-    theirs = value_and_gradients(
-        case.ours, [x.double() for x in points], rest, reduction="mean"
-    )
-    for found, expected in zip(ours, theirs, strict=True):
-        assert found.dtype == dtype
-        scale = 20 * torch.finfo(dtype).eps
-        torch.testing.assert_close(found.double(), expected, rtol=scale, atol=scale)
+    CASES[name].stays_near_in(dtype)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_memory_layout_does_not_matter(name: str) -> None:
-    case = CASES[name]
-    points, rest = case.points(DOUBLE, "cpu"), case.rest(DOUBLE, "cpu")
-    strided = [x.T.contiguous().T for x in points]
-    assert not strided[0].is_contiguous()
-    for a, b in zip(
-        value_and_gradients(case.ours, strided, rest, reduction="none"),
-        value_and_gradients(case.ours, points, rest, reduction="none"),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b)
+    CASES[name].is_blind_to_memory_layout()
 
 
 def test_focal_is_the_real_torchvision() -> None:
@@ -486,9 +312,6 @@ def test_single_elements() -> None:
     one = torch.tensor([0.7], dtype=DOUBLE)
     assert L.cross_entropy(one, torch.tensor(0)).item() == 0  # one class: no doubt
     assert L.squared_error(one, 0 * one).item() == pytest.approx(0.49)
-    assert L.info_nce(randn(1, 3), randn(1, 3)).item() == pytest.approx(
-        0, abs=1e-15
-    )
     assert L.log_softmax(one).item() == 0
 
 
@@ -893,296 +716,6 @@ def test_zero_one_is_one_minus_accuracy_and_has_no_slope() -> None:
     assert L.zero_one(x + 1e-6 * randn(300, 4, seed=2), t) == error
 
 
-# --- Distances
-
-
-def test_triplet_in_numbers() -> None:
-    a, p, n = (torch.tensor([[v, 0.0]], dtype=DOUBLE) for v in (0.0, 0.5, 1.2))
-    assert L.triplet(a, p, n).item() == pytest.approx(0.3)
-    assert L.triplet(a, p, n, margin=0.7).item() == pytest.approx(0.0)
-
-
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-def test_gradients_at_distance_zero(dtype: torch.dtype, device: str) -> None:
-    """At coinciding points the pull is 0 and the push is 0: no NaN from a square root."""
-    a, b = randn(2, 4, 3, dtype=dtype, device=device).unbind(0)
-    zero, one = torch.zeros(4, device=device), torch.ones(4, device=device)
-    for same in (zero, one):
-        value, da, db = value_and_gradients(
-            L.pair_contrastive, [a, a], (same,), margin=2.0, reduction="none"
-        )
-        torch.testing.assert_close(value, 4 * (1 - same).to(dtype))
-        assert not da.any() and not db.any()
-    _, da, dp, dn = value_and_gradients(
-        L.triplet, [a, a, b], (), margin=100.0, reduction="sum"
-    )
-    away = F.normalize(a - b, dim=-1)
-    torch.testing.assert_close(da, -away, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(dn, away, rtol=1e-5, atol=1e-6)
-    assert not dp.any()
-    labels = torch.tensor([0, 0, 1, 1], device=device)
-    for loss in MINERS:
-        for each in value_and_gradients(loss, [a[[0, 0, 1, 1]]], (labels,)):
-            assert bool(each.isfinite().all())
-
-
-def test_pairwise_distances_are_cdist() -> None:
-    x = randn(3, 8, 5)
-    torch.testing.assert_close(L.pairwise_distances(x), torch.cdist(x, x))
-    _, gradient = value_and_gradients(L.pairwise_distances, [x], ())
-    assert bool(gradient.isfinite().all())
-
-
-# --- Mining
-
-MINERS = [
-    L.batch_hard_triplet,
-    L.fast_batch_hard_triplet,
-    L.semi_hard_triplet,
-    L.fast_semi_hard_triplet,
-]
-TWINS = [
-    (L.batch_hard_triplet, L.fast_batch_hard_triplet),
-    (L.semi_hard_triplet, L.fast_semi_hard_triplet),
-]
-
-
-def hard_by_loops(x: Tensor, labels: Tensor, margin: float) -> list[float]:
-    """Every triplet of the batch, by brute force."""
-    d = np.linalg.norm(x.numpy()[:, None] - x.numpy()[None], axis=-1)
-    losses = []
-    for a in range(len(x)):
-        triplets = [
-            d[a, p] - d[a, n] + margin
-            for p in range(len(x))
-            for n in range(len(x))
-            if p != a and labels[p] == labels[a] and labels[n] != labels[a]
-        ]
-        losses.append(max(0.0, max(triplets)) if triplets else None)
-    return losses
-
-
-def semi_hard_by_loops(x: Tensor, labels: Tensor, margin: float) -> list[float]:
-    d = np.linalg.norm(x.numpy()[:, None] - x.numpy()[None], axis=-1)
-    losses = []
-    for a in range(len(x)):
-        for p in range(len(x)):
-            if p == a or labels[p] != labels[a]:
-                continue
-            beyond = [
-                d[a, n]
-                for n in range(len(x))
-                if labels[n] != labels[a] and d[a, n] > d[a, p]
-            ]
-            losses.append(
-                max(0.0, d[a, p] - min(beyond) + margin) if beyond else None
-            )
-    return losses
-
-
-@pytest.mark.parametrize("plain", [0, 1], ids=["plain", "fast"])
-@given(seed=st.integers(0, 100), kinds=st.integers(1, 6))
-def test_mining_by_brute_force(plain: int, seed: int, kinds: int) -> None:
-    x, labels = randn(12, 3, seed=seed), classes(12, k=kinds, seed=seed)
-    for twins, loops in zip(
-        TWINS, (hard_by_loops, semi_hard_by_loops), strict=True
-    ):
-        expected = [value for value in loops(x, labels, 0.5) if value is not None]
-        mean = sum(expected) / len(expected) if expected else 0.0
-        assert twins[plain](x, labels, margin=0.5).item() == pytest.approx(
-            mean, abs=1e-12
-        )
-        assert twins[plain](
-            x, labels, margin=0.5, reduction="sum"
-        ).item() == pytest.approx(sum(expected), abs=1e-12)
-
-
-@pytest.mark.parametrize(("plain", "fast"), TWINS)
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-def test_fast_mining_is_the_plain_one(
-    plain, fast, dtype: torch.dtype, device: str
-) -> None:
-    x = randn(24, 5, dtype=dtype, device=device) + 3  # off centre
-    labels = classes(24, k=4, device=device)
-    for reduction in REDUCTIONS:
-        ours = value_and_gradients(
-            plain, [x], (labels,), margin=0.7, reduction=reduction
-        )
-        quick = value_and_gradients(
-            fast, [x], (labels,), margin=0.7, reduction=reduction
-        )
-        for a, b in zip(ours, quick, strict=True):
-            torch.testing.assert_close(
-                a,
-                b,
-                rtol=20 * TOLERANCE[dtype]["rtol"],
-                atol=20 * TOLERANCE[dtype]["atol"],
-            )
-
-
-@pytest.mark.parametrize("loss", MINERS)
-def test_gradcheck_of_mining(loss) -> None:
-    x, labels = randn(8, 3).requires_grad_(), torch.arange(8) % 3
-    assert torch.autograd.gradcheck(lambda x: loss(x, labels, margin=0.9), x)
-
-
-@pytest.mark.parametrize(
-    "loss", [L.fast_batch_hard_triplet, L.fast_semi_hard_triplet]
-)
-def test_fast_mining_is_batched(loss) -> None:
-    x, labels = randn(2, 3, 10, 4), classes(2, 3, 10, k=3)
-    together = loss(x, labels, reduction="none")
-    for i in range(2):
-        for j in range(3):
-            torch.testing.assert_close(
-                together[i, j], loss(x[i, j], labels[i, j], reduction="none")
-            )
-
-
-@pytest.mark.parametrize("loss", MINERS)
-@given(seed=st.integers(0, 50))
-def test_mining_sees_neither_order_nor_rotation(loss, seed: int) -> None:
-    x, labels = randn(10, 3, seed=seed), classes(10, k=3, seed=seed)
-    order = torch.randperm(10, generator=seeded(seed))
-    turn = torch.linalg.qr(randn(3, 3, seed=seed + 1))[0]
-    expected = loss(x, labels)
-    torch.testing.assert_close(loss(x[order], labels[order]), expected)
-    torch.testing.assert_close(loss(x @ turn + 2, labels), expected)
-
-
-@pytest.mark.parametrize("loss", MINERS)
-def test_a_batch_without_a_triplet_costs_nothing(loss) -> None:
-    for labels in (torch.zeros(4, dtype=torch.int64), torch.arange(4)):
-        value, gradient = value_and_gradients(loss, [randn(4, 2)], (labels,))
-        assert value == 0 and not gradient.any()
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_mean_of_one_triplet_is_that_triplet(reduction: str) -> None:
-    """0 and 1 of a kind, a stranger at 1.5: two anchors have a hardest triplet, one pair a stranger beyond it."""
-    x = torch.tensor([[0.0], [1.0], [1.5]], dtype=DOUBLE)
-    labels = torch.tensor([0, 0, 1])
-    hard = [L.batch_hard_triplet, L.fast_batch_hard_triplet]
-    for loss in hard:  # two anchors have a triplet: 1 - 1.5 + .6 and 1 - .5 + .6
-        total = loss(x, labels, margin=0.6, reduction="sum").item()
-        assert total == pytest.approx(0.1 + 1.1)
-        assert loss(x, labels, margin=0.6).item() == pytest.approx(total / 2)
-    for loss in (L.semi_hard_triplet, L.fast_semi_hard_triplet):
-        found = loss(x, labels, margin=0.6, reduction=reduction)
-        assert found.item() == pytest.approx(0.1)  # the pair (0, 1) and 1.5 beyond
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_the_mean_is_over_what_was_found(count: int) -> None:
-    """So many anchors of a kind of two, all others alone: 0 where there is none, the loss itself where there is one."""
-    found = torch.arange(4) < count
-    losses = torch.where(found, torch.tensor([2.0, 4.0, 9.0, 9.0]), 0)
-    expected = [0.0, 2.0, 3.0, 5.0][count]
-    assert metric.reduce_found(losses, found, "mean", torch.float32) == expected
-
-
-@pytest.mark.parametrize(("plain", "fast"), TWINS)
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 300.0, 1e12, 1e30])
-def test_fast_mining_is_the_plain_one_at_every_scale(
-    plain, fast, dtype: torch.dtype, scale: float
-) -> None:
-    x, labels = (scale * randn(24, 5)).to(dtype), classes(24, k=4)
-    if not x.isfinite().all() or not x.all():
-        return  # no number of that dtype
-    for margin in (0.0, scale):
-        a, b = (
-            f(x, labels, margin=margin, reduction="none") for f in (plain, fast)
-        )
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * scale)
-
-
-def test_fast_mining_in_half_precision_with_long_vectors() -> None:
-    """Squares beyond 65504: 0 and 1 are neighbours, 501 and 400 are not."""
-    x = torch.tensor([[0.0], [1.0], [501.0], [400.0]], dtype=torch.float16)
-    labels = torch.tensor([0, 1, 0, 1])
-    for loss in (L.batch_hard_triplet, L.fast_batch_hard_triplet):
-        found = loss(x, labels, margin=0.0, reduction="none")
-        assert found.tolist() == [500, 398, 400, 298]
-
-
-@pytest.mark.parametrize("loss", [*MINERS, L.ranked_relevance])
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_point_that_is_nowhere_is_refused(loss, bad: float) -> None:
-    x = randn(4, 2)
-    x[2, 1] = bad
-    with pytest.raises(ValueError, match="points must be finite"):
-        loss(x, torch.tensor([0, 0, 1, 1]))
-
-
-def test_batch_hard_in_numbers() -> None:
-    """On a line, 0 and 1 against 3 and 3.5: 1 - 3 + 3, 1 - 2 + 3, 0.5 - 2 + 3 and 0.5 - 2.5 + 3."""
-    x = torch.tensor([[0.0], [1.0], [3.0], [3.5]], dtype=DOUBLE)
-    labels = torch.tensor([0, 0, 1, 1])
-    found = L.batch_hard_triplet(x, labels, margin=3.0, reduction="none")
-    assert found.tolist() == pytest.approx([1.0, 2.0, 1.5, 1.0])
-
-
-# --- InfoNCE
-
-
-def test_info_nce_of_chance_is_the_logarithm_of_the_number() -> None:
-    x = torch.ones(7, 3, dtype=DOUBLE)
-    assert L.info_nce(x, x).item() == pytest.approx(math.log(7))
-    assert L.nt_xent(x, x).item() == pytest.approx(math.log(13))
-
-
-@given(seed=st.integers(0, 100), scale=st.floats(0.1, 10.0))
-def test_info_nce_sees_directions_alone(seed: int, scale: float) -> None:
-    q, k = randn(6, 4, seed=seed), randn(6, 4, seed=seed + 1)
-    for loss in (L.info_nce, L.nt_xent):
-        torch.testing.assert_close(
-            loss(scale * q, k), loss(q, k), rtol=1e-9, atol=1e-12
-        )
-        order = torch.randperm(6, generator=seeded(seed))
-        torch.testing.assert_close(
-            loss(q[order], k[order]), loss(q, k), rtol=1e-9, atol=1e-12
-        )
-
-
-@pytest.mark.parametrize("loss", [L.info_nce, L.nt_xent])
-def test_a_row_of_zeros_has_no_direction(loss) -> None:
-    x, y = randn(4, 3), randn(4, 3, seed=1)
-    x[2] = 0
-    names = "queries|first", "keys|second"
-    for pair, name in (((x, y), names[0]), ((y, x), names[1])):
-        with pytest.raises(ValueError, match=f"({name}) must hold no row of zeros"):
-            loss(*pair)
-    gradient = torch.func.grad(loss)(x, y)  # where nobody can look
-    assert gradient.isfinite().all() and gradient.abs().max() < 100
-
-
-@pytest.mark.parametrize("loss", [L.info_nce, L.nt_xent])
-def test_short_rows_have_the_direction_of_long_ones(loss) -> None:
-    q, k = (
-        randn(6, 4, dtype=torch.float32),
-        randn(6, 4, seed=1, dtype=torch.float32),
-    )
-    value, gradient, _ = value_and_gradients(loss, [q, k], ())
-    for scale in (1e-30, 1e-12, 1e12, 1e30):
-        found, slope, _ = value_and_gradients(loss, [scale * q, k], ())
-        torch.testing.assert_close(found, value)
-        torch.testing.assert_close(scale * slope, gradient, rtol=1e-4, atol=1e-6)
-
-
-def test_info_nce_is_batched_and_stays_finite_when_cold() -> None:
-    q, k = randn(2, 3, 6, 4), randn(2, 3, 6, 4, seed=1)
-    for loss in (L.info_nce, L.nt_xent):
-        torch.testing.assert_close(
-            loss(q, k, reduction="none")[1, 2],
-            loss(q[1, 2], k[1, 2], reduction="none"),
-        )
-        for each in value_and_gradients(
-            loss, [q.float(), k.float()], (), temperature=1e-4
-        ):
-            assert bool(each.isfinite().all())
-
-
 # --- Preferences and teachers
 
 
@@ -1368,67 +901,6 @@ def test_decay_and_penalty_differ_for_adam_and_not_for_descent() -> None:
     )
 
 
-# --- Retrieval
-
-
-def test_recall_of_a_single_question() -> None:
-    """One row without leading dimensions; k counts from the front, the last place included."""
-    row = torch.tensor([False, False, True, False])
-    found = [L.recall_at(row, k) for k in (1, 2, 3, 4)]
-    assert [f.item() for f in found] == [0, 0, 1, 1]
-    assert all(f.shape == () and f.dtype == torch.float32 for f in found)
-    assert L.average_precision(row).item() == pytest.approx(1 / 3)
-
-
-@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
-def test_neighbours_are_the_same_at_every_scale(scale: float) -> None:
-    x, labels = randn(12, 3, dtype=torch.float32), classes(12, k=3)
-    assert torch.equal(
-        L.ranked_relevance(scale * x, labels), L.ranked_relevance(x, labels)
-    )
-
-
-def test_average_precision_is_sklearns(device: str) -> None:
-    x, labels = randn(30, 4, device=device), classes(30, k=3, device=device)
-    relevance = L.ranked_relevance(x, labels)
-    found = L.average_precision(relevance)
-    d = torch.cdist(x, x).cpu().numpy()
-    for i in range(30):
-        others = np.arange(30) != i
-        truth = (labels == labels[i]).cpu().numpy()[others]
-        expected = metrics.average_precision_score(truth, -d[i, others])
-        assert found[i].item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_recall_at_one_is_the_nearest_neighbour() -> None:
-    from sklearn.neighbors import NearestNeighbors
-
-    x, labels = randn(40, 3), classes(40, k=4)
-    second = NearestNeighbors(n_neighbors=2).fit(x).kneighbors(x)[1][:, 1]
-    relevance = L.ranked_relevance(x, labels)
-    expected = labels == labels[torch.from_numpy(second)]
-    assert torch.equal(L.recall_at(relevance) == 1, expected)
-    assert bool((L.recall_at(relevance, 5) >= L.recall_at(relevance)).all())
-    assert bool((L.recall_at(relevance, 39) == 1).all())
-
-
-def test_retrieval_in_numbers() -> None:
-    relevance = torch.tensor(
-        [[True, False, True, False], [False, False, False, True]]
-    )
-    assert L.average_precision(relevance).tolist() == pytest.approx(
-        [(1 + 2 / 3) / 2, 1 / 4]
-    )
-    assert L.recall_at(relevance).tolist() == [1, 0]
-    assert L.recall_at(relevance, 4).tolist() == [1, 1]
-
-
-def test_a_point_does_not_find_itself() -> None:
-    x = torch.zeros(3, 2)  # all distances 0
-    assert L.ranked_relevance(x, torch.arange(3)).sum() == 0
-    assert bool(L.ranked_relevance(x, torch.zeros(3).long()).all())
-
-
 # --- Bad input
 
 
@@ -1471,22 +943,9 @@ def nothing(*shape: int) -> Tensor:
         (lambda x, t: L.multiclass_hinge(x, t, margin=-1), "margin must be finite and >= 0, got -1"),
         (lambda x, t: L.smoothed_optimum(1, 0.1), "classes must be a whole number >= 2, got 1"),
         (lambda x, t: L.smoothed_optimum(4, 0.0), "smoothing must be finite and > 0 and <= 1, got 0"),
-        (lambda x, t: L.pair_contrastive(x, x, t), "same must be 0 or 1 everywhere"),
-        (lambda x, t: L.pair_contrastive(x, x, x), r"same must have the shape of distances, \(3,\), got .* \(3, 4\)"),
-        (lambda x, t: L.pair_contrastive(x, x, t > 0, margin=0), "margin must be finite and > 0, got 0"),
-        (lambda x, t: L.triplet(x, x, x[:2]), r"negative must have the shape of anchor, \(3, 4\)"),
-        (lambda x, t: L.batch_hard_triplet(x, t[:2]), r"labels must have shape \(3,\), .* got \(2,\)"),
-        (lambda x, t: L.fast_batch_hard_triplet(nothing(0, 4), t[:0]), r"points must be \(\.\.\., B, d\)"),
-        (lambda x, t: L.fast_semi_hard_triplet(x[0], t[0]), r"points must be \(\.\.\., B, d\)"),
-        (lambda x, t: L.info_nce(x, x, temperature=0.0), "temperature must be finite and > 0, got 0"),
-        (lambda x, t: L.info_nce(x[0], x[0]), r"queries must be \(\.\.\., N, d\)"),
-        (lambda x, t: L.nt_xent(x, x[:2]), r"second must have the shape of first, \(3, 4\)"),
         (lambda x, t: L.l2_penalty([], 1.0), "weights must be at least one tensor, got none"),
         (lambda x, t: L.l1_penalty(x, -1.0), "strength must be finite and >= 0, got -1"),
         (lambda x, t: L.soft_threshold(x, -1.0), "threshold must be finite and >= 0, got -1"),
-        (lambda x, t: L.ranked_relevance(x[:1], t[:1]), "points must have at least 2 along dim 0"),
-        (lambda x, t: L.recall_at(x > 0, 5), "k must be a whole number >= 1 and <= 4, got 5"),
-        (lambda x, t: L.average_precision(x > 99), "relevance must hold a right answer in every row"),
         (lambda x, t: L.reduce(nothing(0)), r"losses must hold at least one element, got shape \(0,\)"),
     ],
 )  # fmt: skip
@@ -1504,8 +963,6 @@ def test_bad_input_is_named(call, message: str) -> None:
         (lambda i: L.cross_entropy(i[None], i[:1]), r"logits must be a floating tensor, got torch\.int64"),
         (lambda i: L.cross_entropy(i[None].float(), i[:1].float()), r"target must be an int64 tensor, .*float32"),
         (lambda i: L.cross_entropy([1.0], i), "logits must be a floating tensor, got list"),
-        (lambda i: L.triplet(i, i, i), r"anchor must be a floating tensor, got torch\.int64"),
-        (lambda i: L.batch_hard_triplet(i[None], i[:1]), r"points must be a floating tensor, got torch\.int64"),
         (lambda i: L.l2_penalty([i]), r"weights\[0\] must be a floating tensor, got torch\.int64"),
     ],
 )  # fmt: skip
@@ -1523,10 +980,6 @@ def test_wrong_dtypes_are_named(call, message: str) -> None:
         lambda x: L.cross_entropy(x, x.argmin(-1), smoothing=0.1),
         lambda x: L.fast_cross_entropy(x, x.argmin(-1), smoothing=0.1),
         lambda x: L.multiclass_focal(x, x.argmin(-1)),
-        lambda x: L.triplet(x, x + 1, x - 1),
-        lambda x: L.fast_batch_hard_triplet(x, torch.arange(6) % 2),
-        lambda x: L.fast_semi_hard_triplet(x, torch.arange(6) % 2),
-        lambda x: L.info_nce(x, x + 1),
     ],
 )
 def test_losses_compile_to_one_graph(loss) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lbdl.core import generator
-from lbdl.foundations.losses import info_nce, nt_xent
+from lbdl.foundations.metric_learning import info_nce, nt_xent
 from lbdl.frontiers import contrastive as C
 from lbdl.models.normalization import BatchNorm
 

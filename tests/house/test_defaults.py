@@ -16,6 +16,7 @@ from lbdl.foundations import (
     gradient_descent,
     losses,
     memory,
+    metric_learning,
 )
 from lbdl.models import attention, convolution, normalization, transformer
 
@@ -60,7 +61,7 @@ PEERS: list[tuple[Any, Any, str]] = [
     ),
     (losses.cross_entropy, F.cross_entropy, "smoothing:label_smoothing"),
     (losses.multiclass_hinge, F.multi_margin_loss, "margin"),
-    (losses.triplet, F.triplet_margin_loss, "margin"),
+    (metric_learning.triplet, F.triplet_margin_loss, "margin"),
     (convolution.windows, nn.Unfold, "stride padding dilation"),
     (convolution.conv2d, nn.Conv2d, "stride padding dilation groups"),
     (convolution.conv2d_matrix, nn.Conv2d, "stride padding dilation"),

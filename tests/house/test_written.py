@@ -49,7 +49,7 @@ PAIRS = {
     f"so {{cite:p}}`{TWO}`.": f"so [(Agueh and Carlier, 2011)](#{TWO}).",
     f"{{cite:p}}`{MANY},{ONE}`": f"[(Ainslie et al., 2023)](#{MANY}) "
     f"[(Rosenbrock, 1960)](#{ONE})",
-    "{numref}`fig-valley` shows": "[Fig. 4.1](#fig-valley) shows",
+    "{numref}`fig-valley` shows": "[Fig. 5.1](#fig-valley) shows",
     "[Below](#fig-valley) it does": "[Below](#fig-valley) it does",
     "a [link](#elsewhere)": "a [link](#elsewhere)",
 }
@@ -90,7 +90,7 @@ def test_what_no_page_shows_stands_in_cells_of_its_own():
     unseen = [c for c in out.cells if "remove-cell" in c.metadata.get("tags", [])]
     assert [c.source for c in unseen] == [
         HOW,
-        f"(fig-valley)=\n**Fig. 4.1.** See [(Rosenbrock, 1960)](#{ONE}).",
+        f"(fig-valley)=\n**Fig. 5.1.** See [(Rosenbrock, 1960)](#{ONE}).",
     ]
     assert out.cells[1].source == HOW
 
@@ -122,7 +122,7 @@ def test_every_paper_of_the_book_has_a_name_and_a_year():
     ("text", "complaint"),
     [
         (f"[(Rosenbrock, 1961)](#{ONE})", f"{ONE} is '(Rosenbrock, 1960)'"),
-        ("[Fig. 3.2](#fig-valley)", "fig-valley is 'Fig. 4.1'"),
+        ("[Fig. 3.2](#fig-valley)", "fig-valley is 'Fig. 5.1'"),
     ],
 )
 def test_the_build_says_what_is_cited_wrongly(
@@ -147,4 +147,4 @@ def test_other_pages_are_left_alone():
 
 
 def test_figures_are_counted_by_chapter():
-    assert figures(notebook(""), CHAPTER) == {"fig-valley": "Fig. 4.1"}
+    assert figures(notebook(""), CHAPTER) == {"fig-valley": "Fig. 5.1"}

@@ -4,38 +4,26 @@ import torch
 
 from lbdl.foundations.losses import (
     absolute_error,
-    average_precision,
-    batch_hard_triplet,
     binary_cross_entropy,
     bradley_terry,
     cross_entropy,
     distillation,
     dpo,
-    fast_batch_hard_triplet,
     fast_cross_entropy,
-    fast_semi_hard_triplet,
     focal,
     gaussian_nll,
     hinge,
-    info_nce,
     l1_penalty,
     l2_penalty,
     log_softmax,
     multiclass_focal,
     multiclass_hinge,
-    nt_xent,
-    pair_contrastive,
-    pairwise_distances,
     pinball,
-    ranked_relevance,
-    recall_at,
     reduce,
-    semi_hard_triplet,
     smoothed_optimum,
     soft_cross_entropy,
     soft_threshold,
     squared_error,
-    triplet,
     zero_one,
 )
 from tests.calls import Call, labels, normal, uniform
@@ -44,10 +32,7 @@ X, Y, Z = normal(3, 5), normal(3, 5, seed=1), normal(3, 5, seed=2)
 TARGET = labels(3, below=5)
 BITS = (Y > 0).float()
 WEIGHT = torch.tensor([0.5, 1.0, 2.0, 0.1, 3.0])
-POINTS, KINDS = normal(8, 3), torch.arange(8) % 3
-RELEVANCE = torch.tensor([[True, False, True], [False, True, False]])
 ANY_REAL = {"targets": "integers bools"}
-MINING = {"points": POINTS, "labels": KINDS, "margin": 0.9, "reduction": "none"}
 BINARY = {"logits": X, "targets": BITS, "reduction": "none"}
 CLASSES = {"logits": X, "target": TARGET, "dim": -1, "reduction": "none"}
 PAIR = {"prediction": X, "target": Y, "reduction": "none"}
@@ -109,48 +94,7 @@ CALLS = [
     Call(multiclass_focal, {**CLASSES, "gamma": 2.0}),
     Call(multiclass_hinge, {**CLASSES, "margin": 0.5}),
     Call(zero_one, CLASSES),
-    Call(
-        pair_contrastive,
-        {
-            "first": X,
-            "second": Y,
-            "same": torch.tensor([True, False, False]),
-            "margin": 4.0,
-            "reduction": "none",
-        },
-        takes={"same": "integers floats"},
-    ),
-    Call(
-        triplet,
-        {
-            "anchor": X,
-            "positive": Y,
-            "negative": Z,
-            "margin": 1.5,
-            "reduction": "none",
-        },
-    ),
-    Call(pairwise_distances, {"points": POINTS}, degrees={"points": 1}),
-    Call(batch_hard_triplet, MINING),
-    Call(fast_batch_hard_triplet, MINING),
-    Call(semi_hard_triplet, MINING),
-    Call(fast_semi_hard_triplet, MINING),
-    Call(
-        info_nce,
-        {"queries": X, "keys": Y, "temperature": 0.5, "reduction": "none"},
-        degrees={"queries": 0, "keys": 0},
-    ),
-    Call(
-        nt_xent,
-        {"first": X, "second": Y, "temperature": 0.5, "reduction": "none"},
-        degrees={"first": 0, "second": 0},
-    ),
     Call(l2_penalty, {"weights": [X, Y], "strength": 0.1}),
     Call(l1_penalty, {"weights": [X, Y], "strength": 0.1}, degrees={"weights": 1}),
     Call(soft_threshold, {"w": X, "threshold": 0.5}),
-    Call(
-        ranked_relevance, {"points": POINTS, "labels": KINDS}, degrees={"points": 0}
-    ),
-    Call(recall_at, {"relevance": RELEVANCE, "k": 2}),
-    Call(average_precision, {"relevance": RELEVANCE}),
 ]

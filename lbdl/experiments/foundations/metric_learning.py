@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from lbdl.core import data
 from lbdl.core.data import Dataset, Splits
 from lbdl.core.training import predict
-from lbdl.foundations.losses import (
+from lbdl.foundations.losses import cross_entropy
+from lbdl.foundations.metric_learning import (
     average_precision,
-    cross_entropy,
     fast_batch_hard_triplet,
     fast_semi_hard_triplet,
     info_nce,
@@ -276,7 +276,7 @@ def split_classes(
 
 @experiment(
     "metric_learning",
-    chapter="foundations/losses",
+    chapter="foundations/metric_learning",
     shows="an embedding finds the classes it learned far better than pixels do, and new ones often worse",
     small={
         "datasets": ["digits"],

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from lbdl.core import data
 from lbdl.core.data import Dataset, Splits
-from lbdl.experiments.foundations import losses as E
-from lbdl.foundations import losses as L
+from lbdl.experiments.foundations import metric_learning as E
+from lbdl.foundations import metric_learning as M
 from lbdl.lab import Options
 
 SIZES = {"steps": 60, "width": 32, "dim": 8, "each": 6}
@@ -117,11 +117,11 @@ def test_methods_start_at_the_same_network(digits: Splits) -> None:
 
 
 def test_retrieval_is_that_of_the_library(digits: Splits) -> None:
-    relevance = L.ranked_relevance(digits.test.x, digits.test.y)
+    relevance = M.ranked_relevance(digits.test.x, digits.test.y)
     found = E.retrieval(digits.test.x, digits.test.y)
     assert found.tolist() == [
-        L.recall_at(relevance).mean().item(),
-        L.average_precision(relevance).mean().item(),
+        M.recall_at(relevance).mean().item(),
+        M.average_precision(relevance).mean().item(),
     ]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lbdl import require
-from lbdl.foundations.losses.metric import require_batch, rescaled
+from lbdl.foundations.metric_learning.distances import require_batch, rescaled
 
 
 def ranked_relevance(points: Tensor, labels: Tensor) -> Tensor:
