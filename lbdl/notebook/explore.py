@@ -8,7 +8,15 @@ from typing import Any
 from lbdl.notebook import live, page
 from lbdl.notebook.frames import Draw, Renderer, in_a_row
 from lbdl.notebook.output import display, say
-from lbdl.notebook.sliders import Choice, Control, Slider, line, start_state, states
+from lbdl.notebook.sliders import (
+    Choice,
+    Control,
+    Slider,
+    label_of,
+    line,
+    start_state,
+    states,
+)
 
 # states an explorer may have; the built book draws every one of them ahead of time
 BUDGET = 500
@@ -105,10 +113,13 @@ def show_still(
     """The start state as a picture, and a sentence that says how to bring it to
     life."""
     picture, _ = renderer.render(start_state(controls), "png")
-    names = ", ".join(
-        f"{name} = {c.text(c.values[c.start])}" for name, c in controls.items()
+    values = "; ".join(
+        f"{label_of(name, control)}: {control.text(control.values[control.start])}"
+        for name, control in controls.items()
     )
-    hint = f"*The picture for {names}. Run this cell to move the slider{'s' * (len(controls) > 1)}.*"
+    hint = (
+        f"*{values}. Run this cell to move the slider{'s' * (len(controls) > 1)}.*"
+    )
     spoken = {"image/png": {"alt": alt}}
     display(
         {"image/png": picture, "text/plain": line(controls)},

@@ -40,7 +40,8 @@ def test_the_page_carries_every_state(shown, monkeypatch):
 
 def test_a_still_notebook_shows_a_picture_and_a_sentence(shown, monkeypatch):
     monkeypatch.setenv("LBDL_EXPLORE", "still")
-    explore(draw, alt="a line", **CONTROLS)
+    named = Slider(0.01, 1.2, at=0.1, steps=4, label="learning rate")
+    explore(draw, alt="a line", lr=named, kind=CONTROLS["kind"])
     picture, hint = shown
     assert picture["text/plain"] == LINE and picture["image/png"].startswith(
         b"\x89PNG"
@@ -48,7 +49,7 @@ def test_a_still_notebook_shows_a_picture_and_a_sentence(shown, monkeypatch):
     assert picture["metadata"] == {"image/png": {"alt": "a line"}}
     assert (
         hint["text/markdown"]
-        == "*The picture for lr = 0.1, kind = a. Run this cell to move the sliders.*"
+        == "*learning rate: 0.1; kind: a. Run this cell to move the sliders.*"
     )
 
 
