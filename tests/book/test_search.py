@@ -23,7 +23,7 @@ QUERIES = {
     "overfitting": ("learning", "over-fitting"),
     "double descent": ("generalization", "second descent"),
     "error bar of an accuracy": ("generalization", "error bar"),
-    "compare two models": ("generalization", "Two models"),
+    "mcnemar test": ("generalization", "Two models"),
     "cross-validation": ("generalization", "Cross-validation"),
     "weight decay": ("learning", "Weight decay"),
     "regularization": ("glossary", "regularisation"),
