@@ -96,7 +96,7 @@ WAYS: dict[str, Way] = {
     "all kept": stored,
     "√D stretches": equal,
     "tapered stretches": tapered,
-    "log₂D states": revolve,
+    "1 + log₂D states": revolve,
     "reversible": reversible,
 }
 

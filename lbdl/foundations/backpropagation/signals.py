@@ -309,8 +309,6 @@ def quick_global_norm(
 def safe_global_norm(gradients: Sequence[Tensor]) -> Tensor:
     """The 2-norm of all gradients as one vector, in float64, whatever their
     size."""
-    """The 2-norm of all gradients as one vector, in float64, whatever their
-    size."""
     place = gradients[0].device
     lengths = [safe_norm(g).flatten().to(place) for g in gradients if g.numel()]
     nothing = torch.zeros(1, dtype=torch.float64, device=place)

@@ -136,7 +136,6 @@ class Differentiable:
         return self.linear(lambda x: x.mean(dim, keepdim=keepdim), back)
 
     def amax(self, dim: Any = (), keepdim: bool = False) -> Self:
-        # ties share the gradient
         top = self.value.amax(dim, keepdim=True)
         ties = (self.value == top).to(self.value.dtype)
         share = ties / ties.sum(dim, keepdim=True)  # ties share the gradient
