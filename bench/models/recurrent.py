@@ -1,5 +1,5 @@
-"""Recurrent layers against torch's own, which are written in C++, both passes: two plain loops in Python, and an LSTM whose
-way back is written by hand."""
+"""Recurrent layers against torch's own, which are written in C++, both passes: two plain loops in Python, and
+an LSTM whose way back is written by hand."""
 
 from collections.abc import Callable, Iterator
 
