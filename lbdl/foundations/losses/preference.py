@@ -99,9 +99,9 @@ def distillation(
 ) -> Tensor:
     """How far a student's softened answers are from a teacher's.
 
-        l = T^2 KL(p || q),    p = softmax(teacher / T),    q = softmax(student / T)
+        l = T^2 KL(q || p),    q = softmax(teacher / T),    p = softmax(student / T)
 
-    The gradient in the student's logits is T (q - p); the factor T^2 keeps it from
+    The gradient in the student's logits is T (p - q); the factor T^2 keeps it from
     fading as T grows, where it tends to the difference of the centred logits over
     K.
 
@@ -126,9 +126,9 @@ def distillation(
     require_comparable(reduction, student=student, teacher=teacher)
     require.dim(student, dim, "student")
     require.number(temperature=temperature, above=0)
-    log_q, log_p = (
+    log_p, log_q = (
         log_probabilities(require.widen(x) / temperature, dim, name)
         for x, name in ((student, "student"), (teacher, "teacher"))
     )
-    losses = temperature**2 * weighed(log_p.exp(), log_p - log_q).sum(dim)
+    losses = temperature**2 * weighed(log_q.exp(), log_q - log_p).sum(dim)
     return reduced(losses, reduction, student.dtype)
