@@ -41,7 +41,8 @@ function wordsOf(text) {
 
 function stem(word) {
     if (word.length < 4) return word;
-    word = word.replace(/([a-z]{2})is(e|ed|er|ers|es|ing|ation|ations)$/, "$1iz$2").replace(/([a-z]{3})our/, "$1or");
+    word = word.replace(/([a-z]{2})is(e|ed|er|ers|es|ing|ation|ations)$/, "$1iz$2").replace(/([a-z]{3})our/, "$1or")
+        .replace(/([a-z]{2})tre(s?)$/, "$1ter$2");
     word = word.replace(/(iz|at)(ation|ations|ion|ions)$/, "$1").replace(/ies$/, "y").replace(/([^su])s$/, "$1");
     if (word.length > 5) word = word.replace(/(ing|ed|er|or)$/, "");
     return word.replace(/e$/, "").replace(/(.)\1$/, "$1");
