@@ -28,30 +28,31 @@ def bare_w2(p: Gaussian, q: Gaussian) -> Tensor:
     return torch.linalg.eigvalsh(q.covariance)
 
 
+def against_both(
+    job: str, p: Gaussian, q: Gaussian, goals: tuple[float | None, float | None]
+) -> Iterator[Race]:
+    """A row for each backend of POT: NumPy, torch."""
+    for backend, goal in zip(("NumPy", "torch"), goals, strict=True):
+        yield Race(
+            job=job,
+            peer=f"POT, {backend} backend",
+            ours=lambda: wasserstein(p, q),
+            theirs=lambda numpy=backend == "NumPy": pot(p, q, numpy),
+            goal=goal,
+            reference=lambda: wasserstein_squared_by_roots(p, q).sqrt(),
+            floor=lambda: bare_w2(p, q),
+        )
+
+
 def races() -> Iterator[Race]:
     """The rows on the cost of moving."""
-    p, q = pair(1000, d=32)
-    for numpy, backend, goal in ((True, "NumPy", 0.035), (False, "torch", 0.25)):
-        yield Race(
-            job="W2 of 1000 pairs, d=32, float64",
-            peer=f"POT, {backend} backend",
-            ours=lambda: wasserstein(p, q),
-            theirs=lambda numpy=numpy: pot(p, q, numpy),
-            goal=goal,
-            reference=lambda: wasserstein_squared_by_roots(p, q).sqrt(),
-            floor=lambda: bare_w2(p, q),
-        )
-    p, q = pair(d=512)
-    for numpy, backend, goal in ((True, "NumPy", 0.12), (False, "torch", None)):
-        yield Race(
-            job="W2 of one pair, d=512, float64",
-            peer=f"POT, {backend} backend",
-            ours=lambda: wasserstein(p, q),
-            theirs=lambda numpy=numpy: pot(p, q, numpy),
-            goal=goal,
-            reference=lambda: wasserstein_squared_by_roots(p, q).sqrt(),
-            floor=lambda: bare_w2(p, q),
-        )
+    many, one = pair(1000, d=32), pair(d=512)
+    yield from against_both(
+        "W2 of 1000 pairs, d=32, float64", *many, goals=(0.035, 0.25)
+    )
+    yield from against_both(
+        "W2 of one pair, d=512, float64", *one, goals=(0.12, None)
+    )
 
 
 if __name__ == "__main__":

@@ -95,8 +95,7 @@ def lstm_step(
     Source: Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000.
     """
     require_step(from_x, h, weight, bias, 4)
-    require.floating(c=c)
-    require.same_shape(h=h, c=c)
+    require.matching(h=h, c=c)
     i, f, g, o = (from_x + h @ weight.T + bias).chunk(4, -1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
@@ -173,7 +172,8 @@ def fast_lstm(
 
     Source: Gers, Schmidhuber & Cummins 2000; the chain rule.
     """
-    require_states(from_x, h, c, weight, bias)
+    require_step(from_x, h, weight, bias, 4, along="B T")
+    require.matching(h=h, c=c)
     return WalkedLSTM.apply(from_x, h, c, weight, bias)
 
 
@@ -705,10 +705,15 @@ def copy_problem(
 
 
 def require_step(
-    from_x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, gates: int
+    from_x: Tensor,
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    gates: int,
+    along: str = "B",
 ) -> None:
-    """Inputs (B, G H), states (B, H), weights (G H, H), biases (G H,) of one
-    dtype.
+    """Inputs (B, G H), or (B, T, G H) along "B T", states (B, H), weights (G H, H),
+    biases (G H,) of one dtype.
     """
     require.floating(from_x=from_x, h=h, weight=weight, bias=bias)
     require.alike(from_x=from_x, h=h, weight=weight, bias=bias)
@@ -716,25 +721,7 @@ def require_step(
     rows = gates * H
     require.shapes(
         h=(h, "B H"),
-        from_x=(from_x, f"B {rows}"),
-        weight=(weight, f"{rows} H"),
-        bias=(bias, f"{rows}"),
-    )
-
-
-def require_states(
-    from_x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor
-) -> None:
-    """Inputs (B, T, 4 H), states (B, H), weights (4 H, H), biases (4 H,) of one
-    dtype.
-    """
-    require.floating(from_x=from_x, h=h, c=c, weight=weight, bias=bias)
-    require.alike(from_x=from_x, h=h, c=c, weight=weight, bias=bias)
-    rows = 4 * require.shapes(h=(h, "B H"))["H"]
-    require.shapes(
-        h=(h, "B H"),
-        c=(c, "B H"),
-        from_x=(from_x, f"B T {rows}"),
+        from_x=(from_x, f"{along} {rows}"),
         weight=(weight, f"{rows} H"),
         bias=(bias, f"{rows}"),
     )
