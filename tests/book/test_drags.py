@@ -10,7 +10,7 @@ from lbdl_book import editions
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.book.conftest import HTML
-from tests.book.watched import DESKTOP, PAGES, PHONE, Watched, ready
+from tests.book.watched import DESKTOP, PAGES, PHONE, Watched, hold, ready
 
 pytestmark = pytest.mark.browser
 
@@ -46,12 +46,6 @@ def changed(drag: Locator, before: list[str]) -> None:
         assert new != old, "the picture or its sentence stays as it was"
 
 
-def middle(handle: Locator) -> tuple[float, float]:
-    box: Any = handle.bounding_box()
-    assert box["width"] >= 44 and box["height"] >= 44, "for a thumb"
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
 @each_width
 @each_page
 def test_the_hand_and_the_keys_move_every_handle(
@@ -73,10 +67,9 @@ def test_the_hand_and_the_keys_move_every_handle(
 
 def by_pointer(page: Page, drag: Locator, handle: Locator) -> None:
     """A hand's breadth of 30 pixels aside and 20 up."""
-    handle.scroll_into_view_if_needed()
-    before, (x, y) = looks(drag), middle(handle)
-    page.mouse.move(x, y)
-    page.mouse.down()
+    box: Any = handle.bounding_box()
+    assert box["width"] >= 44 and box["height"] >= 44, "for a thumb"
+    before, (x, y) = looks(drag), hold(handle)
     page.mouse.move(x + 30, y - 20, steps=3)
     page.mouse.up()
     changed(drag, before)

@@ -17,6 +17,8 @@ import pytest
 from lbdl_book.written import numbers
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.book.watched import hold
+
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "book" / "foundations" / "gradient_descent.ipynb"
 PATIENCE = 180_000  # milliseconds: machines are busy
@@ -164,17 +166,15 @@ def moved(slider: Locator, picture: Locator) -> bool:
     """Drag the handle to the right; whether the picture changes, once the kernel
     has time."""
     handle = slider.locator(".noUi-handle")
-    handle.scroll_into_view_if_needed()
     before = picture.get_attribute("src")
-    box, track = handle.bounding_box(), slider.bounding_box()
-    assert box is not None and track is not None
-    mouse = slider.page.mouse
-    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    mouse.down()
-    mouse.move(
-        track["x"] + 0.8 * track["width"], box["y"] + box["height"] / 2, steps=12
+    value = handle.get_attribute("aria-valuenow")
+    x, y = hold(handle)
+    width = (slider.bounding_box() or {"width": 0.0})["width"]
+    slider.page.mouse.move(x + 0.3 * width, y, steps=12)
+    slider.page.mouse.up()
+    assert handle.get_attribute("aria-valuenow") != value, (
+        "the handle did not follow"
     )
-    mouse.up()
     for _ in range(900):  # a minute and a half: the kernel first ends what it runs
         if picture.get_attribute("src") != before:
             return True

@@ -114,3 +114,24 @@ def ready(page: Page, kind: str = "lbdl-explore") -> list[Locator]:
         arg=[kind, count],
     )
     return page.locator(kind).all()
+
+
+def hold(handle: Locator) -> tuple[float, float]:
+    """Press on the middle of a handle, and once more where the page moved it away under
+    the pointer (equations are set and pictures arrive while others are in view). Of
+    handles that lie on each other the nearest is taken, whichever is above."""
+    handle.evaluate(
+        "handle => handle.addEventListener('pointerdown', () => { handle.held = true; })"
+    )
+    mouse = handle.page.mouse
+    for _ in range(50):
+        handle.scroll_into_view_if_needed()  # waits until it stands still
+        box: Any = handle.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        mouse.move(x, y)
+        mouse.down()
+        if handle.evaluate("h => h.held || document.activeElement == h"):
+            return x, y
+        mouse.up()
+        handle.page.wait_for_timeout(100)
+    raise AssertionError("the handle cannot be taken hold of")
