@@ -49,6 +49,9 @@ def home(tmp_path: Path):
         yield place
 
 
+@pytest.mark.slow(
+    reason="a kernel without its caches builds them: fonts first of all"
+)
 def test_a_first_cell_says_nothing_in_a_home_that_is_read_only(
     tmp_path: Path, home: Path
 ):
