@@ -23,6 +23,7 @@ GLOSSARY = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
         ("low-rank adaptation (LoRA)", ["low-rank adaptation", "LoRA"]),
         ("byte-pair encoding (BPE)", ["byte-pair encoding", "BPE"]),
         ("bias (of a model)", []),
+        ("kernel (of a GPU)", []),
     ],
 )
 def test_a_term_is_sought_by_its_name_and_its_abbreviation(

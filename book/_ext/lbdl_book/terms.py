@@ -70,7 +70,8 @@ def forms(term: str) -> list[str]:
     short = short.rstrip(")")
     if not short:
         return [name]
-    return [name, short] if short[1:] != short[1:].lower() else []
+    abbreviates = short[1:] != short[1:].lower() and " " not in short
+    return [name, short] if abbreviates else []
 
 
 @cache
