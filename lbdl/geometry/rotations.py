@@ -134,7 +134,7 @@ def apply_rotation(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Rotate vectors in the plane of a and b by the angle from a to b: two mirrors,
     O(d) a vector.
 
-        T1 x = M_s M_a x,    M_n x = x - 2 <n, x> n,    s = (a + b) / ||a + b||
+        T1 x = M_m M_a x,    M_n x = x - 2 <n, x> n,    m = (a + b) / ||a + b||
 
     Only the directions of `a` and `b` count. For opposite directions every plane
     through `a` would do: the one with the coordinate axis that is farthest from `a`
@@ -193,7 +193,7 @@ def apply_half_turn(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Turn vectors by 180 degrees about the line halfway between a and b: minus one
     mirror, O(d) a vector.
 
-        T3 x = -M_s x,    M_n x = x - 2 <n, x> n,    s = (a + b) / ||a + b||
+        T3 x = -M_m x,    M_n x = x - 2 <n, x> n,    m = (a + b) / ||a + b||
 
     Only the directions of `a` and `b` count. For opposite directions every line
     orthogonal to `a` would do: the one nearest to the coordinate axis farthest from
@@ -317,7 +317,7 @@ def mirror(x: Tensor, n: Tensor) -> Tensor:
 def middle(p: Tensor, q: Tensor) -> Tensor:
     """The unit vector halfway between two directions.
 
-        s = (p + q) / ||p + q||  for unit p, q,    orthogonal to p - q
+        m = (p + q) / ||p + q||  for unit p, q,    orthogonal to p - q
 
     p and q are unit only up to rounding, so p + q leans towards p - q, the more the
     shorter it is. The lean is taken out, and the mirror of s then takes -p to q to
