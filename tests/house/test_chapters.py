@@ -17,6 +17,11 @@ PROVES = re.compile(r"proves\s*=\s*(\[[^\]]*\]|\([^)]*\)|\"[^\"]*\"|'[^']*')")
 HAS_ITS_WORDS = re.compile(
     r"\b(?:explore|drag)\("
 )  # they take alt text and caption
+NO_MISTAKE = re.compile(  # bold words that tell whose, but not what
+    r"(an? |the |the same |(the )?code in the |[\w-]+('s| [\w-]+'s) )?(practitioner's |same )?"
+    r"(notes|posts?|papers?|code)( on [^.,:]*| of theirs)?[.,]?",
+    re.IGNORECASE,
+)
 PICTURES = {"image/png", "image/svg+xml", "image/jpeg"}
 
 each_topic = pytest.mark.parametrize("topic", TOPICS, ids=str)
@@ -187,6 +192,17 @@ def test_every_paper_that_is_cited_is_listed_and_no_other(topic: Topic):
     cited = set(re.findall(r"\]\(#(\w+\d{4}\w*)\)", topic.prose))
     listed = set(re.findall(r"^\((\w+\d{4}\w*)\)=$", topic.prose, re.MULTILINE))
     assert cited and cited == listed
+
+
+@each_topic
+def test_its_errata_begin_with_the_mistake(topic: Topic):
+    """The page of errata lists these beginnings and nothing else."""
+    text = "\n\n".join(["", *(cell.source for cell in topic.cells("markdown"))])
+    section = text.partition("\n## What the sources say\n")[2].partition("\n## ")[0]
+    beginnings = re.findall(r"^\*\*(.+?)\*\*(?!\*)", section, re.MULTILINE)
+    mistakes = [b for b in beginnings if not b.startswith("Fig. ")]
+    assert mistakes, "no mistake is named"
+    assert [b for b in mistakes if NO_MISTAKE.fullmatch(b)] == []
 
 
 @each_topic
