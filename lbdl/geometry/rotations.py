@@ -320,9 +320,9 @@ def middle(p: Tensor, q: Tensor) -> Tensor:
         m = (p + q) / ||p + q||  for unit p, q,    orthogonal to p - q
 
     p and q are unit only up to rounding, so p + q leans towards p - q, the more the
-    shorter it is. The lean is taken out, and the mirror of s then takes -p to q to
+    shorter it is. The lean is taken out, and the mirror of m then takes -p to q to
     rounding error, however short p + q was. Where p and q are opposite to rounding
-    error, any s orthogonal to p does.
+    error, any m orthogonal to p does.
 
     Args:
         p: directions (..., d), d >= 2, floating dtype; of any length, they are
