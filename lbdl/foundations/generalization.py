@@ -250,16 +250,16 @@ def isotropic_risk(
     independent Gaussian features.
 
         x ~ N(0, I),   y = <x, b> + noise,
-        the fit sees p coordinates T of x and n examples
-        p <= n - 2:   unexplained (1 + p / (n - p - 1))
-        p >= n + 2:   explained (1 - n / p) + unexplained (1 + n / (p - n - 1)),
+        the fit sees K coordinates T of x and n examples
+        K <= n - 2:   unexplained (1 + K / (n - K - 1))
+        K >= n + 2:   explained (1 - n / K) + unexplained (1 + n / (K - n - 1)),
         infinite in between
 
     Risk is E (y - prediction)^2 on a new example. Past the threshold the variance
     falls again.
 
     Args:
-        used: p, whole numbers >= 0, any shape (...), int64 or floating.
+        used: K, whole numbers >= 0, any shape (...), int64 or floating.
         n: number of examples, >= 1.
         explained: ||b_T||^2, a number or a tensor that broadcasts against `used`.
         unexplained: ||b outside T||^2 + variance of the noise, likewise.
