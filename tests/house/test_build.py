@@ -49,9 +49,7 @@ def home(tmp_path: Path):
         yield place
 
 
-@pytest.mark.slow(
-    reason="a kernel without its caches builds them: fonts first of all"
-)
+@pytest.mark.slow(reason="a kernel without caches first lists its fonts")
 def test_a_first_cell_says_nothing_in_a_home_that_is_read_only(
     tmp_path: Path, home: Path
 ):
