@@ -473,7 +473,7 @@ def draw_hadamard(
 
 
 def hadamard_projection(
-    x: Tensor, sketch: HadamardSketch, chunk: int = 2**19
+    x: Tensor, sketch: HadamardSketch, chunk: int = 2**17
 ) -> Tensor:
     """The fast projection: signs, a small Hadamard product along rows, signs, a
     subsampled one along columns.
@@ -510,24 +510,32 @@ def hadamard_projection(
     require.fitting(x=(x, f"... {sketch.d}"))
     wide = require.widen(x)
     a, b = sketch.second.shape
-    first = sketch.first.to(wide.dtype)
-    second = (
-        sketch.second.to(wide.dtype) / column_lengths(sketch).to(wide.dtype).sqrt()
-    )
-    along_rows = hadamard_rows(torch.arange(b, device=x.device), b).to(
-        wide.dtype
-    ) / math.sqrt(b)
-    along_columns = hadamard_rows(sketch.rows, a).to(wide.dtype)
+    # along rows a matrix for each of them, (a, b, b), which has the signs in it
+    along_rows, along_columns = hadamard_stages(sketch, wide.dtype)
 
     def project(part: Tensor) -> Tensor:
         padded = F.pad(part, (0, a * b - sketch.d)) if a * b > sketch.d else part
-        mixed = ((padded * first).reshape(-1, b) @ along_rows).view(-1, a, b)
-        image = columns_product(along_columns, mixed.mul_(second))
-        return image.flatten(-2)[:, : sketch.n]  # (points, n)
+        rows = padded.reshape(-1, a, b).transpose(0, 1)  # (a, points, b)
+        mixed = rows @ along_rows
+        image = (along_columns @ mixed.flatten(1)).unflatten(1, (-1, b))
+        return image.transpose(0, 1).flatten(1)[:, : sketch.n]  # (points, n)
 
     points = wide.reshape(-1, sketch.d).split(max(1, chunk // (a * b)))
     images = torch.cat([project(part) for part in points])
     return images.reshape(*x.shape[:-1], sketch.n).to(x.dtype)
+
+
+def hadamard_stages(
+    sketch: HadamardSketch, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """The two products: a matrix diag(s1_i) H_b diag(s2_i) / sqrt(m b) for each row i
+    of X, (a, b, b), and the kept rows of H_a, (m, a)."""
+    a, b = sketch.second.shape
+    lengths = b * column_lengths(sketch).to(dtype)
+    second = sketch.second.to(dtype) / lengths.sqrt()
+    H = hadamard_rows(torch.arange(b, device=second.device), b).to(dtype)
+    along_rows = sketch.first.to(dtype).view(a, b, 1) * H * second.unsqueeze(1)
+    return along_rows, hadamard_rows(sketch.rows, a).to(dtype)
 
 
 def column_lengths(sketch: HadamardSketch) -> Tensor:
@@ -536,18 +544,6 @@ def column_lengths(sketch: HadamardSketch) -> Tensor:
     b = sketch.second.shape[-1]
     full, rest = divmod(sketch.n, b)
     return full + (torch.arange(b, device=sketch.second.device) < rest)
-
-
-def columns_product(matrix: Tensor, x: Tensor) -> Tensor:
-    """`matrix @ x` for a batch x (B, a, b); narrow ones are turned first, which
-    suits matrix products better."""
-    if x.shape[-1] >= 16:
-        return matrix @ x
-    return (
-        (x.mT.reshape(-1, x.shape[-2]) @ matrix.mT)
-        .view(*x.mT.shape[:-1], len(matrix))
-        .mT
-    )
 
 
 # --- All under one roof -----------------------------------------------------------

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lbdl import require
 from lbdl.foundations.autoregression import restrict, sample
-from lbdl.models.attention import KeyValueCache, attention
+from lbdl.models.attention import KeyValueCache, causal_mask
 
 
 class Block(nn.Module):
@@ -69,7 +69,10 @@ class Block(nn.Module):
         if cache is None:
             seen = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         else:
-            seen = attention(q, *cache.append(k, v), causal=True)
+            k, v = cache.append(k, v)
+            n, m = q.shape[-2], k.shape[-2]
+            mask = None if n == 1 else causal_mask(n, m, device=q.device)
+            seen = F.scaled_dot_product_attention(q, k, v, mask)
         return self.out(seen.transpose(1, 2).flatten(-2))
 
     def think(self, h: Tensor) -> Tensor:
