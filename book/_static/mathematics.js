@@ -23,8 +23,8 @@
     }, 40);
   }
 
-  function fill() { // a few at a time; what is folded away waits until it is opened
-    const waiting = [...document.querySelectorAll("mjx-lazy")].filter(e => e.checkVisibility()).slice(0, 4);
+  function fill() { // some at a time, for each time the page is laid out; what is folded away waits until it is opened
+    const waiting = [...document.querySelectorAll("mjx-lazy")].filter(e => e.checkVisibility()).slice(0, 16);
     if (!waiting.length) return;
     MathJax.startup.document.lazyObserve(waiting.map(target => ({ target, isIntersecting: true })));
     setTimeout(() => idle(fill), 60);

@@ -528,8 +528,8 @@ def hadamard_projection(
 def hadamard_stages(
     sketch: HadamardSketch, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """The two products: a matrix diag(s1_i) H_b diag(s2_i) / sqrt(m b) for each row i
-    of X, (a, b, b), and the kept rows of H_a, (m, a)."""
+    """The two products: a matrix diag(s1_i) H_b diag(s2_i) / sqrt(m b) for each row
+    i of X, (a, b, b), and the kept rows of H_a, (m, a)."""
     a, b = sketch.second.shape
     lengths = b * column_lengths(sketch).to(dtype)
     second = sketch.second.to(dtype) / lengths.sqrt()

@@ -38,6 +38,7 @@ Edit = tuple[int, int, list[str]]  # at token i, replace so many tokens by these
 NOISE = re.compile(
     r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.S
 )
+EVERYWHERE = re.compile(r'<style type="text/css">\*\{(.*?)\}</style>')
 COORDINATES = re.compile(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*|(?<=translate\()[^)]*')
 DECIMAL = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
@@ -168,8 +169,17 @@ def tables_of_fonts() -> Callable[..., Any]:
 
 def tokens(svg: str) -> list[str]:
     """Compact SVG, one token a tag: coordinates to a tenth of a point, nothing that
-    only a file needs."""
+    only a file needs.
+
+    Matplotlib's rule for every element would hold for the whole page that the picture
+    stands in, which would be styled again: the outermost element has it, and the
+    others inherit it.
+    """
     svg = " ".join(NOISE.sub("", svg).split())
+    if rule := EVERYWHERE.search(svg):
+        svg = svg.replace(rule[0], "").replace(
+            "<svg ", f'<svg style="{rule[1]}" ', 1
+        )
     svg = re.sub(
         r'<svg (.*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1
     )

@@ -50,6 +50,14 @@ def test_compact_svg_is_still_svg_and_shows_the_same_tags():
     assert len("".join(small)) < 0.85 * len(picture)
 
 
+def test_a_picture_has_no_rules_for_the_page_it_stands_in():
+    picture, _ = Renderer(draw).render({"lr": 0.5}, "svg")
+    rule = re.search(r"\*\{([^}]*)\}", picture.decode())[1]
+    root, *rest = tokens(picture.decode())
+    assert "<style" not in "".join(rest)
+    assert f'style="{rule.replace(": ", ":").replace("; ", ";")}"' in root
+
+
 def test_only_names_that_are_referred_to_stay():
     small = "".join(Renderer(draw).svg({"lr": 0.5})[0])
     names, used = (

@@ -37,6 +37,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         search,
     ):
         part.install(app)
+    app.add_js_file(None, body=EARLY, priority=0)
     app.connect("builder-inited", drop_backlinks)
     app.connect("html-page-context", mend)
     return {
@@ -52,6 +53,11 @@ def drop_backlinks(app: Sphinx) -> None:
     list may only hold its entries."""
     app.env.settings["footnote_backlinks"] = False
 
+
+# Light or dark as the reader's machine has it, before there is a page. The theme asks when all of it is there: every
+# element would be styled twice.
+EARLY = """{ const { dataset } = document.documentElement; if (dataset.mode === "auto")
+dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"; }"""
 
 # What a screen reader would be told wrongly, and what it is told instead.
 MENDED = {
