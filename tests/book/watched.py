@@ -130,7 +130,7 @@ def hold(handle: Locator) -> tuple[float, float]:
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         mouse.move(x, y)
         mouse.down()
-        if handle.evaluate("h => h.held || document.activeElement == h"):
+        if handle.evaluate("h => h.held || h.getRootNode().activeElement == h"):
             return x, y
         mouse.up()
         handle.page.wait_for_timeout(100)
