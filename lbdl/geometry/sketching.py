@@ -481,11 +481,12 @@ def hadamard_projection(
         X = x as a matrix (a, b),   Y = H_a[rows] (S2 * ((S1 * X) H_b)) / sqrt(m b),
         y = Y as a vector (m b,)
 
-    d (b + m) products a point instead of d n. E ||y||^2 = ||x||^2. Its variance is
-    at most 2/n ||x||^4, as with a Gaussian matrix: it is 2/n (a - m)/(a - 1)
-    (1 - sum_i r_i^2) ||x||^4, r_i the share of row i of X in ||x||^2. Where b does
-    not divide n, the last row of Y is cut short, each column is divided by the root
-    of its own length, and the variance is up to 1/8 larger.
+    d (b + m) products a point instead of d n, and matrices of d b numbers instead
+    of d n. E ||y||^2 = ||x||^2. Its variance is at most 2/n ||x||^4, as with a
+    Gaussian matrix: it is 2/n (a - m)/(a - 1) (1 - sum_i r_i^2) ||x||^4, r_i the
+    share of row i of X in ||x||^2. Where b does not divide n, the last row of Y
+    is cut short, each column is divided by the root of its own length, and the
+    variance is up to 1/8 larger.
 
     Args:
         x: points (..., d), floating dtype.
