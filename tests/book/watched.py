@@ -121,7 +121,8 @@ def hold(handle: Locator) -> tuple[float, float]:
     the pointer (equations are set and pictures arrive while others are in view). Of
     handles that lie on each other the nearest is taken, whichever is above."""
     handle.evaluate(
-        "handle => handle.addEventListener('pointerdown', () => { handle.held = true; })"
+        "handle => { handle.held = false; handle.blur();"
+        " handle.addEventListener('pointerdown', () => { handle.held = true; }); }"
     )
     mouse = handle.page.mouse
     for _ in range(50):
