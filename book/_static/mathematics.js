@@ -1,6 +1,6 @@
 // Equations are typeset when they come near the screen (MathJax's ui/lazy). As they are, heights change, and the place
 // that the address names moves away: it is held until it rests. What is left is typeset whenever the browser is idle, so
-// that all can be found in the page and read aloud. Paper is white.
+// that all can be found in the page and read aloud; then sections that wait to be laid out (lbdl.css). Paper is white.
 (() => {
   const idle = window.requestIdleCallback ?? (work => setTimeout(work, 200));
   const page = document.documentElement.dataset;
@@ -23,9 +23,21 @@
     }, 40);
   }
 
+  function unfold() { // some sections at a time; what the reader looks at stays where it is
+    const waiting = [...document.querySelectorAll(".lbdl-waits")], { style } = document.documentElement;
+    const seen = document.elementFromPoint(innerWidth / 2, innerHeight / 3)?.closest("section");
+    const before = seen?.getBoundingClientRect().top;
+    if (!waiting.length) return;
+    style.overflowAnchor = "none"; // the browser's own way loses the place
+    for (const section of waiting.slice(0, 4)) section.classList.remove("lbdl-waits");
+    if (seen) scrollBy({ top: seen.getBoundingClientRect().top - before, behavior: "instant" });
+    if (waiting.length > 4) setTimeout(() => idle(unfold), 60);
+    else style.overflowAnchor = "";
+  }
+
   function fill() { // some at a time, for each time the page is laid out; what is folded away waits until it is opened
     const waiting = [...document.querySelectorAll("mjx-lazy")].filter(e => e.checkVisibility()).slice(0, 16);
-    if (!waiting.length) return;
+    if (!waiting.length) return unfold();
     MathJax.startup.document.lazyObserve(waiting.map(target => ({ target, isIntersecting: true })));
     setTimeout(() => idle(fill), 60);
   }
@@ -35,7 +47,7 @@
     await window.MathJax?.startup?.promise;
     hold();
     if (!window.MathJax?.startup?.document?.lazyObserve) return;
-    idle(fill);
+    setTimeout(() => idle(fill), location.hash ? 0 : 1000); // the first screen has the first second
     addEventListener("toggle", () => idle(fill), true); // a fold was opened
   });
   addEventListener("beforeprint", () => {

@@ -7,7 +7,11 @@ that cell, each in a child process that knows all that the cells before have mad
 sign, operator, exponent or constant is changed on either side of the check, in what the
 cell computes for it, or in a function of the library that the check calls. A wrong
 version that runs to the end of its cell is printed: the check does not show what it
-says, or the change means the same.
+says, or the change says another truth.
+
+A version that gives each proving check of the cell the same numbers as before (`1 / s` for
+`s`, a sign; a temperature of 1 by which a function divides) says the same there, and no
+check could tell: it is counted apart, and printed with `--same`.
 
 What is drawn or laid out (`randn`, `linspace`, ...), tolerances, indices, sizes and the
 margins of inequalities are left alone: to change them changes the example, not the claim.
@@ -19,7 +23,9 @@ import contextlib
 import copy
 import inspect
 import json
+import math
 import os
+import pickle
 import random
 import sys
 import textwrap
@@ -29,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import torch
 from IPython.core.interactiveshell import InteractiveShell
 from lbdl_book.notebooks import chapters
 from tabulate import tabulate
@@ -52,6 +59,7 @@ SWAPS: dict[type, type] = {
 DATA = {  # calls that make an example; what is done to their results makes it too
     *("randn", "rand", "randint", "randperm", "linspace", "logspace", "generator"),
     *("multinomial", "manual_seed", "tensor", "load_digits", "bernoulli", "sample"),
+    "rosenbrock",  # a hill to walk on: any other serves
 }
 SIZES = {
     "range",
@@ -202,7 +210,9 @@ def kept(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def is_number(node: ast.AST) -> bool:
-    """Whether this is a number, with its sign."""
+    """Whether this is a number, with its sign, or several."""
+    if isinstance(node, ast.Tuple):
+        return all(is_number(each) for each in node.elts)
     return isinstance(getattr(node, "operand", node), ast.Constant)
 
 
@@ -249,7 +259,7 @@ def wrong_functions(
         used = {name_of(c.func) for part in parts for c in calls(part)}
         for name in sorted(used):
             function = names.get(name)
-            if is_own(function):
+            if is_own(function) and name not in DATA:
                 body = ast.parse(textwrap.dedent(inspect.getsource(function)))
                 lines = reached(function)
                 places = [n for n in statements(body) if n.lineno in lines]
@@ -303,6 +313,90 @@ def fails(shell: InteractiveShell, cell: str, wrong: Wrong) -> bool:
         put(shell, wrong)
     source = cell if wrong.function is not None else wrong.source
     return not ran(shell, source)
+
+
+# --- Whether it says anything else ---------------------------------------------------
+
+
+def watched(source: str) -> str:
+    """A cell whose proving checks pass all that they compare through `seen`."""
+    tree = ast.parse(source)
+    for call in proofs(tree):
+        call.args[1:] = [Watching().visit(side) for side in call.args[1:]]
+        for keyword in call.keywords:
+            if keyword.arg == "expected":
+                keyword.value = Watching().visit(keyword.value)
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+class Watching(ast.NodeTransformer):
+    """Puts `seen(...)` around the terms of a comparison, or around the whole."""
+
+    def visit(self, node: ast.AST) -> Any:
+        compared = [n for n in ast.walk(node) if isinstance(n, ast.Compare)]
+        for each in compared:
+            each.left = seen_call(each.left)
+            each.comparators = [seen_call(c) for c in each.comparators]
+        return node if compared else seen_call(node)
+
+
+def seen_call(node: Any) -> ast.Call:
+    return ast.Call(ast.Name("seen", ast.Load()), [node], [])
+
+
+def plain(value: Any) -> Any:
+    """Numbers as a table of float64 or complex128; what is no number, in words; a truth
+    without numbers is like nothing else."""
+    if isinstance(value, bool):
+        return math.nan
+    try:
+        table = torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        return repr(value)
+    if table.dtype == torch.bool and table.ndim == 0:
+        return math.nan
+    eps = torch.finfo(table.dtype).eps if table.dtype.is_floating_point else 0.0
+    wide = torch.complex128 if table.dtype.is_complex else torch.float64
+    return table.to(wide).numpy(), max(eps, 2.0**-52)
+
+
+def compared(shell: InteractiveShell, cell: str, wrong: Wrong | None) -> list[Any]:
+    """All that the proving checks of a cell compare, in their order."""
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        os.close(read)
+        found: list[Any] = []
+        if wrong is not None and wrong.function is not None:
+            put(shell, wrong)
+        own = wrong is not None and wrong.function is None
+        shell.user_ns["seen"] = lambda value: (found.append(plain(value)), value)[1]
+        ran(shell, watched(wrong.source if own and wrong else cell))
+        with open(write, "wb") as pipe:
+            pickle.dump(found, pipe)
+        os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return list(pickle.loads(text))
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two of the things that checks compare are the same up to rounding."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        (a, eps), (b, _) = one, other
+        near = 100 * eps
+        return a.shape == b.shape and bool(
+            torch.allclose(
+                torch.from_numpy(a), torch.from_numpy(b), near, near, equal_nan=True
+            )
+        )
+    return bool(one == other)
+
+
+def says_the_same(one: list[Any], other: list[Any]) -> bool:
+    """Whether the checks of two versions of a cell compare the same."""
+    return bool(one) and len(one) == len(other) and all(map(alike, one, other))
 
 
 def lines_reached(shell: InteractiveShell, cell: str, function: Any) -> set[int]:
@@ -363,41 +457,65 @@ def drawn(every: list[Wrong], count: int, seed: str) -> list[Wrong]:
     ]
 
 
+@dataclass
+class Chapter:
+    """What became of the wrong versions of a chapter."""
+
+    equations: int = 0
+    same: int = 0
+    tried: int = 0
+    cells: int = 0
+    library: int = 0
+
+
 def tried(
-    path: Path, count: int, seed: int, limit: float
-) -> tuple[int, int, int, int]:
-    """A chapter: equations, wrong versions, survivors of the cells and of the library."""
+    path: Path, count: int, seed: int, limit: float, show_same: bool
+) -> Chapter:
+    """A chapter: its equations, the versions that say the same, the wrong ones, and
+    those of cells and of the library that nothing noticed."""
     os.chdir(path.parent)
     shell = InteractiveShell()
     shell.run_cell("import matplotlib; matplotlib.use('agg')")
     equations: set[str] = set()
     kinds: dict[str, Callable[[str], Iterator[Wrong]]] = {
-        "cell": wrong_cells,
+        "cells": wrong_cells,
         "library": lambda source: wrong_functions(
             source, shell.user_ns, lambda f: lines_reached(shell, source, f)
         ),
     }
-    counts = dict.fromkeys(kinds, 0)
-    total = 0
+    result = Chapter()
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type != "code":
             continue
-        if "proves=" in cell.source:
+        source = cell.source
+        if "proves=" in source:
             equations |= {
                 label
-                for call in proofs(ast.parse(cell.source))
+                for call in proofs(ast.parse(source))
                 for label in labels(call)
             }
+            right = None
             for kind, make in kinds.items():
-                for wrong in drawn(list(make(cell.source)), count, f"{seed}{kind}"):
-                    total += 1
-                    if not notices(shell, cell.source, wrong, limit):
-                        counts[kind] += 1
+                for wrong in drawn(list(make(source)), count, f"{seed}{kind}"):
+                    if notices(shell, source, wrong, limit):
+                        result.tried += 1
+                        continue
+                    right = right or compared(shell, source, None)
+                    same = says_the_same(right, compared(shell, source, wrong))
+                    if same:
+                        result.same += 1
+                    else:
+                        result.tried += 1
+                        setattr(result, kind, getattr(result, kind) + 1)
+                    if show_same or not same:
+                        word = " (the same)" if same else ""
                         print(
-                            f"{path.stem} {wrong.where}: {wrong.change}", flush=True
+                            f"{path.stem} {kind} {wrong.where}: {wrong.change}{word}",
+                            flush=True,
                         )
-        ran(shell, cell.source)
-    return len(equations), total, counts["cell"], counts["library"]
+        ran(shell, source)
+    result.equations = len(equations)
+    return result
 
 
 def main() -> None:
@@ -412,18 +530,23 @@ def main() -> None:
     parser.add_argument(
         "--limit", type=float, default=60, help="seconds for a cell"
     )
+    parser.add_argument(
+        "--same", action="store_true", help="print what says the same, too"
+    )
     options = parser.parse_args()
     rows = []
     for path in chapters(ROOT):
         topic = f"{path.parent.name}/{path.stem}"
         if not options.topics or topic in options.topics:
-            rows.append(
-                [topic, *tried(path, options.count, options.seed, options.limit)]
+            result = tried(
+                path, options.count, options.seed, options.limit, options.same
             )
+            rows.append([topic, *vars(result).values()])
             print(rows[-1], flush=True)
     head = [
         "chapter",
         "equations",
+        "say the same",
         "wrong versions",
         "unnoticed, of cells",
         "of the library",
