@@ -1,1 +1,1 @@
-"""Applications: what the methods of the book are used for, each tried where the answer is known."""
+"""Applications: what the methods are used for, each tried on known answers."""

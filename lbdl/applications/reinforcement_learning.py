@@ -1,9 +1,9 @@
 """Reinforcement learning: the best actions by a formula, by trial, and by gradient.
 
 A world has S states and A actions. P[s, a, s'] is the chance that action a leads
-from s to s', r[s, a] the mean reward. Rows of P sum to 1 or less: what is missing is
-the chance that the world ends there. A policy pi[s, a] says how likely each action
-is, and gamma discounts what comes later.
+from s to s', r[s, a] the mean reward. Rows of P sum to 1 or less: what is missing
+is the chance that the world ends there. A policy pi[s, a] says how likely each
+action is, and gamma discounts what comes later.
 
 Bellman 1957, Dynamic Programming; Sutton & Barto 2018, Reinforcement Learning.
 """
@@ -252,8 +252,8 @@ def value_iteration(
         limit: steps after which it ends in any case, 1 or more.
 
     Returns:
-        `value` (..., S), `policy` (..., S, A) that is greedy for it, `steps` (...) in
-        int64, and `error` (...), the bound that was reached: above `tol` where
+        `value` (..., S), `policy` (..., S, A) that is greedy for it, `steps` (...)
+        in int64, and `error` (...), the bound that was reached: above `tol` where
         `limit` steps or the precision did not suffice. Half precision in float32.
 
     Raises:
@@ -376,7 +376,7 @@ def policy_iteration(
 
     Returns:
         `value` (..., S) of the last policy, `policy` (..., S, A), `steps` (...) in
-        int64, the changes of policy, and `error` (...), max |T V - V| / (1 - gamma).
+        int64, the changes of policy, `error` (...), max |T V - V| / (1 - gamma).
         Half precision in float32.
 
     Raises:
@@ -490,8 +490,8 @@ def double_q_target(
     Args:
         reward: of the step (...), floating dtype.
         choosing: QA[s', :] (..., A), dtype of `reward`.
-        judging: QB[s', :] (..., A), dtype of `reward`; where the world ended neither
-            is read.
+        judging: QB[s', :] (..., A), dtype of `reward`; where the world ended
+            neither is read.
         ended: bool (...), whether the world ended with this step.
         gamma: discount in [0, 1].
 
@@ -626,7 +626,7 @@ class World:
     def step(
         self, actions: Tensor, luck: Tensor, fresh: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean rewards, and whether the copy ended; one that did goes to `fresh`."""
+        """Mean rewards, and whether the copy ended; then it goes to `fresh`."""
         place = self.states * self.A + actions
         reached = torch.searchsorted(self.bounds[place], luck[:, None], right=True)
         ended = reached[:, 0] == self.S
@@ -739,7 +739,7 @@ def lived(
 def next_value(
     rule: str, rows: Tensor, coin: Tensor, then: Tensor, explore: float
 ) -> Tensor:
-    """What the rule takes the next state to be worth, from its row of each table."""
+    """What the rule takes the next state to be worth."""
     if rule == "q":
         return rows[0].amax(-1)
     if rule == "sarsa":
@@ -772,7 +772,7 @@ def dqn_loss(
         mean huber(net(s)[a] - y),   y = reward + gamma max_a' frozen(s')[a']
 
     The target y gets no gradient, and where the world ended it is the reward alone.
-    huber(e) = e^2 / 2 up to |e| = 1, then |e| - 1/2: its slope is the clipped error.
+    huber(e) = e^2 / 2 up to |e| = 1, then |e| - 1/2: its slope is clipped.
 
     Args:
         net: maps states (..., n, d) to action values (..., n, A).
@@ -858,8 +858,8 @@ def policy_gradient(
 
         dJ / dlogits[s, a] = d[s] pi[s, a] (Q[s, a] - V[s])
 
-    with pi = softmax(logits), J = sum_s start[s] V[s], and the `occupancy` d. That d
-    depends on the policy too adds nothing.
+    with pi = softmax(logits), J = sum_s start[s] V[s], and the `occupancy` d. That
+    d depends on the policy too adds nothing.
 
     Args:
         P: transitions (..., S, A, S), floating dtype, rows that sum to 1 or less.
@@ -1015,7 +1015,7 @@ def reinforce_loss(
     gamma: float,
     baseline: float | Tensor = 0.0,
 ) -> Tensor:
-    """A number whose gradient is, in the mean over episodes, minus that of the return.
+    """A number whose gradient is, in the mean, minus that of the return.
 
         - sum_t gamma^t log pi(a_t | s_t) (G_t - b_t)
 
@@ -1030,7 +1030,7 @@ def reinforce_loss(
         baseline: b, a number, or a floating tensor that broadcasts to `rewards`.
 
     Returns:
-        (...), dtype of `log_probs`, half precision in float32: one for each episode.
+        (...), dtype of `log_probs`, half precision in float32: one an episode.
 
     Raises:
         TypeError: an argument is not of its kind, or dtypes differ.
