@@ -111,7 +111,7 @@ def occupancy(P: Tensor, pi: Tensor, start: Tensor, gamma: float) -> Tensor:
     require.fitting(P=(P, "... S A S"), start=(start, "... S"))
     require.distribution(start=start)
     P, pi, start = map(require.widen, (P, pi, start))
-    chain = (pi[..., None] * P).sum(-2)
+    chain = mixed(P, pi)
     return solved(chain.mT, start, gamma)
 
 
@@ -124,7 +124,12 @@ def pi_like(P: Tensor) -> Tensor:
 
 def followed(P: Tensor, r: Tensor, pi: Tensor) -> tuple[Tensor, Tensor]:
     """The chain of a policy and its rewards."""
-    return (pi[..., None] * P).sum(-2), (pi * r).sum(-1)
+    return mixed(P, pi), (pi * r).sum(-1)
+
+
+def mixed(P: Tensor, pi: Tensor) -> Tensor:
+    """P_pi (..., S, S): what a policy makes of the transitions."""
+    return (pi[..., None, :] @ P)[..., 0, :]
 
 
 def solved(chain: Tensor, right: Tensor, gamma: float) -> Tensor:
