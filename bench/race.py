@@ -59,6 +59,7 @@ SECONDS = 1.5  # fast jobs take more turns, until this much time is spent
 MOST_ROUNDS = 51
 TURN = 0.02  # seconds that a turn lasts at least
 ON_CUDA = "_cuda"  # the end of a race file's name
+THREADS = torch.get_num_threads()  # before a peer is imported: some change it (Numba's)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def main(
     options = asked(name)
     device = device_of(name, options.rehearse)
     found = races(Place(device)) if callable(races) else races
-    print(f"{name}, {torch.get_num_threads()} thread(s)\n{HEADER}")
+    print(f"{name}, {THREADS} thread(s)\n{HEADER}")
     results = [
         run(race, device, options.rehearse)
         for race in found
@@ -253,9 +254,8 @@ Clock = Callable[[Callable[[], Any], int], float]
 
 def work_clock(job: Callable[[], Any], number: int) -> float:
     """Seconds of work of this process for one run of a job, so that other load does not count."""
-    threads = torch.get_num_threads()
     timer = Timer(
-        "f()", globals={"f": job}, num_threads=threads, timer=time.process_time
+        "f()", globals={"f": job}, num_threads=THREADS, timer=time.process_time
     )
     return timer.timeit(number).mean  # which runs once before it measures
 
@@ -415,7 +415,7 @@ def machine(packages: Iterable[str], on_cuda: bool = False) -> dict[str, Any]:
         **({"gpu": torch.cuda.get_device_name()} if on_cuda else {}),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "threads": THREADS,
         "python": platform.python_version(),
         "torch": torch.__version__,
         **versions(packages),

@@ -285,7 +285,7 @@ def is_own(function: Any) -> bool:
         inspect.isfunction(function)
         and parts.startswith("lbdl.")
         and parts.split(".")[1]
-        in ("foundations", "geometry", "models", "frontiers")
+        in ("foundations", "geometry", "models", "frontiers", "applications")
     )
 
 

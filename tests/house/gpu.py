@@ -54,6 +54,7 @@ ROOMS = (
     "foundations",
     "geometry",
     "frontiers",
+    "applications",
     "core",
     "lab",
     "experiments",

@@ -1,0 +1,1 @@
+"""Applications: what the methods are used for, each tried on known answers."""
