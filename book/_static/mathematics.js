@@ -27,12 +27,17 @@
     const waiting = [...document.querySelectorAll(".lbdl-waits")], { style } = document.documentElement;
     const seen = document.elementFromPoint(innerWidth / 2, innerHeight / 3)?.closest("section");
     const before = seen?.getBoundingClientRect().top;
-    if (!waiting.length) return;
     style.overflowAnchor = "none"; // the browser's own way loses the place
     for (const section of waiting.slice(0, 4)) section.classList.remove("lbdl-waits");
     if (seen) scrollBy({ top: seen.getBoundingClientRect().top - before, behavior: "instant" });
-    if (waiting.length > 4) setTimeout(() => idle(unfold), 60);
-    else style.overflowAnchor = "";
+    if (waiting.length > 4) return setTimeout(() => idle(unfold), 60);
+    style.overflowAnchor = "";
+    follow();
+  }
+
+  function follow() { // the contents at the right name the section that is read; the theme looks for them by another name
+    const target = document.getElementById("pst-page-toc-nav");
+    if (target && window.bootstrap) new bootstrap.ScrollSpy(document.body, { target, threshold: [0] });
   }
 
   function fill() { // some at a time, for each time the page is laid out; what is folded away waits until it is opened
@@ -42,13 +47,14 @@
     setTimeout(() => idle(fill), 60);
   }
 
+  delete document.body.dataset.bsSpy; // it would ask all links of the page where they lead, and mark them
   addEventListener("hashchange", hold);
   addEventListener("load", async () => {
     await window.MathJax?.startup?.promise;
     hold();
-    if (!window.MathJax?.startup?.document?.lazyObserve) return;
-    setTimeout(() => idle(fill), location.hash ? 0 : 1000); // the first screen has the first second
-    addEventListener("toggle", () => idle(fill), true); // a fold was opened
+    const lazy = window.MathJax?.startup?.document?.lazyObserve;
+    setTimeout(() => idle(lazy ? fill : unfold), location.hash ? 0 : 1000); // the first screen has the first second
+    if (lazy) addEventListener("toggle", () => idle(fill), true); // a fold was opened
   });
   addEventListener("beforeprint", () => {
     for (const fold of document.querySelectorAll("details.lbdl-evidence-of")) fold.open = true;

@@ -98,6 +98,23 @@ def test_long_pages_have_their_contents_at_the_side(
             assert not name or page.locator(f"[id='{name}']").count() == 1
 
 
+def test_the_contents_at_the_side_name_the_section_that_is_read(
+    browser: Browser, html: Path
+) -> None:
+    with Watched(browser, CHAPTER) as watched:
+        page = watched.page
+        page.wait_for_function("() => !document.querySelector('.lbdl-waits')")
+        links = page.locator("nav.page-toc > ul > li > a")
+        for link in (links.nth(2), links.nth(4)):
+            place = page.locator(str(link.get_attribute("href")))
+            place.evaluate("e => e.scrollIntoView({ behavior: 'instant' })")
+            page.wait_for_function(
+                "name => document.querySelector('.page-toc a.active')"
+                "?.getAttribute('href') === name",
+                arg=link.get_attribute("href"),
+            )
+
+
 def test_what_was_read_is_kept_in_the_browser_and_can_be_forgotten(
     browser: Browser, html: Path
 ) -> None:
