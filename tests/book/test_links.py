@@ -121,6 +121,7 @@ def test_what_was_read_is_kept_in_the_browser_and_can_be_forgotten(
     with Watched(browser, CHAPTER) as watched:
         page = watched.page
         assert page.evaluate("localStorage.getItem('lbdl-read')") is None
+        page.wait_for_function("() => !document.querySelector('.lbdl-waits')")
         page.locator("nav.lbdl-onward").scroll_into_view_if_needed()
         page.wait_for_function("() => localStorage.getItem('lbdl-read')")
         page.goto((HTML / "book" / "intro.html").as_uri())
