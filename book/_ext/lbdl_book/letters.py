@@ -43,6 +43,7 @@ SIGNS = {
     r"$\nabla f(x)$": r"\\nabla",
     r"$A, B, C$ of a state space": alone("AB"),
     r"$A, B$ of an adapter": alone("AB"),
+    r"$P, r, \gamma$; $\pi, V, Q$ of a world": r"\\pi|\\gamma|" + alone("PVQ"),
     r"$P, \beta, t, I$ of a machine": alone("PI"),
     r"$\bar\alpha_t, \beta_t, \sigma$ of a diffusion": r"\\bar ?\{?\\alpha|\\sigma",
     r"$a, b$; $\epsilon_\varphi, \epsilon_\psi$ of a distillation": r"\\epsilon_",
