@@ -1,6 +1,6 @@
 // Equations are typeset when they come near the screen (MathJax's ui/lazy). As they are, heights change, and the place
 // that the address names moves away: it is held until it rests. What is left is typeset whenever the browser is idle, so
-// that all can be found in the page and read aloud; then sections that wait to be laid out (lbdl.css). Paper is white.
+// that all can be found in the page and read aloud. Paper is white.
 (() => {
   const idle = window.requestIdleCallback ?? (work => setTimeout(work, 200));
   const page = document.documentElement.dataset;
@@ -23,18 +23,6 @@
     }, 40);
   }
 
-  function unfold() { // some sections at a time; what the reader looks at stays where it is
-    const waiting = [...document.querySelectorAll(".lbdl-waits")], { style } = document.documentElement;
-    const seen = document.elementFromPoint(innerWidth / 2, innerHeight / 3)?.closest("section");
-    const before = seen?.getBoundingClientRect().top;
-    style.overflowAnchor = "none"; // the browser's own way loses the place
-    for (const section of waiting.slice(0, 4)) section.classList.remove("lbdl-waits");
-    if (seen) scrollBy({ top: seen.getBoundingClientRect().top - before, behavior: "instant" });
-    if (waiting.length > 4) return setTimeout(() => idle(unfold), 60);
-    style.overflowAnchor = "";
-    follow();
-  }
-
   function follow() { // the contents at the right name the section that is read; the theme looks for them by another name
     const target = document.getElementById("pst-page-toc-nav");
     if (target && window.bootstrap) new bootstrap.ScrollSpy(document.body, { target, threshold: [0] });
@@ -42,7 +30,7 @@
 
   function fill() { // some at a time, for each time the page is laid out; what is folded away waits until it is opened
     const waiting = [...document.querySelectorAll("mjx-lazy")].filter(e => e.checkVisibility()).slice(0, 16);
-    if (!waiting.length) return unfold();
+    if (!waiting.length) return;
     MathJax.startup.document.lazyObserve(waiting.map(target => ({ target, isIntersecting: true })));
     setTimeout(() => idle(fill), 60);
   }
@@ -53,7 +41,7 @@
     await window.MathJax?.startup?.promise;
     hold();
     const lazy = window.MathJax?.startup?.document?.lazyObserve;
-    setTimeout(() => idle(lazy ? fill : unfold), location.hash ? 0 : 1000); // the first screen has the first second
+    setTimeout(() => idle(() => { follow(); if (lazy) fill(); }), location.hash ? 0 : 1000); // first the first screen
     if (lazy) addEventListener("toggle", () => idle(fill), true); // a fold was opened
   });
   addEventListener("beforeprint", () => {

@@ -103,7 +103,9 @@ def test_the_contents_at_the_side_name_the_section_that_is_read(
 ) -> None:
     with Watched(browser, CHAPTER) as watched:
         page = watched.page
-        page.wait_for_function("() => !document.querySelector('.lbdl-waits')")
+        page.wait_for_function(
+            "() => window.bootstrap.ScrollSpy.getInstance(document.body)"
+        )
         links = page.locator("nav.page-toc > ul > li > a")
         for link in (links.nth(2), links.nth(4)):
             place = page.locator(str(link.get_attribute("href")))
@@ -121,7 +123,6 @@ def test_what_was_read_is_kept_in_the_browser_and_can_be_forgotten(
     with Watched(browser, CHAPTER) as watched:
         page = watched.page
         assert page.evaluate("localStorage.getItem('lbdl-read')") is None
-        page.wait_for_function("() => !document.querySelector('.lbdl-waits')")
         page.locator("nav.lbdl-onward").scroll_into_view_if_needed()
         page.wait_for_function("() => localStorage.getItem('lbdl-read')")
         page.goto((HTML / "book" / "intro.html").as_uri())

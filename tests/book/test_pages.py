@@ -266,19 +266,6 @@ EVIDENCE = "book/evidence.html"
 
 
 @pytest.mark.slow(reason="waits: nothing may be done behind the page's back")
-def test_sections_wait_and_then_what_the_reader_looks_at_stays(
-    browser: Browser, html: Path
-) -> None:
-    with Watched(browser, "book/models/attention.html", size=PHONE) as watched:
-        page = watched.page
-        top = "document.getElementById('exercises').getBoundingClientRect().top"
-        assert page.evaluate("document.querySelectorAll('.lbdl-waits').length") > 5
-        page.evaluate("location.hash = 'exercises'")
-        page.wait_for_function("() => !document.querySelector('.lbdl-waits')")
-        page.wait_for_timeout(500)
-        assert 0 < page.evaluate(top) < 100
-
-
 def test_the_evidence_opens_at_once(browser: Browser, html: Path) -> None:
     """By the seconds that the page's own thread works, not by the clock: at most half
     of what it takes with all its equations laid out (0.7 and 2.8 when written)."""

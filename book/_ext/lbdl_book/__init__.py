@@ -4,7 +4,6 @@ addresses, search, code in colours."""
 
 from typing import Any
 
-from docutils import nodes
 from sphinx.application import Sphinx
 
 from . import (
@@ -40,7 +39,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
         part.install(app)
     app.add_js_file(None, body=EARLY, priority=0)
     app.connect("builder-inited", drop_backlinks)
-    app.connect("doctree-resolved", mark_sections)
     app.connect("html-page-context", mend)
     return {
         "version": "1",
@@ -60,19 +58,6 @@ def drop_backlinks(app: Sphinx) -> None:
 # element would be styled twice.
 EARLY = """{ const { dataset } = document.documentElement; if (dataset.mode === "auto")
 dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"; }"""
-
-
-def mark_sections(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Mark the sections that hold no others: they may wait until they are near."""
-    for section in doctree.findall(nodes.section):
-        parts = [p for p in section if is_section(p)]
-        if is_section(section) and isinstance(section.parent, nodes.section):
-            section["classes"] += [] if parts else ["lbdl-section", "lbdl-waits"]
-
-
-def is_section(node: nodes.Node) -> bool:
-    """Whether this begins with a heading; proofs and exercises are sections too."""
-    return isinstance(node, nodes.section) and isinstance(node[0], nodes.title)
 
 
 # What a screen reader would be told wrongly, and what it is told instead.
