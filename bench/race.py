@@ -59,9 +59,8 @@ SECONDS = 1.5  # fast jobs take more turns, until this much time is spent
 MOST_ROUNDS = 51
 TURN = 0.02  # seconds that a turn lasts at least
 ON_CUDA = "_cuda"  # the end of a race file's name
-THREADS = (
-    torch.get_num_threads()
-)  # before a peer is imported: some change it (Numba's)
+# Before a peer is imported: some change it (QuantEcon, by Numba).
+THREADS = torch.get_num_threads()
 
 
 @dataclass(frozen=True)

@@ -322,22 +322,23 @@ def watched(source: str) -> str:
     """A cell whose proving checks pass all that they compare through `seen`."""
     tree = ast.parse(source)
     for call in proofs(tree):
-        call.args[1:] = [Watching().visit(side) for side in call.args[1:]]
+        call.args[1:] = [watch(side) for side in call.args[1:]]
         for keyword in call.keywords:
             if keyword.arg == "expected":
-                keyword.value = Watching().visit(keyword.value)
+                keyword.value = watch(keyword.value)
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-class Watching(ast.NodeTransformer):
-    """Puts `seen(...)` around the terms of a comparison, or around the whole."""
-
-    def visit(self, node: ast.AST) -> Any:
-        compared = [n for n in ast.walk(node) if isinstance(n, ast.Compare)]
-        for each in compared:
-            each.left = seen_call(each.left)
-            each.comparators = [seen_call(c) for c in each.comparators]
-        return node if compared else seen_call(node)
+def watch(side: Any) -> Any:
+    """Puts `seen(...)` around the terms of comparisons, or around the whole; what only
+    says True or False (`[True, False]`, `[True] * 4`) holds nothing to see."""
+    parts = list(ast.walk(side))
+    comparisons = [n for n in parts if isinstance(n, ast.Compare)]
+    for each in comparisons:
+        each.left = seen_call(each.left)
+        each.comparators = [seen_call(c) for c in each.comparators]
+    written = not any(isinstance(n, ast.Name | ast.Call) for n in parts)
+    return side if comparisons or written else seen_call(side)
 
 
 def seen_call(node: Any) -> ast.Call:
@@ -345,15 +346,15 @@ def seen_call(node: Any) -> ast.Call:
 
 
 def plain(value: Any) -> Any:
-    """Numbers as a table of float64 or complex128; what is no number, in words; a truth
-    without numbers is like nothing else."""
-    if isinstance(value, bool):
-        return math.nan
+    """Numbers as a table of float64 or complex128, lists as lists; what is no number, in
+    words; a truth, whose numbers are not seen, is like nothing else."""
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
     try:
         table = torch.as_tensor(value).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
         return repr(value)
-    if table.dtype == torch.bool and table.ndim == 0:
+    if table.dtype == torch.bool:
         return math.nan
     eps = torch.finfo(table.dtype).eps if table.dtype.is_floating_point else 0.0
     wide = torch.complex128 if table.dtype.is_complex else torch.float64
@@ -383,6 +384,8 @@ def compared(shell: InteractiveShell, cell: str, wrong: Wrong | None) -> list[An
 
 def alike(one: Any, other: Any) -> bool:
     """Whether two of the things that checks compare are the same up to rounding."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
     if isinstance(one, tuple) and isinstance(other, tuple):
         (a, eps), (b, _) = one, other
         near = 100 * eps

@@ -59,7 +59,6 @@ def drop_backlinks(app: Sphinx) -> None:
 EARLY = """{ const { dataset } = document.documentElement; if (dataset.mode === "auto")
 dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"; }"""
 
-
 # What a screen reader would be told wrongly, and what it is told instead.
 MENDED = {
     # docutils calls a bibliography a list and its entries something else: both or neither
